@@ -1,0 +1,86 @@
+//! DynamoDB on this machine, for development and tests: an embedded one, and how to create statshub's
+//! table in any.
+
+use std::{net::Ipv4Addr, path::Path, time::Duration};
+
+use anyhow::Context;
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    error::ProvideErrorMetadata,
+};
+use dynoxide::{Database, server};
+use tokio::{net::TcpListener, time::interval};
+
+/// How often expired items are deleted. DynamoDB itself takes up to two days.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Starts a DynamoDB in this process that forgets everything at the end; returns its endpoint.
+///
+/// # Errors
+/// No port is free on the loopback interface.
+pub async fn start_in_memory() -> anyhow::Result<String> {
+    let database = Database::memory().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(server::serve_on(listener, database));
+    Ok(endpoint)
+}
+
+/// Runs a DynamoDB on a loopback port whose data is kept in a file; never returns.
+///
+/// # Errors
+/// The file can't be opened or the port is taken.
+pub async fn serve_file(file: &Path, port: u16) -> anyhow::Result<()> {
+    let path = file
+        .to_str()
+        .context("the path of the database is not UTF-8")?;
+    let database = Database::new(path).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let swept = database.clone();
+    tokio::spawn(async move {
+        let mut ticks = interval(SWEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            let swept = swept.clone();
+            let result = tokio::task::spawn_blocking(move || swept.sweep_ttl()).await;
+            if let Ok(Err(error)) = result {
+                eprintln!("expired items could not be deleted: {error}");
+            }
+        }
+    });
+    server::serve_on(listener, database).await;
+    Ok(())
+}
+
+/// A client of the DynamoDB at `endpoint`, with credentials that only a local one takes.
+#[must_use]
+pub fn client(endpoint: &str) -> Client {
+    Client::from_conf(client_config(endpoint).build())
+}
+
+/// The configuration of [`client`], for tests that add to it.
+#[must_use]
+pub fn client_config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
+    aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .endpoint_url(endpoint)
+}
+
+/// Creates the table, unless there is one of that name.
+///
+/// # Errors
+/// DynamoDB refuses.
+pub async fn create_table(client: &Client, name: &str) -> anyhow::Result<()> {
+    match shared::table::create_table(client, name)?.send().await {
+        Err(error) if error.code() == Some("ResourceInUseException") => return Ok(()),
+        created => created.with_context(|| format!("the table {name} can't be created"))?,
+    };
+    shared::table::time_to_live(client, name)?
+        .send()
+        .await
+        .with_context(|| format!("expiry can't be switched on for the table {name}"))?;
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The configuration, from the environment: read once, at start-up, into types.
+
+use std::{collections::BTreeMap, env::VarError, num::NonZeroU32, time::Duration};
+
+use crate::domain::{DimensionName, PeriodLength};
+
+/// The table's name where `TABLE_NAME` does not say.
+pub const DEFAULT_TABLE_NAME: &str = "statshub";
+/// Which dimensions are cached, and how long, where `QUERY_CACHE` does not say.
+pub const DEFAULT_QUERY_CACHE: &str = "country=60";
+
+/// The configuration of all functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `TABLE_NAME`: the table.
+    pub table_name: String,
+    /// `STATS_PERIOD_SECONDS`: how long a period of gauges is.
+    pub period_length: PeriodLength,
+    /// `QUERY_CACHE`: for how long the answers to queries of a dimension are kept.
+    pub query_cache: BTreeMap<DimensionName, Duration>,
+    /// `STATSHUB_AUTH`: who may do what.
+    pub auth: Auth,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Anyone who reaches the service may do anything.
+    Off,
+}
+
+/// A variable that is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {problem}")]
+pub struct ConfigError {
+    variable: &'static str,
+    problem: String,
+}
+
+impl Config {
+    /// Reads the configuration from the environment.
+    ///
+    /// # Errors
+    /// A variable is missing or wrong.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(|variable| match std::env::var(variable) {
+            Ok(value) => Ok(Some(value)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(ConfigError {
+                variable,
+                problem: "it is not UTF-8".to_owned(),
+            }),
+        })
+    }
+
+    fn from_variables(
+        get: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        // An empty variable is one that a deployment leaves to its default.
+        let get = |variable| Ok(get(variable)?.filter(|value| !value.is_empty()));
+        let read = |variable, parse: fn(&str) -> Option<_>, expected: &str| {
+            let value: Option<String> = get(variable)?;
+            let parsed = value
+                .as_deref()
+                .map(|text| parse(text).ok_or(text))
+                .transpose();
+            parsed.map_err(|text| ConfigError {
+                variable,
+                problem: format!("{text:?} is not {expected}"),
+            })
+        };
+        let period_length = read(
+            "STATS_PERIOD_SECONDS",
+            |text| text.parse::<NonZeroU32>().ok(),
+            "a number of seconds, at least 1",
+        )?;
+        let query_cache = get("QUERY_CACHE")?.unwrap_or_else(|| DEFAULT_QUERY_CACHE.to_owned());
+        Ok(Self {
+            table_name: get("TABLE_NAME")?.unwrap_or_else(|| DEFAULT_TABLE_NAME.to_owned()),
+            period_length: period_length.map_or(PeriodLength::DEFAULT, PeriodLength::new),
+            query_cache: parse_query_cache(&query_cache)?,
+            auth: parse_auth(get("STATSHUB_AUTH")?.as_deref())?,
+        })
+    }
+}
+
+/// `country=60,user=5`, or `off`.
+fn parse_query_cache(text: &str) -> Result<BTreeMap<DimensionName, Duration>, ConfigError> {
+    if text == "off" {
+        return Ok(BTreeMap::new());
+    }
+    let entries = text.split(',').map(|entry| {
+        let (dimension, seconds) = entry.split_once('=')?;
+        let dimension = DimensionName::new(dimension.trim()).ok()?;
+        let seconds = seconds.trim().parse::<u32>().ok()?;
+        Some((dimension, Duration::from_secs(seconds.into())))
+    });
+    entries.collect::<Option<_>>().ok_or_else(|| ConfigError {
+        variable: "QUERY_CACHE",
+        problem: format!("{text:?} is not `off` or a list such as `country=60,user=5` (seconds)"),
+    })
+}
+
+fn parse_auth(text: Option<&str>) -> Result<Auth, ConfigError> {
+    match text {
+        Some("off") => Ok(Auth::Off),
+        _ => Err(ConfigError {
+            variable: "STATSHUB_AUTH",
+            problem: "must be set; `off` lets anyone who reaches the service read and write"
+                .to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_variables(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            Ok(found.map(|(_, value)| (*value).to_owned()))
+        })
+    }
+
+    #[test]
+    fn only_auth_has_no_default() {
+        let config = config(&[("STATSHUB_AUTH", "off")]).unwrap();
+        assert_eq!(config.table_name, "statshub");
+        assert_eq!(config.period_length, PeriodLength::DEFAULT);
+        let cached: Vec<_> = config
+            .query_cache
+            .iter()
+            .map(|(d, t)| (d.as_str(), t.as_secs()))
+            .collect();
+        assert_eq!(cached, [("country", 60)]);
+    }
+
+    #[test]
+    fn closed_by_default() {
+        for auth in [
+            &[][..],
+            &[("STATSHUB_AUTH", "")],
+            &[("STATSHUB_AUTH", "on")],
+        ] {
+            assert_eq!(config(auth).unwrap_err().variable, "STATSHUB_AUTH");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_the_name_of_its_variable() {
+        for (variable, value) in [
+            ("STATS_PERIOD_SECONDS", "0"),
+            ("STATS_PERIOD_SECONDS", "6m"),
+            ("QUERY_CACHE", "country"),
+            ("QUERY_CACHE", "country=1m"),
+            ("QUERY_CACHE", "a/b=1"),
+        ] {
+            let error = config(&[("STATSHUB_AUTH", "off"), (variable, value)]).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("{variable}: {value:?}"))
+                    || error.to_string().contains(value),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_override_defaults() {
+        let config = config(&[
+            ("STATSHUB_AUTH", "off"),
+            ("TABLE_NAME", "other"),
+            ("STATS_PERIOD_SECONDS", "10"),
+            ("QUERY_CACHE", "Country=5, user=0"),
+        ])
+        .unwrap();
+        assert_eq!(config.table_name, "other");
+        assert_eq!(
+            config.period_length,
+            PeriodLength::new(NonZeroU32::new(10).unwrap())
+        );
+        assert_eq!(config.query_cache.len(), 2);
+    }
+}

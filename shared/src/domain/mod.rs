@@ -1,0 +1,19 @@
+//! What statshub counts: names, values, periods, updates and the state of one id.
+//!
+//! Everything here is pure. A value of one of these types is valid: constructors refuse what is not.
+
+mod detail;
+mod idempotency;
+mod name;
+mod period;
+mod sum;
+mod summary;
+mod update;
+
+pub use detail::{Detail, Placement, Share, Shares};
+pub use idempotency::{Fingerprint, IdempotencyKey};
+pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName};
+pub use period::{Period, PeriodLength, UnixSeconds};
+pub use sum::{Overflow, Sum};
+pub use summary::{DimensionSummary, KeyStats};
+pub use update::{CounterChange, Update, UpdateError, limits};

@@ -1,0 +1,120 @@
+//! What a query answers: the stats of a dimension's keys, and their totals.
+
+use std::collections::BTreeMap;
+
+use super::{DimensionKey, Overflow, StatName, Sum};
+
+/// The rollups of one key, or the sums over all keys of a dimension.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyStats {
+    /// Counters and increments.
+    pub counters: BTreeMap<StatName, Sum>,
+    /// Gauges of the prior period.
+    pub gauges: BTreeMap<StatName, Sum>,
+    /// Gauges of the current period.
+    pub gauges_current: BTreeMap<StatName, Sum>,
+    /// Numbers of unique members.
+    pub members: BTreeMap<StatName, Sum>,
+}
+
+impl KeyStats {
+    /// Adds `other`, stat by stat.
+    ///
+    /// # Errors
+    /// A sum would need more than 38 digits.
+    pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
+        add(&mut self.counters, &other.counters)?;
+        add(&mut self.gauges, &other.gauges)?;
+        add(&mut self.gauges_current, &other.gauges_current)?;
+        add(&mut self.members, &other.members)
+    }
+
+    /// What is reported as `gauges`: the gauges of the prior period and the numbers of unique
+    /// members. Where a dimension has both by one name, it is the members' number.
+    #[must_use]
+    pub fn gauges_and_members(&self) -> BTreeMap<&StatName, Sum> {
+        let members = self.members.iter();
+        self.gauges
+            .iter()
+            .chain(members)
+            .map(|(stat, sum)| (stat, *sum))
+            .collect()
+    }
+}
+
+fn add(sums: &mut BTreeMap<StatName, Sum>, more: &BTreeMap<StatName, Sum>) -> Result<(), Overflow> {
+    for (stat, value) in more {
+        let sum = sums.entry(stat.clone()).or_default();
+        *sum = sum.checked_add(*value)?;
+    }
+    Ok(())
+}
+
+/// The stats of every key of a dimension, and their totals.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DimensionSummary {
+    keys: BTreeMap<DimensionKey, KeyStats>,
+    total: KeyStats,
+}
+
+impl DimensionSummary {
+    /// Adds the stats of one cell of one key's rollup.
+    ///
+    /// # Errors
+    /// A sum or a total would need more than 38 digits.
+    pub fn add(&mut self, key: DimensionKey, stats: &KeyStats) -> Result<(), Overflow> {
+        self.total.add(stats)?;
+        self.keys.entry(key).or_default().add(stats)
+    }
+
+    /// The keys and their stats, in the order of the keys.
+    pub fn keys(&self) -> impl Iterator<Item = (&DimensionKey, &KeyStats)> {
+        self.keys.iter()
+    }
+
+    /// The sums over all keys.
+    #[must_use]
+    pub fn total(&self) -> &KeyStats {
+        &self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(stat: &str, value: i64) -> BTreeMap<StatName, Sum> {
+        [(StatName::new(stat).unwrap(), value.into())].into()
+    }
+
+    #[test]
+    fn cells_of_a_key_add_up_and_keys_add_up_to_the_total() {
+        let mut summary = DimensionSummary::default();
+        for (key, value) in [("es", 1), ("es", 2), ("fr", -5)] {
+            let stats = KeyStats {
+                counters: sums("a", value),
+                ..KeyStats::default()
+            };
+            summary
+                .add(DimensionKey::new(key).unwrap(), &stats)
+                .unwrap();
+        }
+        let keys: Vec<_> = summary
+            .keys()
+            .map(|(_, stats)| stats.counters.clone())
+            .collect();
+        assert_eq!(keys, [sums("a", 3), sums("a", -5)]);
+        assert_eq!(summary.total().counters, sums("a", -2));
+    }
+
+    #[test]
+    fn a_name_used_for_a_gauge_and_for_members_reports_the_members() {
+        let stats = KeyStats {
+            gauges: sums("x", 7),
+            members: sums("x", 2),
+            ..KeyStats::default()
+        };
+        let reported: Vec<_> = stats.gauges_and_members().into_values().collect();
+        assert_eq!(reported, [Sum::from(2)]);
+    }
+}

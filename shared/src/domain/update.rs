@@ -1,0 +1,537 @@
+//! An update, and how it is read from JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{DimensionKey, DimensionName, Member, NameError, StatName, name::excerpt};
+
+/// How large an update may be. With these limits an update always fits into a transaction of
+/// DynamoDB (100 actions, update expressions of 4 KB).
+pub mod limits {
+    /// Bytes of the body.
+    pub const BODY_BYTES: usize = 1_048_576;
+    /// Dimensions of an update.
+    pub const DIMENSIONS: usize = 20;
+    /// Stats of an update, over all parts.
+    pub const STATS: usize = 500;
+    /// Members of an update, over all stats.
+    pub const MEMBERS: usize = 10_000;
+}
+
+/// What happens to a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterChange {
+    /// `counters`: the id's counter becomes this value.
+    Set(i64),
+    /// `increments`: this value is added to the id's counter.
+    Add(i64),
+}
+
+/// The stats that an id reports at once, and the dimensions that it reports them under.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// The key of each dimension.
+    pub dims: BTreeMap<DimensionName, DimensionKey>,
+    /// Counters and increments.
+    pub counters: BTreeMap<StatName, CounterChange>,
+    /// Gauges.
+    pub gauges: BTreeMap<StatName, i64>,
+    /// Members and multi-members.
+    pub members: BTreeMap<StatName, BTreeSet<Member>>,
+}
+
+/// Why an update is refused, in words for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpdateError {
+    /// The body is longer than [`limits::BODY_BYTES`].
+    #[error("the body has {0} bytes; an update may have {max}", max = limits::BODY_BYTES)]
+    BodyTooLarge(usize),
+    /// The body is no JSON, or not the JSON of an update.
+    #[error("{0}")]
+    Malformed(String),
+    /// A name or member is not allowed.
+    #[error("{part}: {error}")]
+    Name {
+        /// The part of the update that has the name.
+        part: &'static str,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// Two names of an update come to the same.
+    #[error(
+        "{part}: {name} is named twice (names are compared after dashes become underscores and dimensions are lower-cased)"
+    )]
+    Collision {
+        /// The part of the update that has the second one.
+        part: &'static str,
+        /// The second one.
+        name: String,
+    },
+    /// A limit on numbers is exceeded.
+    #[error("the update has {count} {what}; an update may have {max}")]
+    TooMany {
+        /// Of what there are too many.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+}
+
+impl Update {
+    /// Reads an update from the body of a request.
+    ///
+    /// # Errors
+    /// The body is too large, is not the JSON of an update, or has a name, a value or a number of
+    /// things that is not allowed.
+    pub fn from_json(body: &[u8]) -> Result<Self, UpdateError> {
+        if body.len() > limits::BODY_BYTES {
+            return Err(UpdateError::BodyTooLarge(body.len()));
+        }
+        let text = std::str::from_utf8(body)
+            .map_err(|error| UpdateError::Malformed(format!("the body is not UTF-8: {error}")))?;
+        let parts: Entries = serde_json::from_str(text).map_err(|error| {
+            UpdateError::Malformed(format!("the body is not a JSON object: {error}"))
+        })?;
+        let mut update = Self::default();
+        let mut seen = BTreeSet::new();
+        for (name, value) in &parts.0 {
+            if !seen.insert(name) {
+                return Err(UpdateError::Malformed(format!(
+                    "{} appears twice",
+                    excerpt(name)
+                )));
+            }
+            update.read_part(name, value)?;
+        }
+        update.check()?;
+        Ok(update)
+    }
+
+    /// Whether the update has no stat, whatever its dimensions.
+    #[must_use]
+    pub fn reports_nothing(&self) -> bool {
+        self.counters.is_empty()
+            && self.gauges.is_empty()
+            && self.members.values().all(BTreeSet::is_empty)
+    }
+
+    fn read_part(&mut self, name: &str, value: &RawValue) -> Result<(), UpdateError> {
+        match name {
+            "dims" => self.read_dims(value),
+            "counters" => self.read_counters("counters", value, CounterChange::Set),
+            "increments" => self.read_counters("increments", value, CounterChange::Add),
+            "gauges" => self.read_gauges(value),
+            "members" => self.read_members(value),
+            "multiMembers" => self.read_multi_members(value),
+            _ => Err(UpdateError::Malformed(format!(
+                "\"{}\" is not a part of an update; the parts are dims, counters, increments, gauges, \
+                 members and multiMembers",
+                excerpt(name)
+            ))),
+        }
+    }
+
+    fn read_dims(&mut self, value: &RawValue) -> Result<(), UpdateError> {
+        let part = "dims";
+        for (name, value) in object(part, value)?.0 {
+            let dimension =
+                DimensionName::new(&name).map_err(|error| UpdateError::Name { part, error })?;
+            let key = DimensionKey::new(&string(part, &name, value)?)
+                .map_err(|error| UpdateError::Name { part, error })?;
+            if self.dims.insert(dimension, key).is_some() {
+                return Err(collision(part, &name));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_counters(
+        &mut self,
+        part: &'static str,
+        value: &RawValue,
+        change: fn(i64) -> CounterChange,
+    ) -> Result<(), UpdateError> {
+        for (name, value) in object(part, value)?.0 {
+            let value = change(integer(part, &name, value)?);
+            if self.counters.insert(stat(part, &name)?, value).is_some() {
+                return Err(collision(part, &name));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_gauges(&mut self, value: &RawValue) -> Result<(), UpdateError> {
+        let part = "gauges";
+        for (name, value) in object(part, value)?.0 {
+            let value = integer(part, &name, value)?;
+            if self.gauges.insert(stat(part, &name)?, value).is_some() {
+                return Err(collision(part, &name));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_members(&mut self, value: &RawValue) -> Result<(), UpdateError> {
+        let part = "members";
+        let mut seen = BTreeSet::new();
+        for (name, value) in object(part, value)?.0 {
+            let stat = stat(part, &name)?;
+            if !seen.insert(stat.clone()) {
+                return Err(collision(part, &name));
+            }
+            let member = member(part, &string(part, &name, value)?)?;
+            self.members.entry(stat).or_default().insert(member);
+        }
+        Ok(())
+    }
+
+    fn read_multi_members(&mut self, value: &RawValue) -> Result<(), UpdateError> {
+        let part = "multiMembers";
+        let mut seen = BTreeSet::new();
+        for (name, value) in object(part, value)?.0 {
+            let stat = stat(part, &name)?;
+            if !seen.insert(stat.clone()) {
+                return Err(collision(part, &name));
+            }
+            let members = self.members.entry(stat).or_default();
+            for value in array(part, &name, value)? {
+                members.insert(member(part, &string(part, &name, value)?)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), UpdateError> {
+        let both = self
+            .members
+            .keys()
+            .find(|stat| self.gauges.contains_key(stat));
+        if let Some(stat) = both {
+            return Err(collision("gauges and members", stat.as_str()));
+        }
+        let stats = self.counters.len() + self.gauges.len() + self.members.len();
+        let members = self.members.values().map(BTreeSet::len).sum();
+        at_most("dimensions", self.dims.len(), limits::DIMENSIONS)?;
+        at_most("stats", stats, limits::STATS)?;
+        at_most("members", members, limits::MEMBERS)
+    }
+}
+
+/// The entries of a JSON object in their order, repeated names included.
+struct Entries<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+fn object<'a>(part: &str, value: &'a RawValue) -> Result<Entries<'a>, UpdateError> {
+    serde_json::from_str(value.get()).map_err(|error| wrong(part, value, "an object", &error))
+}
+
+fn array<'a>(
+    part: &str,
+    name: &str,
+    value: &'a RawValue,
+) -> Result<Vec<&'a RawValue>, UpdateError> {
+    serde_json::from_str(value.get())
+        .map_err(|error| wrong(&field(part, name), value, "an array of strings", &error))
+}
+
+fn string(part: &str, name: &str, value: &RawValue) -> Result<String, UpdateError> {
+    serde_json::from_str(value.get())
+        .map_err(|error| wrong(&field(part, name), value, "a string", &error))
+}
+
+fn integer(part: &str, name: &str, value: &RawValue) -> Result<i64, UpdateError> {
+    value.get().parse().map_err(|_| {
+        UpdateError::Malformed(format!(
+            "{}: {} is not an integer from {} to {}",
+            field(part, name),
+            json_excerpt(value),
+            i64::MIN,
+            i64::MAX
+        ))
+    })
+}
+
+fn stat(part: &'static str, name: &str) -> Result<StatName, UpdateError> {
+    StatName::new(name).map_err(|error| UpdateError::Name { part, error })
+}
+
+fn member(part: &'static str, member: &str) -> Result<Member, UpdateError> {
+    Member::new(member).map_err(|error| UpdateError::Name { part, error })
+}
+
+fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), UpdateError> {
+    if count > max {
+        return Err(UpdateError::TooMany { what, count, max });
+    }
+    Ok(())
+}
+
+fn collision(part: &'static str, name: &str) -> UpdateError {
+    UpdateError::Collision {
+        part,
+        name: excerpt(name),
+    }
+}
+
+fn field(part: &str, name: &str) -> String {
+    format!("{part}.{}", excerpt(name))
+}
+
+/// The start of a JSON value on one line.
+fn json_excerpt(value: &RawValue) -> String {
+    let start = value.get().chars().take(60);
+    start
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn wrong(field: &str, value: &RawValue, expected: &str, error: &serde_json::Error) -> UpdateError {
+    UpdateError::Malformed(if error.is_data() {
+        format!("{field}: {} is not {expected}", json_excerpt(value))
+    } else {
+        format!("{field}: {error}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(body: &str) -> String {
+        Update::from_json(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_every_part() {
+        let update = Update::from_json(
+            br#"{"dims": {"Country": "ES", "user": "bob"},
+                 "counters": {"counterA": 50}, "increments": {"counter-B": -500},
+                 "gauges": {"gaugeA": 5000}, "members": {"gaugeB": "item1"},
+                 "multiMembers": {"gaugeC": ["itemI", "itemII", "itemI"], "gaugeB": ["item2"]}}"#,
+        )
+        .unwrap();
+        let dims: Vec<_> = update
+            .dims
+            .iter()
+            .map(|(d, k)| format!("{d}={k}"))
+            .collect();
+        assert_eq!(dims, ["country=es", "user=bob"]);
+        let counters: Vec<_> = update
+            .counters
+            .iter()
+            .map(|(s, c)| (s.as_str(), *c))
+            .collect();
+        assert_eq!(
+            counters,
+            [
+                ("counterA", CounterChange::Set(50)),
+                ("counter_B", CounterChange::Add(-500))
+            ]
+        );
+        assert_eq!(update.gauges.values().copied().collect::<Vec<_>>(), [5000]);
+        let members: Vec<_> = update
+            .members
+            .iter()
+            .map(|(s, m)| (s.as_str(), m.len()))
+            .collect();
+        assert_eq!(members, [("gaugeB", 2), ("gaugeC", 2)]);
+    }
+
+    #[test]
+    fn every_part_is_optional() {
+        assert_eq!(Update::from_json(b"{}").unwrap(), Update::default());
+        assert!(
+            Update::from_json(br#" {"multiMembers": {"a": []}} "#)
+                .unwrap()
+                .reports_nothing()
+        );
+    }
+
+    #[test]
+    fn integers_are_exact_or_refused() {
+        for (text, value) in [
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("-0", 0),
+        ] {
+            let update = Update::from_json(format!("{{\"gauges\":{{\"a\":{text}}}}}").as_bytes());
+            assert_eq!(
+                update.unwrap().gauges.into_values().next(),
+                Some(value),
+                "{text}"
+            );
+        }
+        for text in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "1.0",
+            "1e3",
+            "\"5\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+        ] {
+            let error = error(&format!("{{\"counters\":{{\"a\":{text}}}}}"));
+            assert!(error.starts_with("counters.a: "), "{error}");
+            assert!(
+                error.contains("not an integer from -9223372036854775808"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for body in [
+            "",
+            " ",
+            "x",
+            "{",
+            "[]",
+            "null",
+            "5",
+            "\"a\"",
+            "{} x",
+            "{}{}",
+            "{\"counters\":{\"a\":01}}",
+            "{\"counters\":{\"a\":1,}}",
+            "{'counters':{}}",
+            "\u{feff}{}",
+        ] {
+            assert!(
+                error(body).starts_with("the body is not a JSON object"),
+                "{body:?}"
+            );
+        }
+        let not_utf8 = Update::from_json(b"{\"dims\":{\"a\":\"\xff\"}}").unwrap_err();
+        assert!(not_utf8.to_string().starts_with("the body is not UTF-8"));
+        assert!(error(r#"{"dims":{"a":"\ud800"}}"#).starts_with("dims.a: "));
+    }
+
+    #[test]
+    fn wrong_types_are_refused_by_name() {
+        for (body, start) in [
+            (r#"{"counters":null}"#, "counters: null is not an object"),
+            (r#"{"counters":[1]}"#, "counters: [1] is not an object"),
+            (r#"{"dims":{"a":1}}"#, "dims.a: 1 is not a string"),
+            (
+                r#"{"members":{"a":["x"]}}"#,
+                "members.a: [\"x\"] is not a string",
+            ),
+            (
+                r#"{"multiMembers":{"a":"x"}}"#,
+                "multiMembers.a: \"x\" is not an array",
+            ),
+            (
+                r#"{"multiMembers":{"a":["x",null]}}"#,
+                "multiMembers.a: null is not a string",
+            ),
+            (
+                r#"{"counter":{"a":1}}"#,
+                "\"counter\" is not a part of an update",
+            ),
+            (
+                r#"{"multiMembers":{"a":[""]}}"#,
+                "multiMembers: \"\" is not a valid member",
+            ),
+            (
+                r#"{"counters":{"":1}}"#,
+                "counters: \"\" is not a valid stat name",
+            ),
+            (
+                r#"{"dims":{"a":"Total"}}"#,
+                "dims: \"Total\" is not a valid dimension key",
+            ),
+        ] {
+            let error = error(body);
+            assert!(error.starts_with(start), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_twice_is_refused() {
+        for body in [
+            r#"{"counters":{"a":1},"counters":{"b":1}}"#,
+            r#"{"counters":{"a":1,"a":1}}"#,
+            r#"{"counters":{"a-b":1,"a_b":1}}"#,
+            r#"{"counters":{"a":1},"increments":{"a":1}}"#,
+            r#"{"gauges":{"a-b":1,"a_b":1}}"#,
+            r#"{"members":{"a-b":"x","a_b":"x"}}"#,
+            r#"{"multiMembers":{"a-b":["x"],"a_b":["x"]}}"#,
+            r#"{"gauges":{"a":1},"members":{"a":"x"}}"#,
+            r#"{"dims":{"country":"es","Country":"fr"}}"#,
+        ] {
+            assert!(error(body).contains("twice"), "{body}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_things_are_limited() {
+        let many = |part: &str, count: usize, value: &str| {
+            let entries: Vec<_> = (0..count).map(|i| format!("\"n{i}\":{value}")).collect();
+            format!("{{\"{part}\":{{{}}}}}", entries.join(","))
+        };
+        let members = |count: usize| {
+            let members: Vec<_> = (0..count).map(|i| format!("\"{i}\"")).collect();
+            format!("{{\"multiMembers\":{{\"a\":[{}]}}}}", members.join(","))
+        };
+        for body in [
+            many("dims", 20, "\"k\""),
+            many("counters", 500, "1"),
+            members(10_000),
+        ] {
+            assert!(Update::from_json(body.as_bytes()).is_ok());
+        }
+        for (body, start) in [
+            (
+                many("dims", 21, "\"k\""),
+                "the update has 21 dimensions; an update may have 20",
+            ),
+            (
+                many("gauges", 501, "1"),
+                "the update has 501 stats; an update may have 500",
+            ),
+            (
+                members(10_001),
+                "the update has 10001 members; an update may have 10000",
+            ),
+            (
+                " ".repeat(1_048_577),
+                "the body has 1048577 bytes; an update may have 1048576",
+            ),
+        ] {
+            assert!(error(&body).starts_with(start));
+        }
+    }
+}

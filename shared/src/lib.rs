@@ -1,0 +1,7 @@
+//! What the functions of statshub share: the domain, the planning of writes, the table and its store.
+
+pub mod config;
+pub mod domain;
+pub mod rollup;
+pub mod store;
+pub mod table;

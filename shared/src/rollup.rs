@@ -1,0 +1,172 @@
+//! From an update to what has to be written: pure, and in two steps.
+//!
+//! First `after = before.apply(update)`, the id's next detail; then the changes of the rollups as a
+//! function of `before` and `after` alone. Members are apart: sets remember for themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{
+    Detail, DimensionKey, DimensionName, Member, Overflow, Period, Placement, StatName, Sum, Update,
+};
+
+/// A key of a dimension: what a rollup belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DimensionAndKey {
+    /// The dimension.
+    pub dimension: DimensionName,
+    /// Its key.
+    pub key: DimensionKey,
+}
+
+/// The set of the members that a stat has under a key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberSet {
+    /// The dimension and its key.
+    pub of: DimensionAndKey,
+    /// The stat.
+    pub stat: StatName,
+}
+
+/// Sums by stat.
+pub type Sums = BTreeMap<StatName, Sum>;
+
+/// What has to be written, all of it or nothing, for an update to be counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The id's next detail; none when it stays as it is.
+    pub detail: Option<Detail>,
+    /// What to add to the counters of rollups. A zero counts: it makes the stat be reported.
+    pub counters: BTreeMap<DimensionAndKey, Sums>,
+    /// What to add to the gauges of rollups in [`Plan::period`].
+    pub gauges: BTreeMap<DimensionAndKey, Sums>,
+    /// The period of the gauges.
+    pub period: Option<Period>,
+    /// Members that are new to their set.
+    pub members: BTreeMap<MemberSet, BTreeSet<Member>>,
+    /// What the id leaves behind in the counters of keys that it has moved away from.
+    pub departures: BTreeMap<DimensionAndKey, Sums>,
+    /// Dimensions that the id reports under for the first time, and that may so be new to the table.
+    pub dimensions: BTreeSet<DimensionName>,
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The sets that an update adds to, and the members that it adds to each.
+#[must_use]
+pub fn member_sets(update: &Update) -> BTreeMap<MemberSet, BTreeSet<Member>> {
+    let mut sets = BTreeMap::new();
+    for (dimension, key) in &update.dims {
+        for (stat, members) in &update.members {
+            let set = MemberSet {
+                of: DimensionAndKey {
+                    dimension: dimension.clone(),
+                    key: key.clone(),
+                },
+                stat: stat.clone(),
+            };
+            if !members.is_empty() {
+                sets.insert(set, members.clone());
+            }
+        }
+    }
+    sets
+}
+
+/// Plans an `update` of an id whose detail is `before`, in a `period`, of which the members in
+/// `new_members` are not in their sets yet.
+///
+/// # Errors
+/// A sum would need more than 38 digits.
+pub fn plan(
+    before: &Detail,
+    update: &Update,
+    period: Period,
+    new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
+) -> Result<Plan, Overflow> {
+    let after = before.apply(update, period)?;
+    let mut plan = changes(before, &after)?;
+    plan.members = new_members;
+    if after != *before {
+        plan.detail = Some(after);
+    }
+    Ok(plan)
+}
+
+/// What the rollups gain when an id's detail goes from `before` to `after`.
+fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
+    let mut plan = Plan {
+        dimensions: after
+            .dimensions_new_since(before)
+            .into_iter()
+            .cloned()
+            .collect(),
+        ..Plan::default()
+    };
+    for (dimension, placement) in &after.placements {
+        let at = |key: &DimensionKey| DimensionAndKey {
+            dimension: dimension.clone(),
+            key: key.clone(),
+        };
+        let last = before.placements.get(dimension);
+        let same = last.filter(|last| last.key == placement.key);
+
+        let counters = counter_gains(before, same, after, placement)?;
+        insert_some(&mut plan.counters, at(&placement.key), counters);
+        let gauges = gauge_gains(before, same, after, placement)?;
+        insert_some(&mut plan.gauges, at(&placement.key), gauges);
+        if let (Some(last), None) = (last, same) {
+            let mut left = last.counters.of(&before.counters)?;
+            left.retain(|_, sum| *sum != Sum::ZERO);
+            insert_some(&mut plan.departures, at(&last.key), left);
+        }
+    }
+    if !plan.gauges.is_empty() {
+        plan.period = after.gauge_period;
+    }
+    Ok(plan)
+}
+
+fn counter_gains(
+    before: &Detail,
+    last: Option<&Placement>,
+    after: &Detail,
+    placement: &Placement,
+) -> Result<Sums, Overflow> {
+    let old = last.map_or(Ok(Sums::new()), |last| last.counters.of(&before.counters))?;
+    gains(&old, placement.counters.of(&after.counters)?)
+}
+
+fn gauge_gains(
+    before: &Detail,
+    last: Option<&Placement>,
+    after: &Detail,
+    placement: &Placement,
+) -> Result<Sums, Overflow> {
+    let last = last.filter(|_| before.gauge_period == after.gauge_period);
+    let old = last.map_or(Ok(Sums::new()), |last| last.gauges.of(&before.gauges))?;
+    gains(&old, placement.gauges.of(&after.gauges)?)
+}
+
+/// What to add to `old` to get `new`: nothing for a sum that stays, zero for a new one that is zero.
+fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
+    let changed = new
+        .into_iter()
+        .filter(|(stat, sum)| old.get(stat) != Some(sum));
+    let gain = |(stat, sum): (StatName, Sum)| {
+        let before = old.get(&stat).copied().unwrap_or_default();
+        Ok((stat, sum.checked_sub(before)?))
+    };
+    changed.map(gain).collect()
+}
+
+fn insert_some(sums: &mut BTreeMap<DimensionAndKey, Sums>, at: DimensionAndKey, gains: Sums) {
+    if !gains.is_empty() {
+        sums.insert(at, gains);
+    }
+}

@@ -1,0 +1,48 @@
+//! Why a store could not do what it was asked.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::error::BuildError;
+
+use crate::{domain::Overflow, table::CorruptItem};
+
+/// The cause of an internal error, for the log.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A sum would need more than 38 digits. Nothing was written.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    /// An item would get larger than DynamoDB allows. The update was not counted.
+    #[error("an item or a transaction would be too large")]
+    TooLarge(#[source] Cause),
+    /// The idempotency key was used for another body. Nothing was written.
+    #[error("the idempotency key was used for another update")]
+    KeyReused,
+    /// DynamoDB throttled until the deadline.
+    #[error("throttled until the deadline")]
+    Throttled(#[source] Cause),
+    /// DynamoDB was away, or other writers were in the way, until the deadline.
+    #[error("unavailable until the deadline")]
+    Unavailable(#[source] Cause),
+    /// No answer to a write came before the deadline: it may have happened.
+    #[error("no answer to a write until the deadline")]
+    Indeterminate(#[source] Cause),
+    /// A defect, or a table or permission that is missing.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+impl From<BuildError> for StoreError {
+    fn from(error: BuildError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<CorruptItem> for StoreError {
+    fn from(error: CorruptItem) -> Self {
+        Self::Internal(error.into())
+    }
+}

@@ -1,0 +1,167 @@
+//! The first round trip of an update: what is stored already.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
+
+use super::{Deadline, Store, StoreError, retry::Failure};
+use crate::{
+    domain::{DimensionName, Id, IdempotencyKey, Member, Update},
+    rollup::{MemberSet, member_sets},
+    table::{
+        Item, ItemKey, Marker, Shard, StoredDetail, decode_detail, decode_marker, decode_members,
+    },
+};
+
+/// Most keys of a batch. Source: *BatchGetItem*, DynamoDB API Reference.
+const BATCH_KEYS: usize = 100;
+/// Most batches on their way at once.
+const CONCURRENT_BATCHES: usize = 16;
+
+/// What is stored of all that an update touches.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) stored: Option<StoredDetail>,
+    pub(super) marker: Option<Marker>,
+    /// Dimensions of the update that may not be in the list of dimensions.
+    pub(super) new_dimensions: BTreeSet<DimensionName>,
+    /// Members of the update that are not in their sets, or were not a moment ago.
+    pub(super) new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
+}
+
+/// Whether reads see every write that was acknowledged before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consistency {
+    /// They may miss the latest ones, for half the price.
+    Eventual,
+    /// They see them all.
+    Strong,
+}
+
+impl Store {
+    /// Loads what an update of `id` needs to know.
+    ///
+    /// The detail and the marker are always read consistently: that an update changes nothing could
+    /// not be told from an old detail. Sets and the list of dimensions only grow, and what is written
+    /// to sets is conditional, so an old answer there costs at most another attempt.
+    pub(super) async fn load(
+        &self,
+        id: &Id,
+        update: &Update,
+        idempotency_key: Option<&IdempotencyKey>,
+        growing: Consistency,
+        deadline: Deadline,
+    ) -> Result<Loaded, StoreError> {
+        let detail = ItemKey::detail(id);
+        let marker = idempotency_key.map(|key| ItemKey::marker(id, key));
+        let unknown = self.unknown_dimensions(update.dims.keys());
+        let sets = member_sets(update);
+
+        let own = [&detail].into_iter().chain(&marker).cloned().collect();
+        let shards = sets.iter().flat_map(|(set, members)| {
+            members
+                .iter()
+                .map(|member| ItemKey::members(set, Shard::of(member)))
+        });
+        let shared = shards
+            .chain(unknown.iter().map(ItemKey::dimension))
+            .collect();
+        let (own, shared) = try_join(
+            self.get(own, Consistency::Strong, deadline),
+            self.get(shared, growing, deadline),
+        )
+        .await?;
+
+        let (known, new): (BTreeSet<_>, _) = unknown
+            .into_iter()
+            .partition(|dimension| shared.contains_key(&ItemKey::dimension(dimension)));
+        self.remember_dimensions(known);
+        Ok(Loaded {
+            stored: own.get(&detail).map(decode_detail).transpose()?,
+            marker: marker
+                .and_then(|key| own.get(&key))
+                .map(decode_marker)
+                .transpose()?,
+            new_dimensions: new,
+            new_members: new_members(sets, &shared)?,
+        })
+    }
+
+    /// The items of these keys, as far as they exist.
+    async fn get(
+        &self,
+        keys: BTreeSet<ItemKey>,
+        consistency: Consistency,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<ItemKey, Item>, StoreError> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        let batches = keys
+            .chunks(BATCH_KEYS)
+            .map(|batch| self.get_batch(batch, consistency, deadline));
+        let batches: Vec<_> = batches.collect();
+        let items: Vec<Vec<Item>> = stream::iter(batches)
+            .buffer_unordered(CONCURRENT_BATCHES)
+            .try_collect()
+            .await?;
+        let items = items.into_iter().flatten();
+        Ok(items
+            .filter_map(|item| Some((ItemKey::of_item(&item)?, item)))
+            .collect())
+    }
+
+    async fn get_batch(
+        &self,
+        keys: &[ItemKey],
+        consistency: Consistency,
+        deadline: Deadline,
+    ) -> Result<Vec<Item>, StoreError> {
+        let mut backoff = self.backoff(deadline);
+        let mut items = Vec::new();
+        let mut pending = KeysAndAttributes::builder()
+            .set_keys(Some(keys.iter().map(ItemKey::attributes).collect()))
+            .consistent_read(consistency == Consistency::Strong)
+            .build()?;
+        loop {
+            let answer = self
+                .read(deadline, || {
+                    let request = self.client.batch_get_item();
+                    request.request_items(&self.table, pending.clone()).send()
+                })
+                .await?;
+            items.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            match answer
+                .unprocessed_keys
+                .unwrap_or_default()
+                .remove(&self.table)
+            {
+                Some(rest) if !rest.keys().is_empty() => pending = rest,
+                _ => return Ok(items),
+            }
+            // DynamoDB leaves keys out when it throttles, or when the answer would exceed 16 MB.
+            let cause = format!("{} keys unprocessed", pending.keys().len());
+            backoff.wait(Failure::Throttled, cause.into()).await?;
+        }
+    }
+}
+
+fn new_members(
+    sets: BTreeMap<MemberSet, BTreeSet<Member>>,
+    items: &BTreeMap<ItemKey, Item>,
+) -> Result<BTreeMap<MemberSet, BTreeSet<Member>>, StoreError> {
+    let mut new = BTreeMap::new();
+    for (set, members) in sets {
+        let mut absent = BTreeSet::new();
+        for member in members {
+            let shard = items.get(&ItemKey::members(&set, Shard::of(&member)));
+            let stored = shard.map(decode_members).transpose()?.unwrap_or_default();
+            if !stored.contains(&member) {
+                absent.insert(member);
+            }
+        }
+        if !absent.is_empty() {
+            new.insert(set, absent);
+        }
+    }
+    Ok(new)
+}

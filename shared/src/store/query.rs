@@ -1,0 +1,105 @@
+//! The reads of a query.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join;
+use std::collections::HashMap;
+
+use super::{Deadline, Store, StoreError};
+use crate::{
+    domain::{DimensionKey, DimensionName, DimensionSummary, KeyStats, UnixSeconds},
+    table::{CorruptItem, Item, KeyRange, decode_counters, decode_dimension, decode_gauges},
+};
+
+impl Store {
+    /// The dimensions that have ever been reported, in their order.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn dimensions(&self, deadline: Deadline) -> Result<Vec<DimensionName>, StoreError> {
+        let mut dimensions = Vec::new();
+        self.read_range(&KeyRange::dimensions(), deadline, |item| {
+            dimensions.push(decode_dimension(item)?);
+            Ok(())
+        })
+        .await?;
+        dimensions.sort();
+        Ok(dimensions)
+    }
+
+    /// The stats of all keys of a dimension, with the gauges of the period that contains `now` and of
+    /// the one before; empty for an unknown dimension.
+    ///
+    /// Reads are consistent: what was acknowledged before is in.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn summary(
+        &self,
+        dimension: &DimensionName,
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> Result<DimensionSummary, StoreError> {
+        let current = self.period_length.containing(now);
+        let prior = self.period_length.prior(current);
+        let gauges = KeyRange::gauges(dimension, prior, current);
+        let counters = KeyRange::counters(dimension);
+        let (counters, gauges) = try_join(
+            self.read_rollups(&counters, deadline, decode_counters),
+            self.read_rollups(&gauges, deadline, |item| decode_gauges(item, current)),
+        )
+        .await?;
+
+        let mut summary = DimensionSummary::default();
+        for (key, stats) in counters.into_iter().chain(gauges) {
+            summary.add(key, &stats)?;
+        }
+        Ok(summary)
+    }
+
+    async fn read_rollups(
+        &self,
+        range: &KeyRange,
+        deadline: Deadline,
+        decode: impl Fn(&Item) -> Result<(DimensionKey, KeyStats), CorruptItem>,
+    ) -> Result<Vec<(DimensionKey, KeyStats)>, StoreError> {
+        let mut rollups = Vec::new();
+        self.read_range(range, deadline, |item| {
+            rollups.push(decode(item)?);
+            Ok(())
+        })
+        .await?;
+        Ok(rollups)
+    }
+
+    /// Reads all items of a range, page by page (a page holds up to 1 MB).
+    async fn read_range(
+        &self,
+        range: &KeyRange,
+        deadline: Deadline,
+        mut visit: impl FnMut(&Item) -> Result<(), CorruptItem>,
+    ) -> Result<(), StoreError> {
+        let (condition, values) = range.condition();
+        let mut start: Option<HashMap<String, AttributeValue>> = None;
+        loop {
+            let page = self
+                .read(deadline, || {
+                    self.client
+                        .query()
+                        .table_name(&self.table)
+                        .key_condition_expression(&condition)
+                        .set_expression_attribute_values(Some(values.clone()))
+                        .consistent_read(true)
+                        .set_exclusive_start_key(start.clone())
+                        .send()
+                })
+                .await?;
+            for item in page.items() {
+                visit(item)?;
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Update and condition expressions.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+/// An update expression with its placeholders.
+///
+/// DynamoDB limits an expression to 4 KB, so placeholders are as short as can be: 500 sums then fit.
+#[derive(Debug, Default)]
+pub(super) struct UpdateExpression {
+    add: Vec<String>,
+    set: Vec<String>,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, AttributeValue>,
+    placeholders: usize,
+}
+
+impl UpdateExpression {
+    /// Adds a number to an attribute, or members to a set; absent, it begins as 0 or empty.
+    pub(super) fn add(&mut self, attribute: String, value: AttributeValue) {
+        let (name, placeholder) = self.bind(attribute, value);
+        self.add.push(format!("{name} {placeholder}"));
+    }
+
+    /// Sets an attribute.
+    pub(super) fn set(&mut self, attribute: &str, value: AttributeValue) {
+        let (name, placeholder) = self.bind(attribute.to_owned(), value);
+        self.set.push(format!("{name}={placeholder}"));
+    }
+
+    /// The expression's text.
+    pub(super) fn text(&self) -> String {
+        let clause = |keyword: &str, actions: &[String]| match actions {
+            [] => String::new(),
+            _ => format!("{keyword} {}", actions.join(",")),
+        };
+        let clauses = [clause("ADD", &self.add), clause("SET", &self.set)];
+        clauses.join(" ").trim().to_owned()
+    }
+
+    fn bind(&mut self, attribute: String, value: AttributeValue) -> (String, String) {
+        let short = base62(self.placeholders);
+        self.placeholders += 1;
+        let (name, placeholder) = (format!("#{short}"), format!(":{short}"));
+        self.names.insert(name.clone(), attribute);
+        self.values.insert(placeholder.clone(), value);
+        (name, placeholder)
+    }
+}
+
+/// Running numbers in as few letters and digits as can be.
+fn base62(number: usize) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let digit = char::from(DIGITS[number % 62]);
+    match number / 62 {
+        0 => digit.to_string(),
+        // Less one, so that "0" is followed by "00" as 9 by 10: no combination is left out.
+        more => base62(more - 1) + &digit.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn five_hundred_sums_fit_into_the_4_kb_of_an_expression() {
+        let mut expression = UpdateExpression::default();
+        expression.set("expires_at", AttributeValue::N("1".into()));
+        for stat in 0..500 {
+            expression.add(format!("c:{stat}"), AttributeValue::N("1".into()));
+        }
+        let text = expression.text();
+        assert!(text.len() <= 4_096, "{}", text.len());
+        assert!(text.starts_with("ADD #1 :1,#2 :2,"), "{text}");
+        assert!(text.ends_with(" SET #0=:0"), "{text}");
+    }
+
+    #[test]
+    fn placeholders_are_unique() {
+        let unique: BTreeSet<_> = (0..10_000).map(base62).collect();
+        assert_eq!(unique.len(), 10_000);
+    }
+}

@@ -1,0 +1,324 @@
+//! Items: what they hold, and how it is written and read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    str::FromStr,
+};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+
+use super::{
+    attribute::{
+        self, EXPIRES_AT, FINGERPRINT, GAUGE_PERIOD, MEMBERS, NAME, Named, PLACEMENT_COUNTERS,
+        PLACEMENT_GAUGES, PLACEMENT_KEY, VERSION,
+    },
+    key::ItemKey,
+};
+use crate::domain::{
+    Detail, DimensionKey, DimensionName, Fingerprint, Id, KeyStats, Member, NameError, Period,
+    Placement, Share, Shares, StatName, Sum, UnixSeconds,
+};
+
+/// An item as the SDK has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// A stored item that this module can't have written.
+#[derive(Debug, thiserror::Error)]
+#[error("the item {key:?} is corrupt: {reason}")]
+pub struct CorruptItem {
+    key: Option<ItemKey>,
+    reason: String,
+}
+
+/// How often a detail was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Version(u64);
+
+impl Version {
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    pub(super) fn value(self) -> AttributeValue {
+        AttributeValue::N(self.0.to_string())
+    }
+}
+
+/// A detail and the version in which it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDetail {
+    /// The detail.
+    pub detail: Detail,
+    /// Its version.
+    pub version: Version,
+}
+
+/// What remembers that an update with an idempotency key was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// The fingerprint of the update's body.
+    pub fingerprint: Fingerprint,
+    /// When the marker ends, also if it is deleted later.
+    pub expires_at: UnixSeconds,
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+pub(super) fn encode_detail(id: &Id, detail: &Detail, version: Version) -> Item {
+    let mut item = ItemKey::detail(id).attributes();
+    item.insert(VERSION.to_owned(), version.value());
+    item.insert(NAME.to_owned(), text(id.as_str()));
+    for (stat, value) in &detail.counters {
+        item.insert(attribute::counter(stat), number(value));
+    }
+    for (stat, value) in &detail.gauges {
+        item.insert(attribute::gauge(stat), number(value));
+    }
+    if let Some(period) = detail.gauge_period {
+        item.insert(GAUGE_PERIOD.to_owned(), number(period.start().0));
+    }
+    for (dimension, placement) in &detail.placements {
+        let mut fields = HashMap::from([(PLACEMENT_KEY.to_owned(), text(placement.key.as_str()))]);
+        let counters = encode_shares(&placement.counters, &detail.counters);
+        let gauges = encode_shares(&placement.gauges, &detail.gauges);
+        fields.extend(counters.map(|list| (PLACEMENT_COUNTERS.to_owned(), list)));
+        fields.extend(gauges.map(|list| (PLACEMENT_GAUGES.to_owned(), list)));
+        item.insert(attribute::placement(dimension), AttributeValue::M(fields));
+    }
+    item
+}
+
+/// A list in the order of the stats' names, so that names take no room: 0 for the whole value, null for
+/// nothing of it. None when all shares are whole.
+fn encode_shares(shares: &Shares, values: &BTreeMap<StatName, Sum>) -> Option<AttributeValue> {
+    if shares.all_whole() {
+        return None;
+    }
+    let list = values.keys().map(|stat| match shares.get(stat) {
+        Share::Whole => number(0),
+        Share::Less(elsewhere) => number(elsewhere),
+        Share::Absent => AttributeValue::Null(true),
+    });
+    Some(AttributeValue::L(list.collect()))
+}
+
+pub(super) fn encode_marker(marker: &Marker) -> Item {
+    let fingerprint = Blob::new(marker.fingerprint.as_bytes());
+    HashMap::from([
+        (FINGERPRINT.to_owned(), AttributeValue::B(fingerprint)),
+        (EXPIRES_AT.to_owned(), number(marker.expires_at.0)),
+    ])
+}
+
+/// # Errors
+/// The item is no detail.
+pub fn decode_detail(item: &Item) -> Result<StoredDetail, CorruptItem> {
+    let reader = Reader { item };
+    let mut detail = Detail::default();
+    for (name, value) in item {
+        match Named::parse(name) {
+            Some(Named::Counter(stat)) => {
+                detail
+                    .counters
+                    .insert(reader.stat(stat)?, reader.number(value)?);
+            }
+            Some(Named::Gauge(stat)) => {
+                detail
+                    .gauges
+                    .insert(reader.stat(stat)?, reader.number(value)?);
+            }
+            _ => {}
+        }
+    }
+    for (name, value) in item {
+        if let Some(Named::Placement(dimension)) = Named::parse(name) {
+            let dimension = reader.valid(DimensionName::new(dimension))?;
+            let placement = reader.placement(value, &detail)?;
+            detail.placements.insert(dimension, placement);
+        }
+    }
+    if let Some(start) = item.get(GAUGE_PERIOD) {
+        let start = UnixSeconds(reader.number(start)?);
+        detail.gauge_period = Some(Period::starting_at(start));
+    }
+    let version = Version(reader.number(reader.attribute(VERSION)?)?);
+    Ok(StoredDetail { detail, version })
+}
+
+/// # Errors
+/// The item is no marker.
+pub fn decode_marker(item: &Item) -> Result<Marker, CorruptItem> {
+    let reader = Reader { item };
+    let fingerprint = match reader.attribute(FINGERPRINT)? {
+        AttributeValue::B(blob) => Fingerprint::from_bytes(blob.as_ref()),
+        _ => None,
+    };
+    Ok(Marker {
+        fingerprint: fingerprint.ok_or_else(|| reader.corrupt("no fingerprint"))?,
+        expires_at: UnixSeconds(reader.number(reader.attribute(EXPIRES_AT)?)?),
+    })
+}
+
+/// The members that a shard of a set holds.
+///
+/// # Errors
+/// The item is no shard of a set.
+pub fn decode_members(item: &Item) -> Result<BTreeSet<Member>, CorruptItem> {
+    let reader = Reader { item };
+    match reader.attribute(MEMBERS)? {
+        AttributeValue::Ss(members) => members
+            .iter()
+            .map(|member| reader.valid(Member::new(member)))
+            .collect(),
+        _ => Err(reader.corrupt("members are no string set")),
+    }
+}
+
+/// The dimension of an entry of the list of dimensions.
+///
+/// # Errors
+/// The item is no such entry.
+pub fn decode_dimension(item: &Item) -> Result<DimensionName, CorruptItem> {
+    let reader = Reader { item };
+    let name = reader.name(ItemKey::dimension_name)?;
+    reader.valid(DimensionName::new(&name))
+}
+
+/// The key, the counters and the numbers of unique members of a cell of a rollup.
+///
+/// # Errors
+/// The item is no such cell.
+pub fn decode_counters(item: &Item) -> Result<(DimensionKey, KeyStats), CorruptItem> {
+    decode_rollup(item, |stats, named| match named {
+        Named::Counter(stat) => Some((&mut stats.counters, stat)),
+        Named::MemberCount(stat) => Some((&mut stats.members, stat)),
+        _ => None,
+    })
+}
+
+/// The key, the period and the gauges of a cell of a rollup; the gauges are in
+/// [`KeyStats::gauges_current`] when they are of the period `current`, else in [`KeyStats::gauges`].
+///
+/// # Errors
+/// The item is no such cell.
+pub fn decode_gauges(
+    item: &Item,
+    current: Period,
+) -> Result<(DimensionKey, KeyStats), CorruptItem> {
+    let is_current = ItemKey::of_item(item).is_some_and(|key| key.is_of_period(current));
+    decode_rollup(item, |stats, named| match named {
+        Named::Gauge(stat) if is_current => Some((&mut stats.gauges_current, stat)),
+        Named::Gauge(stat) => Some((&mut stats.gauges, stat)),
+        _ => None,
+    })
+}
+
+type Place<'a, 'b> = Option<(&'a mut BTreeMap<StatName, Sum>, &'b str)>;
+
+fn decode_rollup(
+    item: &Item,
+    place: impl for<'a, 'b> Fn(&'a mut KeyStats, Named<'b>) -> Place<'a, 'b>,
+) -> Result<(DimensionKey, KeyStats), CorruptItem> {
+    let reader = Reader { item };
+    let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;
+    let mut stats = KeyStats::default();
+    for (name, value) in item {
+        let Some(named) = Named::parse(name) else {
+            continue;
+        };
+        if let Some((sums, stat)) = place(&mut stats, named) {
+            sums.insert(reader.stat(stat)?, reader.number(value)?);
+        }
+    }
+    Ok((key, stats))
+}
+
+/// Reads attributes of an item, and knows how to complain about it.
+struct Reader<'a> {
+    item: &'a Item,
+}
+
+impl<'a> Reader<'a> {
+    fn corrupt(&self, reason: impl ToString) -> CorruptItem {
+        CorruptItem {
+            key: ItemKey::of_item(self.item),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Result<&'a AttributeValue, CorruptItem> {
+        self.item
+            .get(name)
+            .ok_or_else(|| self.corrupt(format!("no attribute {name}")))
+    }
+
+    fn number<N: FromStr>(&self, value: &AttributeValue) -> Result<N, CorruptItem> {
+        let digits = value.as_n().map_err(|_| self.corrupt("not a number"))?;
+        digits
+            .parse()
+            .map_err(|_| self.corrupt(format!("the number {digits} is out of range")))
+    }
+
+    fn valid<T>(&self, name: Result<T, NameError>) -> Result<T, CorruptItem> {
+        name.map_err(|error| self.corrupt(error))
+    }
+
+    fn stat(&self, name: &str) -> Result<StatName, CorruptItem> {
+        self.valid(StatName::new(name))
+    }
+
+    /// The name that the item's key says, or that it has beside a hashed one.
+    fn name(&self, in_key: fn(&ItemKey) -> Option<String>) -> Result<String, CorruptItem> {
+        if let Some(AttributeValue::S(name)) = self.item.get(NAME) {
+            return Ok(name.clone());
+        }
+        ItemKey::of_item(self.item)
+            .as_ref()
+            .and_then(in_key)
+            .ok_or_else(|| self.corrupt("the key has no name"))
+    }
+
+    fn placement(&self, value: &AttributeValue, of: &Detail) -> Result<Placement, CorruptItem> {
+        let fields = value
+            .as_m()
+            .map_err(|_| self.corrupt("a placement is no map"))?;
+        let key = fields.get(PLACEMENT_KEY).and_then(|key| key.as_s().ok());
+        let key = key.ok_or_else(|| self.corrupt("a placement has no key"))?;
+        Ok(Placement {
+            key: self.valid(DimensionKey::new(key))?,
+            counters: self.shares(fields.get(PLACEMENT_COUNTERS), &of.counters)?,
+            gauges: self.shares(fields.get(PLACEMENT_GAUGES), &of.gauges)?,
+        })
+    }
+
+    fn shares(
+        &self,
+        list: Option<&AttributeValue>,
+        values: &BTreeMap<StatName, Sum>,
+    ) -> Result<Shares, CorruptItem> {
+        let mut shares = Shares::default();
+        let Some(list) = list else {
+            return Ok(shares);
+        };
+        let list = list
+            .as_l()
+            .map_err(|_| self.corrupt("shares are no list"))?;
+        if list.len() != values.len() {
+            return Err(self.corrupt("not one share for each stat"));
+        }
+        for (stat, share) in values.keys().zip(list) {
+            let share = match share {
+                AttributeValue::Null(_) => Share::Absent,
+                elsewhere => Share::Less(self.number(elsewhere)?),
+            };
+            shares.set(stat, share);
+        }
+        Ok(shares)
+    }
+}

@@ -1,0 +1,218 @@
+//! A store on a table of its own, on a real DynamoDB API: the one that `STATSHUB_TEST_DYNAMODB` names,
+//! else an embedded one.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
+    },
+    error::BoxError,
+};
+use shared::{
+    domain::{
+        DimensionName, DimensionSummary, Fingerprint, Id, IdempotencyKey, KeyStats, PeriodLength,
+        StatName, Sum, UnixSeconds, Update,
+    },
+    store::{Deadline, Outcome, Store, StoreError},
+};
+
+/// The start of a period.
+pub const NOW: UnixSeconds = UnixSeconds(360 * 5_000_000);
+
+pub struct TestStore {
+    pub store: Store,
+    pub client: Client,
+    pub table: String,
+    pub requests: Arc<Requests>,
+}
+
+impl TestStore {
+    pub async fn new() -> Self {
+        let endpoint = match std::env::var("STATSHUB_TEST_DYNAMODB") {
+            Ok(endpoint) => endpoint,
+            Err(_) => local_dynamodb::start_in_memory().await.unwrap(),
+        };
+        let requests = Arc::new(Requests::default());
+        let config = local_dynamodb::client_config(&endpoint);
+        let client = Client::from_conf(config.interceptor(Counting(requests.clone())).build());
+        let table = format!("test-{:016x}", fastrand::u64(..));
+        local_dynamodb::create_table(&client, &table).await.unwrap();
+        let store = Self::store_on(&client, &table);
+        Self {
+            store,
+            client,
+            table,
+            requests,
+        }
+    }
+
+    /// A second store on the same table, as of another process.
+    pub fn another(&self) -> Store {
+        Self::store_on(&self.client, &self.table)
+    }
+
+    fn store_on(client: &Client, table: &str) -> Store {
+        Store::new(
+            client.clone(),
+            table,
+            PeriodLength::DEFAULT,
+            fastrand::Rng::new(),
+        )
+    }
+
+    pub async fn post(&self, id: &str, body: &str) -> Outcome {
+        self.post_at(NOW, id, body).await
+    }
+
+    pub async fn post_at(&self, now: UnixSeconds, id: &str, body: &str) -> Outcome {
+        post(&self.store, now, id, body).await.unwrap()
+    }
+
+    pub async fn post_with_key(
+        &self,
+        now: UnixSeconds,
+        key: &str,
+        body: &str,
+    ) -> Result<Outcome, StoreError> {
+        let key = IdempotencyKey::new(key).unwrap();
+        let fingerprint = Fingerprint::of(body.as_bytes());
+        let update = Update::from_json(body.as_bytes()).unwrap();
+        self.store
+            .update(&id("i"), &update, Some((&key, fingerprint)), now, soon())
+            .await
+    }
+
+    pub async fn summary_at(&self, now: UnixSeconds, dimension: &str) -> DimensionSummary {
+        let dimension = DimensionName::new(dimension).unwrap();
+        self.store.summary(&dimension, now, soon()).await.unwrap()
+    }
+
+    /// A dimension's stats, a line for each key and one for the total.
+    pub async fn shown(&self, dimension: &str) -> String {
+        self.shown_at(NOW, dimension).await
+    }
+
+    pub async fn shown_at(&self, now: UnixSeconds, dimension: &str) -> String {
+        let summary = self.summary_at(now, dimension).await;
+        let mut lines = String::new();
+        for (key, stats) in summary.keys() {
+            writeln!(lines, "{key}:{}", line(stats)).unwrap();
+        }
+        write!(lines, "total:{}", line(summary.total())).unwrap();
+        lines
+    }
+
+    pub async fn dimensions(&self) -> Vec<String> {
+        let dimensions = self.store.dimensions(soon()).await.unwrap();
+        dimensions.iter().map(ToString::to_string).collect()
+    }
+}
+
+pub async fn post(
+    store: &Store,
+    now: UnixSeconds,
+    name: &str,
+    body: &str,
+) -> Result<Outcome, StoreError> {
+    let update = Update::from_json(body.as_bytes()).unwrap();
+    store.update(&id(name), &update, None, now, soon()).await
+}
+
+pub fn id(name: &str) -> Id {
+    Id::new(name).unwrap()
+}
+
+/// Far enough away for any test.
+pub fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(120))
+}
+
+fn line(stats: &KeyStats) -> String {
+    let mut line = String::new();
+    let groups = [
+        ("c", &stats.counters),
+        ("g", &stats.gauges),
+        ("now", &stats.gauges_current),
+        ("m", &stats.members),
+    ];
+    for (group, sums) in groups {
+        for (stat, sum) in sums {
+            write!(line, " {group}.{stat}={sum}").unwrap();
+        }
+    }
+    line
+}
+
+pub fn sums(stats: &BTreeMap<StatName, Sum>) -> BTreeMap<String, String> {
+    stats
+        .iter()
+        .map(|(stat, sum)| (stat.to_string(), sum.to_string()))
+        .collect()
+}
+
+/// The requests that went to DynamoDB.
+#[derive(Debug, Default)]
+pub struct Requests(Mutex<Log>);
+
+#[derive(Debug, Default)]
+struct Log {
+    operations: Vec<String>,
+    in_flight: usize,
+    round_trips: usize,
+}
+
+impl Requests {
+    /// What was sent since the last call: the operations, sorted, and how many times one of them began
+    /// when none was on its way.
+    pub fn take(&self) -> (Vec<String>, usize) {
+        let mut log = std::mem::take(&mut *self.0.lock().unwrap());
+        log.operations.sort();
+        (log.operations, log.round_trips)
+    }
+}
+
+#[derive(Debug)]
+struct Counting(Arc<Requests>);
+
+impl Intercept for Counting {
+    fn name(&self) -> &'static str {
+        "Counting"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context
+            .request()
+            .headers()
+            .get("x-amz-target")
+            .unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let mut log = self.0.0.lock().unwrap();
+        log.operations.push(operation);
+        log.round_trips += usize::from(log.in_flight == 0);
+        log.in_flight += 1;
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        _: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.0.lock().unwrap().in_flight -= 1;
+        Ok(())
+    }
+}

@@ -1,6 +1,6 @@
 //! The configuration, from the environment: read once, at start-up, into types.
 
-use std::{collections::BTreeMap, env::VarError, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use crate::domain::{DimensionName, PeriodLength};
 
@@ -43,23 +43,24 @@ impl Config {
     /// # Errors
     /// A variable is missing or wrong.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_variables(|variable| match std::env::var(variable) {
-            Ok(value) => Ok(Some(value)),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(ConfigError {
-                variable,
-                problem: "it is not UTF-8".to_owned(),
-            }),
+        Self::from_variables(|variable| {
+            let value = std::env::var_os(variable)?;
+            // What is not UTF-8 is wrong for any variable, and its error shows it.
+            Some(value.to_string_lossy().into_owned())
         })
     }
 
-    fn from_variables(
-        get: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
+    /// Reads the configuration from variables, of which `get` gives the values.
+    ///
+    /// # Errors
+    /// A variable is missing or wrong.
+    pub fn from_variables(
+        get: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         // An empty variable is one that a deployment leaves to its default.
-        let get = |variable| Ok(get(variable)?.filter(|value| !value.is_empty()));
+        let get = |variable| get(variable).filter(|value| !value.is_empty());
         let read = |variable, parse: fn(&str) -> Option<_>, expected: &str| {
-            let value: Option<String> = get(variable)?;
+            let value: Option<String> = get(variable);
             let parsed = value
                 .as_deref()
                 .map(|text| parse(text).ok_or(text))
@@ -74,12 +75,12 @@ impl Config {
             |text| text.parse::<NonZeroU32>().ok(),
             "a number of seconds, at least 1",
         )?;
-        let query_cache = get("QUERY_CACHE")?.unwrap_or_else(|| DEFAULT_QUERY_CACHE.to_owned());
+        let query_cache = get("QUERY_CACHE").unwrap_or_else(|| DEFAULT_QUERY_CACHE.to_owned());
         Ok(Self {
-            table_name: get("TABLE_NAME")?.unwrap_or_else(|| DEFAULT_TABLE_NAME.to_owned()),
+            table_name: get("TABLE_NAME").unwrap_or_else(|| DEFAULT_TABLE_NAME.to_owned()),
             period_length: period_length.map_or(PeriodLength::DEFAULT, PeriodLength::new),
             query_cache: parse_query_cache(&query_cache)?,
-            auth: parse_auth(get("STATSHUB_AUTH")?.as_deref())?,
+            auth: parse_auth(get("STATSHUB_AUTH").as_deref())?,
         })
     }
 }
@@ -119,7 +120,7 @@ mod tests {
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_variables(|name| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
-            Ok(found.map(|(_, value)| (*value).to_owned()))
+            found.map(|(_, value)| (*value).to_owned())
         })
     }
 

@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod domain;
+pub mod http;
+pub mod lambda;
 pub mod rollup;
 pub mod store;
 pub mod table;

@@ -1,0 +1,160 @@
+//! The JSON of an answer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use shared::{
+    domain::{DimensionName, DimensionSummary, KeyStats, StatName, Sum},
+    http::ApiError,
+    store::StoreError,
+};
+
+/// The longest answer, in bytes of the event that carries it as a string.
+///
+/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide); this leaves some
+/// room for the rest of the event.
+const MAX_ANSWER_BYTES: usize = 6_000_000;
+
+/// A dimension's entry in the object `dims`, ready to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct DimensionJson(Arc<str>);
+
+impl DimensionJson {
+    /// # Errors
+    /// Never: names and sums always serialize.
+    pub(super) fn new(
+        dimension: &DimensionName,
+        summary: &DimensionSummary,
+    ) -> Result<Self, ApiError> {
+        let name = serde_json::to_string(dimension.as_str()).map_err(internal)?;
+        let keys = serde_json::to_string(&Keys(summary)).map_err(internal)?;
+        Ok(Self(format!("{name}:{keys}").into()))
+    }
+}
+
+/// The body of the answer with these dimensions.
+///
+/// # Errors
+/// It would be too large for a function to return.
+pub(super) fn body<'a>(
+    dimensions: impl Iterator<Item = &'a DimensionJson>,
+) -> Result<String, ApiError> {
+    let entries: Vec<&str> = dimensions.map(|dimension| &*dimension.0).collect();
+    let dims = entries.join(",");
+    let body = format!(r#"{{"Succeeded":true,"Error":"","dims":{{{dims}}}}}"#);
+    if length_as_string(&body) > MAX_ANSWER_BYTES {
+        return Err(ApiError::AnswerTooLarge);
+    }
+    Ok(body)
+}
+
+/// The length of JSON within a JSON string: each quote and backslash gets a backslash.
+fn length_as_string(json: &str) -> usize {
+    let escaped = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
+    json.len() + escaped.count()
+}
+
+fn internal(error: serde_json::Error) -> ApiError {
+    StoreError::Internal(error.into()).into()
+}
+
+struct Keys<'a>(&'a DimensionSummary);
+
+impl Serialize for Keys<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, stats) in self.0.keys() {
+            let groups = Groups::of(stats);
+            if !groups.is_empty() {
+                map.serialize_entry(key.as_str(), &groups)?;
+            }
+        }
+        map.serialize_entry("total", &Groups::of(self.0.total()))?;
+        map.end()
+    }
+}
+
+/// The stats of a key; groups without any are left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Groups<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    counters: BTreeMap<&'a str, Sum>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    gauges: BTreeMap<&'a str, Sum>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    gauges_current: BTreeMap<&'a str, Sum>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(stats: &'a KeyStats) -> Self {
+        let gauges = stats.gauges_and_members();
+        Self {
+            counters: named(stats.counters.iter().map(|(stat, sum)| (stat, *sum))),
+            gauges: named(gauges.into_iter()),
+            gauges_current: named(stats.gauges_current.iter().map(|(stat, sum)| (stat, *sum))),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counters.is_empty() && self.gauges.is_empty() && self.gauges_current.is_empty()
+    }
+}
+
+fn named<'a>(sums: impl Iterator<Item = (&'a StatName, Sum)>) -> BTreeMap<&'a str, Sum> {
+    sums.map(|(stat, sum)| (stat.as_str(), sum)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::domain::DimensionKey;
+
+    fn dimension(keys: usize, value: Sum) -> DimensionJson {
+        let mut summary = DimensionSummary::default();
+        for i in 0..keys {
+            let stats = KeyStats {
+                counters: [(StatName::new("x").unwrap(), value)].into(),
+                ..KeyStats::default()
+            };
+            summary
+                .add(DimensionKey::new(&format!("k{i}")).unwrap(), &stats)
+                .unwrap();
+        }
+        DimensionJson::new(&DimensionName::new("d").unwrap(), &summary).unwrap()
+    }
+
+    #[test]
+    fn sums_are_integers_of_all_their_digits() {
+        let nines = "9".repeat(38);
+        let body = body([dimension(1, Sum::MAX)].iter()).unwrap();
+        let stats = format!(r#"{{"counters":{{"x":{nines}}}}}"#);
+        let dims = format!(r#"{{"d":{{"k0":{stats},"total":{stats}}}}}"#);
+        assert_eq!(
+            body,
+            format!(r#"{{"Succeeded":true,"Error":"","dims":{dims}}}"#)
+        );
+    }
+
+    #[test]
+    fn an_unknown_dimension_has_an_empty_total_and_no_dimension_is_no_dims() {
+        let unknown = body([dimension(0, Sum::ZERO)].iter()).unwrap();
+        assert_eq!(
+            unknown,
+            r#"{"Succeeded":true,"Error":"","dims":{"d":{"total":{}}}}"#
+        );
+        assert_eq!(
+            body([].iter()).unwrap(),
+            r#"{"Succeeded":true,"Error":"","dims":{}}"#
+        );
+    }
+
+    #[test]
+    fn an_answer_that_lambda_would_refuse_is_an_error() {
+        let large = dimension(300_000, Sum::ZERO);
+        assert!(matches!(
+            body([large].iter()),
+            Err(ApiError::AnswerTooLarge)
+        ));
+    }
+}

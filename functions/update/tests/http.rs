@@ -1,0 +1,233 @@
+//! Events of API Gateway and of `cargo lambda`, through the function, to responses.
+
+use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_runtime::Context;
+use serde_json::{Value, json};
+use shared::{
+    config::Config,
+    domain::{DimensionName, PeriodLength},
+    lambda::{Call, answer_event},
+    store::Store,
+};
+
+use std::time::{Duration, SystemTime};
+
+struct Service {
+    function: update::Function,
+    reader: Store,
+}
+
+impl Service {
+    async fn new() -> Self {
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        let client = local_dynamodb::client(&endpoint);
+        local_dynamodb::create_table(&client, "statshub")
+            .await
+            .unwrap();
+        let store = || {
+            Store::new(
+                client.clone(),
+                "statshub",
+                PeriodLength::DEFAULT,
+                fastrand::Rng::new(),
+            )
+        };
+        Self {
+            function: update::Function::new(&config(), store()),
+            reader: store(),
+        }
+    }
+
+    async fn send(&self, event: &Value) -> ApiGatewayV2httpResponse {
+        let event: ApiGatewayV2httpRequest = serde_json::from_value(event.clone()).unwrap();
+        answer_event(&self.function, event, call()).await
+    }
+
+    /// The keys of a dimension.
+    async fn keys(&self, dimension: &str) -> Vec<String> {
+        let dimension = DimensionName::new(dimension).unwrap();
+        let call = call();
+        let summary = self
+            .reader
+            .summary(&dimension, call.now, call.deadline)
+            .await
+            .unwrap();
+        summary.keys().map(|(key, _)| key.to_string()).collect()
+    }
+}
+
+fn call() -> Call {
+    Call::of(&Context::default(), SystemTime::now())
+}
+
+fn routed(body: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("events/post.json")).unwrap();
+    event["body"] = body.into();
+    event
+}
+
+/// As `cargo lambda watch` makes them: no route, nothing decoded, the body in base64.
+fn local(method: &str, path: &str, body_in_base64: &str) -> Value {
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "headers": {},
+        "requestContext": {
+            "routeKey": "$default", "stage": "$default",
+            "http": {"method": method, "path": path, "protocol": "http"}
+        },
+        "body": body_in_base64, "isBase64Encoded": true
+    })
+}
+
+fn text(response: &ApiGatewayV2httpResponse) -> String {
+    String::from_utf8(response.body.as_deref().unwrap_or_default().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_recorded_event_is_counted_and_answered() {
+    let service = Service::new().await;
+    let response = service
+        .send(&routed(r#"{"dims":{"country":"es"},"counters":{"x":1}}"#))
+        .await;
+    assert_eq!(response.status_code, 200);
+    assert_eq!(response.headers["content-type"], "application/json");
+    assert_eq!(text(&response), r#"{"Succeeded":true,"Error":""}"#);
+    assert_eq!(service.keys("country").await, ["es"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_says_why_and_leaves_nothing_behind() {
+    let service = Service::new().await;
+    for (body, status, error) in [
+        ("{", 400, "the body is not a JSON object"),
+        (
+            r#"{"dims":{"d":"total"},"counters":{"x":1}}"#,
+            400,
+            "dims: \"total\" is not a valid",
+        ),
+        (
+            r#"{"dims":{"d":"k"},"counters":{"x":1},"gauges":{"y":1.5}}"#,
+            400,
+            "gauges.y: 1.5 is not",
+        ),
+        (
+            &format!(
+                "{{\"dims\":{{\"d\":\"k\"}},\"counters\":{{\"x\":1}}}}{}",
+                " ".repeat(1_048_576)
+            ),
+            413,
+            "the body has",
+        ),
+    ] {
+        let response = service.send(&routed(body)).await;
+        assert_eq!(response.status_code, status, "{error}");
+        let body: Value = serde_json::from_str(&text(&response)).unwrap();
+        assert_eq!(body["Succeeded"], false);
+        assert!(body["Error"].as_str().unwrap().starts_with(error), "{body}");
+    }
+    assert!(service.keys("d").await.is_empty());
+}
+
+#[tokio::test]
+async fn ids_are_decoded_once_wherever_the_event_comes_from() {
+    let service = Service::new().await;
+    // HTTP APIs decode, and cut rawPath at a decoded question mark.
+    let mut event = routed(r#"{"increments":{"x":1},"dims":{"d":"k"}}"#);
+    event["rawPath"] = "/stats/a%20b".into();
+    event["pathParameters"]["id"] = "a%20b?c/d".into();
+    assert_eq!(service.send(&event).await.status_code, 200);
+    let path = "/stats/a%2520b%3Fc%2Fd";
+    // {"counters":{"x":1},"dims":{"d":"k"}}: the same id has x = 1 already, so nothing is added.
+    let body = "eyJjb3VudGVycyI6eyJ4IjoxfSwiZGltcyI6eyJkIjoiayJ9fQ==";
+    assert_eq!(
+        service.send(&local("POST", path, body)).await.status_code,
+        200
+    );
+    let dimension = DimensionName::new("d").unwrap();
+    let summary = service
+        .reader
+        .summary(&dimension, call().now, call().deadline)
+        .await
+        .unwrap();
+    let sums: Vec<_> = summary
+        .total()
+        .counters
+        .values()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(sums, ["1"]);
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there() {
+    let service = Service::new().await;
+    for (method, path, status) in [
+        ("POST", "/", 404),
+        ("POST", "/stat/x", 404),
+        ("POST", "/stats/x/y", 404),
+        ("POST", "/stats/", 400),
+        ("POST", "/stats", 400),
+        ("POST", "/stats/%FF", 400),
+        ("POST", "/stats/%00", 400),
+        ("PUT", "/stats/x", 405),
+        ("OPTIONS", "/stats/", 405),
+        ("BREW", "/stats/x", 405),
+    ] {
+        let response = service.send(&local(method, path, "e30=")).await;
+        assert_eq!(response.status_code, status, "{method} {path}");
+        let allow = response
+            .headers
+            .get("allow")
+            .map(|value| value.to_str().unwrap());
+        let expected = (status == 405).then_some(if path == "/stats/" {
+            "GET, HEAD"
+        } else {
+            "GET, HEAD, POST"
+        });
+        assert_eq!(allow, expected, "{method} {path}");
+        assert!(text(&response).starts_with(r#"{"Succeeded":false,"#));
+    }
+}
+
+#[tokio::test]
+async fn idempotency_keys_come_in_a_header() {
+    let service = Service::new().await;
+    let mut event = routed(r#"{"dims":{"d":"k"},"increments":{"x":1}}"#);
+    event["headers"]["idempotency-key"] = "one".into();
+    assert_eq!(service.send(&event).await.status_code, 200);
+    assert_eq!(service.send(&event).await.status_code, 200);
+    event["body"] = "{}".into();
+    let reused = service.send(&event).await;
+    assert_eq!(reused.status_code, 422);
+    assert!(text(&reused).contains("Idempotency-Key"));
+    for key in ["", "a b", "é"] {
+        event["headers"]["idempotency-key"] = key.into();
+        assert_eq!(service.send(&event).await.status_code, 400, "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_a_503_before_the_deadline() {
+    // A port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let store = Store::new(
+        local_dynamodb::client(&endpoint),
+        "t",
+        PeriodLength::DEFAULT,
+        fastrand::Rng::new(),
+    );
+    let function = update::Function::new(&config(), store);
+    let event = serde_json::from_value(routed(r#"{"counters":{"x":1}}"#)).unwrap();
+    let mut call = call();
+    call.deadline = shared::store::Deadline::after(Duration::from_millis(300));
+    let response = answer_event(&function, event, call).await;
+    assert_eq!(response.status_code, 503);
+    assert!(response.headers.contains_key("retry-after"));
+    assert!(!text(&response).contains("127.0.0.1"));
+}
+
+/// The defaults, open to anyone.
+fn config() -> Config {
+    Config::from_variables(|name| (name == "STATSHUB_AUTH").then(|| "off".to_owned())).unwrap()
+}

@@ -1,0 +1,148 @@
+//! Errors as clients see them: the one place that knows status codes.
+
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{ALLOW, RETRY_AFTER},
+};
+use serde::Serialize;
+
+use super::Response;
+use crate::{
+    domain::{NameError, UpdateError},
+    store::StoreError,
+};
+
+/// Seconds after which a client is asked to try again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
+
+/// Why a request is refused or failed. Its text is for the client.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The update is not valid.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// A name in the path or a header is not valid.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The request is not valid.
+    #[error("{0}")]
+    Malformed(String),
+    /// There is nothing at this path.
+    #[error(
+        "there is nothing at this path; see POST /stats/{{id}}, GET /stats/{{dim}} and GET /stats/"
+    )]
+    NotFound,
+    /// The path has other methods, which are named.
+    #[error("this path takes {0}")]
+    MethodNotAllowed(&'static str),
+    /// The answer would be larger than a Lambda function may return.
+    #[error("the answer would exceed 6 MB: query a smaller dimension, or the archive")]
+    AnswerTooLarge,
+    /// The store failed.
+    #[error("{}", explanation(.0))]
+    Store(#[from] StoreError),
+}
+
+fn explanation(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Overflow(_) => "a sum would need more than 38 digits; nothing was counted",
+        StoreError::TooLarge(_) => {
+            "what is kept of this id, or of one of these dimension keys, would exceed 400 KB: report \
+             fewer stats or shorter names"
+        }
+        StoreError::KeyReused => {
+            "this Idempotency-Key came with another body before; use a new one for each update"
+        }
+        StoreError::Throttled(_) => "too many requests at the moment; try again a little later",
+        StoreError::Unavailable(_) => {
+            "the database can't be reached at the moment; try again later"
+        }
+        StoreError::Indeterminate(_) => {
+            "the database did not answer in time, so the update may have been counted or not; to send \
+             it again is safe, with increments only under the same Idempotency-Key"
+        }
+        StoreError::Internal(_) => "an internal error, which has been logged",
+    }
+}
+
+impl ApiError {
+    /// The status that a client sees.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Update(UpdateError::BodyTooLarge(_))
+            | Self::AnswerTooLarge
+            | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Update(_)
+            | Self::Name(_)
+            | Self::Malformed(_)
+            | Self::Store(StoreError::Overflow(_)) => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Store(StoreError::KeyReused) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Store(StoreError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Store(StoreError::Internal(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::MethodNotAllowed(methods) => Some((ALLOW, HeaderValue::from_static(methods))),
+            Self::Store(
+                StoreError::Throttled(_)
+                | StoreError::Unavailable(_)
+                | StoreError::Indeterminate(_),
+            ) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            _ => None,
+        }
+    }
+}
+
+impl From<&ApiError> for Response {
+    fn from(error: &ApiError) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body {
+            succeeded: bool,
+            error: String,
+        }
+        let body = Body {
+            succeeded: false,
+            error: error.to_string(),
+        };
+        // A struct of a bool and a string always serializes.
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = Self::json(error.status(), body);
+        response.headers.extend(error.header());
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_tried_again_says_when_and_shows_no_cause() {
+        let cause = || "TableName statshub-secret".into();
+        for (error, status) in [
+            (StoreError::Throttled(cause()), 429),
+            (StoreError::Unavailable(cause()), 503),
+            (StoreError::Indeterminate(cause()), 503),
+            (StoreError::Internal(cause()), 500),
+            (StoreError::TooLarge(cause()), 413),
+        ] {
+            let response = Response::from(&ApiError::from(error));
+            assert_eq!(response.status, status);
+            assert_eq!(
+                response.headers.contains_key(RETRY_AFTER),
+                matches!(status, 429 | 503)
+            );
+            assert!(!response.body.contains("secret"), "{}", response.body);
+            assert!(response.body.starts_with(r#"{"Succeeded":false,"Error":""#));
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! HTTP as statshub speaks it: routes, errors, and how API Gateway's events become requests.
+
+mod error;
+mod request;
+mod response;
+mod route;
+
+pub use error::ApiError;
+pub use request::Request;
+pub use response::Response;
+pub use route::Route;

@@ -1,0 +1,156 @@
+//! The start of a function, and the way of an event through it.
+
+use std::{
+    error::Error as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
+};
+use http::Method;
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
+
+use crate::{
+    config::Config,
+    domain::UnixSeconds,
+    http::{ApiError, Request, Response},
+    store::{Deadline, Store},
+};
+
+/// How long a request may take where Lambda names no deadline. API Gateway waits for 30 seconds.
+const LONGEST_REQUEST: Duration = Duration::from_secs(25);
+/// What is left of Lambda's deadline to answer in.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
+/// How long DynamoDB may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long DynamoDB may take to answer one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The moment of a request, and when its answer is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// When the request came.
+    pub now: UnixSeconds,
+    /// When the answer is due.
+    pub deadline: Deadline,
+}
+
+/// A function that answers HTTP requests.
+pub trait HttpFunction: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(
+        &self,
+        request: Request,
+        call: Call,
+    ) -> impl Future<Output = Result<Response, ApiError>> + Send;
+}
+
+/// Sets a function up and lets it answer HTTP requests until Lambda ends the process. It answers as
+/// many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+///
+/// # Errors
+/// The configuration is wrong, or the Lambda runtime fails.
+pub async fn serve_http<F: HttpFunction>(
+    build: impl FnOnce(&Config, Store) -> F,
+) -> Result<(), Error> {
+    let (config, store) = start().await?;
+    let function = Arc::new(build(&config, store));
+    // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
+    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
+        let function = function.clone();
+        Box::pin(async move {
+            let call = Call::of(&event.context, SystemTime::now());
+            Ok::<_, Error>(answer_event(&*function, event.payload, call).await)
+        })
+    }))
+    .await
+}
+
+/// Logs as Lambda's own variables want it, reads the configuration and connects to the table.
+///
+/// # Errors
+/// The configuration is wrong.
+pub async fn start() -> Result<(Config, Store), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let config = Config::from_env().inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = Box::pin(aws_config::load_from_env()).await;
+    // The store has its own policy on failures, which knows what each of them means for an update.
+    let client = aws_sdk_dynamodb::config::Builder::from(&sdk)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .build(),
+        )
+        .build();
+    let store = Store::new(
+        Client::from_conf(client),
+        &config.table_name,
+        config.period_length,
+        fastrand::Rng::new(),
+    );
+    Ok((config, store))
+}
+
+impl Call {
+    /// The call of an invocation that came at `now`.
+    #[must_use]
+    pub fn of(context: &Context, now: SystemTime) -> Self {
+        // A deadline in the past says nothing: `cargo lambda` names one in 1970.
+        let left = context.deadline().duration_since(now).ok();
+        let time = left.map_or(LONGEST_REQUEST, |left| {
+            left.saturating_sub(TIME_TO_ANSWER).min(LONGEST_REQUEST)
+        });
+        Self {
+            now: now.into(),
+            deadline: Deadline::after(time),
+        }
+    }
+}
+
+/// Answers an event of API Gateway; whatever goes wrong is an answer too.
+pub async fn answer_event(
+    function: &impl HttpFunction,
+    event: ApiGatewayV2httpRequest,
+    call: Call,
+) -> ApiGatewayV2httpResponse {
+    let is_head = event.request_context.http.method == Method::HEAD;
+    let answer = match Request::try_from(event) {
+        Ok(request) => function.answer(request, call).await,
+        Err(error) => Err(error),
+    };
+    let mut response = answer.unwrap_or_else(|error| {
+        log(&error);
+        Response::from(&error)
+    });
+    if is_head {
+        response.body.clear();
+    }
+    response.into()
+}
+
+/// Logs a failure with its causes, once. What a client did wrong is the client's to know.
+fn log(error: &ApiError) {
+    let status = error.status();
+    let ApiError::Store(error) = error else {
+        tracing::debug!(%status, "refused: {error}");
+        return;
+    };
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    let causes = causes.join(": ");
+    if status.is_server_error() {
+        tracing::error!(%status, causes, "{error}");
+    } else {
+        tracing::warn!(%status, causes, "{error}");
+    }
+}

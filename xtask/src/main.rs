@@ -1,1 +1,32 @@
-fn main() {}
+//! Developer commands. `cargo xtask dev` runs the service, `cargo xtask test` runs all tests.
+
+mod children;
+mod dev;
+mod http;
+mod replay;
+mod service;
+mod session;
+mod test;
+mod tools;
+mod workspace;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of statshub")]
+enum Command {
+    /// Run the whole service on this machine
+    Dev(dev::Options),
+    /// Run all checks and tests
+    Test(test::Options),
+    /// Send generated updates to a running service and compare every rollup with a calculation of its own
+    Replay(replay::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Dev(options) => dev::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Replay(options) => replay::run(&options),
+    }
+}

@@ -82,9 +82,7 @@ impl Function {
 impl HttpFunction for Function {
     async fn answer(&self, request: Request, call: Call) -> Result<Response, ApiError> {
         let answers = match request.route {
-            Route::Dimension(name) => {
-                vec![self.dimension(&DimensionName::new(&name)?, call).await?]
-            }
+            Route::Dimension(dimension) => vec![self.dimension(&dimension, call).await?],
             Route::AllDimensions => self.all_dimensions(call).await?,
             Route::Update(_) => return Err(ApiError::NotFound),
         };

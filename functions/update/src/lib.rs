@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use shared::{
     config::Config,
-    domain::{Fingerprint, Id, IdempotencyKey, Update},
+    domain::{Fingerprint, IdempotencyKey, Update},
     http::{ApiError, Request, Response, Route},
     lambda::{Call, HttpFunction},
     store::Store,
@@ -30,14 +30,13 @@ impl HttpFunction for Function {
         let Route::Update(id) = &request.route else {
             return Err(ApiError::NotFound);
         };
-        let id = Id::new(id)?;
         let key = idempotency_key(&request.headers)?;
         let update = Update::from_json(&request.body)?;
         let idempotency = key
             .as_ref()
             .map(|key| (key, Fingerprint::of(&request.body)));
         self.store
-            .update(&id, &update, idempotency, call.now, call.deadline)
+            .update(id, &update, idempotency, call.now, call.deadline)
             .await?;
         Ok(Response::succeeded())
     }

@@ -3,14 +3,15 @@
 use http::Method;
 
 use super::ApiError;
+use crate::domain::{DimensionName, Id};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// `POST /stats/{id}`: count an update of an id.
-    Update(String),
+    Update(Id),
     /// `GET /stats/{dim}`: the stats of a dimension.
-    Dimension(String),
+    Dimension(DimensionName),
     /// `GET /stats/`: the stats of all dimensions.
     AllDimensions,
 }
@@ -28,10 +29,10 @@ impl Route {
             _ => return Err(ApiError::NotFound),
         };
         match *method {
-            // Without an id it is an update all the same, of an id that is refused by name.
-            Method::POST => Ok(Self::Update(name.to_owned())),
+            // Without an id it is an update all the same, and the id is what is wrong with it.
+            Method::POST => Ok(Self::Update(Id::new(name)?)),
             Method::GET | Method::HEAD if name.is_empty() => Ok(Self::AllDimensions),
-            Method::GET | Method::HEAD => Ok(Self::Dimension(name.to_owned())),
+            Method::GET | Method::HEAD => Ok(Self::Dimension(DimensionName::new(name)?)),
             _ if name.is_empty() => Err(ApiError::MethodNotAllowed("GET, HEAD")),
             _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
         }

@@ -1,0 +1,136 @@
+//! The structure that ARCHITECTURE.md promises, checked against the sources.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What pure code does not mention.
+const IMPURE: [&str; 6] = [
+    "aws_",
+    "async",
+    ".await",
+    "tokio",
+    "std::env",
+    "SystemTime::now",
+];
+
+/// The strings that the table's keys and attributes begin with or are.
+const KEY_STRINGS: [&str; 16] = [
+    "\"pk\"",
+    "\"sk\"",
+    "\"pk ",
+    "\"id#",
+    "\"dim#",
+    "\"set#",
+    "\"done#",
+    "\"left#",
+    "\"c#",
+    "\"g#",
+    "\"c:",
+    "\"g:",
+    "\"m:",
+    "\"d:",
+    "\"expires_at\"",
+    "attribute_not_exists",
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// The Rust sources at or below a path, tests excepted.
+fn sources(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The lines of a source up to its unit tests, comments excepted.
+fn code(source: &Path) -> Vec<String> {
+    let text = fs::read_to_string(source).unwrap();
+    let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = before_tests
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.map(str::to_owned).collect()
+}
+
+fn mentions(sources: &[PathBuf], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources {
+        for line in code(source) {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}: {}", source.display(), line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn domain_and_rollup_know_neither_the_sdk_nor_async() {
+    let mut pure = sources(&workspace().join("shared/src/domain"));
+    pure.push(workspace().join("shared/src/rollup.rs"));
+    assert!(pure.len() > 5, "{pure:?}");
+    assert_eq!(mentions(&pure, &IMPURE), [""; 0]);
+}
+
+#[test]
+fn only_the_table_module_knows_keys_and_attributes() {
+    let table = workspace().join("shared/src/table");
+    let mut others = Vec::new();
+    for folder in [
+        "shared/src",
+        "functions/update/src",
+        "functions/query/src",
+        "functions/archive/src",
+    ] {
+        others.extend(sources(&workspace().join(folder)));
+    }
+    others.extend(sources(&workspace().join("local-dynamodb/src")));
+    others.retain(|source| !source.starts_with(&table));
+    assert_eq!(mentions(&others, &KEY_STRINGS), [""; 0]);
+    assert!(
+        !mentions(&sources(&table), &KEY_STRINGS).is_empty(),
+        "the check finds what it looks for"
+    );
+}
+
+#[test]
+fn only_the_store_sends_requests_to_dynamodb() {
+    let store = workspace().join("shared/src/store");
+    let mut others = Vec::new();
+    for folder in [
+        "shared/src",
+        "functions/update/src",
+        "functions/query/src",
+        "functions/archive/src",
+    ] {
+        others.extend(sources(&workspace().join(folder)));
+    }
+    others.retain(|source| !source.starts_with(&store));
+    assert_eq!(mentions(&others, &[".send()"]), [""; 0]);
+}
+
+#[test]
+fn the_main_of_each_function_has_at_most_15_lines_besides_comments() {
+    for function in ["update", "query", "archive"] {
+        let main = workspace().join(format!("functions/{function}/src/main.rs"));
+        let lines = code(&main).into_iter().filter(|line| !line.is_empty());
+        assert!(lines.count() <= 16, "{function}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Processes that run as long as this one does.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+
+/// How long a process has to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A process whose output is passed on under its name, and that ends when this value is dropped.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+}
+
+impl Running {
+    /// Starts a command.
+    pub fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{name} can't be started: {command:?}"))?;
+        pass_on(name, child.stdout.take());
+        pass_on(name, child.stderr.take());
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Ends it without a warning, and waits for that.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
+        // The standard library has no gentler signal than SIGKILL.
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn pass_on(name: &str, output: Option<impl Read + Send + 'static>) {
+    let Some(output) = output else {
+        return;
+    };
+    let name = name.to_owned();
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n') {
+            let Ok(line) = line else {
+                return;
+            };
+            eprintln!("{name} | {}", String::from_utf8_lossy(&line).trim_end());
+        }
+    });
+}

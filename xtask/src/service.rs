@@ -1,0 +1,378 @@
+//! The whole service on this machine: DynamoDB, the functions, and `cargo lambda watch` in front of them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    children::Running,
+    http::{Client, free_port},
+    tools,
+    workspace::{cargo, root, run, say, target},
+};
+
+/// Requests that a function answers at once, all in one process, so that they share its cache.
+const CONCURRENCY: &str = "16";
+/// How long a part of the service may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The DynamoDB to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// The embedded one, with its data in this file.
+    Embedded(PathBuf),
+    /// Amazon's DynamoDB Local, with its data in this folder.
+    DynamoDbLocal(PathBuf),
+    /// The one at this endpoint.
+    Endpoint(String),
+}
+
+/// How to run the service.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The port of the service.
+    pub port: u16,
+    /// The address that it listens on.
+    pub bind: String,
+    /// Whether functions are built with optimizations.
+    pub release: bool,
+    /// The DynamoDB.
+    pub database: Database,
+    /// Variables for the functions, besides those of this process.
+    pub variables: Vec<(String, String)>,
+}
+
+/// The running service. It ends when this value is dropped.
+#[derive(Debug)]
+pub struct Service {
+    settings: Settings,
+    endpoint: String,
+    // Dropped in this order: first those who ask, then those who answer.
+    functions: Vec<Function>,
+    gateway: Running,
+    database: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Function {
+    running: Running,
+    spec: FunctionSpec,
+    started: Instant,
+}
+
+/// A function process: what it runs, and which of the gateway's queues it answers.
+#[derive(Debug, Clone, Copy)]
+struct FunctionSpec {
+    name: &'static str,
+    binary: &'static str,
+    queue: &'static str,
+}
+
+/// Requests without a route go to a queue named `_`; there, any function answers 404 or 405.
+const FUNCTIONS: [FunctionSpec; 4] = [
+    FunctionSpec {
+        name: "update",
+        binary: "update",
+        queue: "update",
+    },
+    FunctionSpec {
+        name: "query",
+        binary: "query",
+        queue: "query",
+    },
+    FunctionSpec {
+        name: "archive",
+        binary: "archive",
+        queue: "archive",
+    },
+    FunctionSpec {
+        name: "other",
+        binary: "query",
+        queue: "_",
+    },
+];
+
+impl Service {
+    /// Builds and starts everything; returns when requests are answered.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let cargo_lambda = tools::cargo_lambda()?;
+        build(settings.release)?;
+        let (database, endpoint) = start_database(&settings)?;
+        say(&format!(
+            "creating the table in the DynamoDB at {endpoint}, unless it exists"
+        ));
+        run(with_aws(
+            &mut Command::new(binary("local-dynamodb", settings.release)),
+            &settings,
+            &endpoint,
+        )
+        .arg("create-table"))?;
+        say(&format!(
+            "starting cargo lambda watch on {}:{}",
+            settings.bind, settings.port
+        ));
+        let gateway = start_gateway(&cargo_lambda, &settings)?;
+        let mut service = Self {
+            settings,
+            endpoint,
+            functions: Vec::new(),
+            gateway,
+            database,
+        };
+        service.wait_for_gateway()?;
+        for spec in FUNCTIONS {
+            let function = service.start_function(spec)?;
+            service.functions.push(function);
+        }
+        service.wait_until_ready()?;
+        Ok(service)
+    }
+
+    /// Where clients find the service.
+    pub fn url(&self) -> String {
+        let host = match self.settings.bind.as_str() {
+            "127.0.0.1" | "0.0.0.0" | "::" | "::1" | "localhost" => "localhost",
+            other => other,
+        };
+        format!("http://{host}:{}", self.settings.port)
+    }
+
+    /// Starts functions again that have ended, and says so.
+    ///
+    /// # Errors
+    /// The database or `cargo lambda watch` has ended.
+    pub fn look_after(&mut self) -> anyhow::Result<()> {
+        for part in self.database.iter_mut().chain([&mut self.gateway]) {
+            if let Some(status) = part.ended()? {
+                bail!("{} ended: {status}", part.name());
+            }
+        }
+        for i in 0..self.functions.len() {
+            let Some(function) = self.functions.get_mut(i) else {
+                continue;
+            };
+            let Some(status) = function.running.ended()? else {
+                continue;
+            };
+            let spec = function.spec;
+            say(&format!(
+                "the function {} ended ({}); starting it again. A request that it was answering is lost",
+                spec.name, status
+            ));
+            if function.started.elapsed() < Duration::from_secs(2) {
+                thread::sleep(Duration::from_secs(1));
+            }
+            let again = self.start_function(spec)?;
+            if let Some(function) = self.functions.get_mut(i) {
+                *function = again;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a function's process as a crash would, for tests.
+    pub fn kill(&mut self, function: &str) -> anyhow::Result<()> {
+        self.function(function)?.running.kill()
+    }
+
+    /// Whether a function's process runs.
+    pub fn is_running(&mut self, function: &str) -> anyhow::Result<bool> {
+        Ok(self.function(function)?.running.ended()?.is_none())
+    }
+
+    fn function(&mut self, name: &str) -> anyhow::Result<&mut Function> {
+        let mut functions = self.functions.iter_mut();
+        functions
+            .find(|function| function.spec.name == name)
+            .context("no such function")
+    }
+
+    fn local_url(&self) -> String {
+        let host = match self.settings.bind.as_str() {
+            "0.0.0.0" | "localhost" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            ipv6 if ipv6.contains(':') => format!("[{ipv6}]"),
+            other => other.to_owned(),
+        };
+        format!("http://{host}:{}", self.settings.port)
+    }
+
+    fn start_function(&self, spec: FunctionSpec) -> anyhow::Result<Function> {
+        let mut command = Command::new(binary(spec.binary, self.settings.release));
+        with_aws(&mut command, &self.settings, &self.endpoint)
+            .current_dir(root())
+            .env(
+                "AWS_LAMBDA_RUNTIME_API",
+                format!("{}/.rt/{}", self.local_url(), spec.queue),
+            )
+            .env("AWS_LAMBDA_FUNCTION_NAME", spec.name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY)
+            .envs(self.settings.variables.iter().cloned());
+        if std::env::var_os("STATSHUB_AUTH").is_none() {
+            command.env("STATSHUB_AUTH", "off");
+        }
+        Ok(Function {
+            running: Running::start(spec.name, &mut command)?,
+            spec,
+            started: Instant::now(),
+        })
+    }
+
+    fn wait_for_gateway(&mut self) -> anyhow::Result<()> {
+        let address = self.local_url().replace("http://", "");
+        let connect = || std::net::TcpStream::connect(&address).is_ok();
+        wait_for(&mut self.gateway, "cargo lambda watch", connect)
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let client = Client::new(&self.local_url());
+        // An empty update changes nothing, but is answered only when all is in place.
+        let ready = || {
+            let status =
+                |answer: anyhow::Result<(u16, String)>| answer.ok().map(|(status, _)| status);
+            status(client.get("/stats/")) == Some(200)
+                && status(client.post("/stats/ready", "{}")) == Some(200)
+                && status(client.get("/")) == Some(404)
+        };
+        let started = Instant::now();
+        while !ready() {
+            for function in &mut self.functions {
+                if let Some(status) = function.running.ended()? {
+                    bail!("the function {} ended: {}", function.spec.name, status);
+                }
+            }
+            if started.elapsed() > START_TIMEOUT {
+                bail!("requests are not answered after {START_TIMEOUT:?}");
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+fn build(release: bool) -> anyhow::Result<()> {
+    say("building the functions");
+    let mut command = cargo();
+    command.arg("build");
+    for package in ["update", "query", "archive", "local-dynamodb"] {
+        command.args(["--package", package]);
+    }
+    if release {
+        command.arg("--release");
+    }
+    run(&mut command)
+}
+
+fn binary(name: &str, release: bool) -> PathBuf {
+    let profile = if release { "release" } else { "debug" };
+    target(&format!("{profile}/{name}"))
+}
+
+fn start_database(settings: &Settings) -> anyhow::Result<(Option<Running>, String)> {
+    let port = free_port()?;
+    let mut command = match &settings.database {
+        Database::Endpoint(endpoint) => {
+            say(&format!("using the DynamoDB at {endpoint}"));
+            return Ok((None, endpoint.clone()));
+        }
+        Database::Embedded(file) => {
+            say(&format!(
+                "starting the embedded DynamoDB, with its data in {}",
+                file.display()
+            ));
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut command = Command::new(binary("local-dynamodb", settings.release));
+            command
+                .arg("serve")
+                .arg("--file")
+                .arg(file)
+                .args(["--port", &port.to_string()]);
+            command
+        }
+        Database::DynamoDbLocal(folder) => {
+            say(&format!(
+                "starting DynamoDB Local, with its data in {}",
+                folder.display()
+            ));
+            tools::dynamodb_local_command(port, Some(folder))?
+        }
+    };
+    let mut running = Running::start("dynamodb", &mut command)?;
+    wait_for_dynamodb(&mut running, port)?;
+    Ok((Some(running), format!("http://127.0.0.1:{port}")))
+}
+
+/// Waits until a DynamoDB accepts connections.
+pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
+    let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    wait_for(running, "DynamoDB", connect)
+}
+
+fn wait_for(running: &mut Running, what: &str, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !ready() {
+        if let Some(status) = running.ended()? {
+            bail!("{what} ended before it was ready: {status}");
+        }
+        if started.elapsed() > START_TIMEOUT {
+            bail!("{what} is not ready after {START_TIMEOUT:?}");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Running> {
+    let port = settings.port;
+    let address = if settings.bind == "localhost" {
+        "127.0.0.1"
+    } else {
+        &settings.bind
+    };
+    let taken = std::net::TcpListener::bind((address, port));
+    taken.with_context(|| format!("port {port} is not free; choose another with --port"))?;
+    // The functions are started here, not by cargo-lambda: built beforehand, several requests a
+    // process, and looked after.
+    Running::start(
+        "lambda",
+        Command::new(cargo_lambda)
+            .current_dir(root())
+            .args(["lambda", "watch", "--only-lambda-apis", "--disable-cors"])
+            .args([
+                "--invoke-address",
+                address,
+                "--invoke-port",
+                &port.to_string(),
+            ])
+            .env(
+                "RUST_LOG",
+                std::env::var("CARGO_LAMBDA_LOG").unwrap_or_else(|_| "error".into()),
+            ),
+    )
+}
+
+/// Points a process at the DynamoDB. Credentials are made up unless the DynamoDB is somebody else's.
+fn with_aws<'a>(command: &'a mut Command, settings: &Settings, endpoint: &str) -> &'a mut Command {
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", endpoint);
+    let own = !matches!(settings.database, Database::Endpoint(_));
+    for (variable, value) in [
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ] {
+        if own || std::env::var_os(variable).is_none() {
+            command.env(variable, value);
+        }
+    }
+    command
+}

@@ -1,0 +1,208 @@
+//! The sessions of README.md, played as they stand: every command, and every line of its output.
+
+use std::{
+    fs, mem,
+    process::Command,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{
+    http::{Client, free_port},
+    service::{Database, Service, Settings},
+    workspace::{root, say, target},
+};
+
+/// The address that the README's commands name.
+const README_URL: &str = "http://localhost:9000";
+
+/// Short enough to wait for, long enough for all that the README does within one.
+const PERIOD: Duration = Duration::from_secs(20);
+/// Of the dimension `country`.
+const CACHED: Duration = Duration::from_secs(6);
+
+/// Commands of the README that follow each other at once.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Block {
+    /// What the text before it says has passed.
+    wait: Option<Wait>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// The answers that are cached have been forgotten.
+    Cache,
+    /// The next period has begun.
+    Period,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Step {
+    command: String,
+    output: String,
+}
+
+/// Plays the README against functions that were built and started for it.
+pub fn run() -> anyhow::Result<()> {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let blocks = parse(&readme)?;
+    ensure!(!blocks.is_empty(), "README.md has no session");
+
+    let folder = target("e2e");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let mut service = Service::start(Settings {
+        port: free_port()?,
+        bind: "127.0.0.1".to_owned(),
+        release: false,
+        database: Database::Embedded(folder.join("statshub.sqlite")),
+        variables: vec![
+            (
+                "STATS_PERIOD_SECONDS".to_owned(),
+                PERIOD.as_secs().to_string(),
+            ),
+            (
+                "QUERY_CACHE".to_owned(),
+                format!("country={}", CACHED.as_secs()),
+            ),
+        ],
+    })?;
+    wait_for_next_period();
+    for block in &blocks {
+        match block.wait {
+            Some(Wait::Cache) => thread::sleep(CACHED),
+            Some(Wait::Period) => wait_for_next_period(),
+            None => {}
+        }
+        for step in &block.steps {
+            play(step, &service.url())?;
+        }
+    }
+    let steps: usize = blocks.iter().map(|block| block.steps.len()).sum();
+    say(&format!(
+        "the README's session of {steps} commands answers as printed"
+    ));
+    a_function_that_dies_is_started_again(&mut service)
+}
+
+fn play(step: &Step, url: &str) -> anyhow::Result<()> {
+    let command = step.command.replace(README_URL, url);
+    let output = Command::new("sh").arg("-c").arg(&command).output()?;
+    let printed = String::from_utf8(output.stdout)?;
+    if printed.trim() != step.output.trim() {
+        bail!(
+            "README.md: {}\nshould print:\n{}\nbut prints:\n{printed}{}",
+            step.command,
+            step.output,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+fn a_function_that_dies_is_started_again(service: &mut Service) -> anyhow::Result<()> {
+    service.kill("update")?;
+    let client = Client::new(&service.url());
+    for _ in 0..100 {
+        service.look_after()?;
+        if service.is_running("update")? {
+            let (status, body) =
+                client.post("/stats/after-the-crash", r#"{"counters":{"a":1}}"#)?;
+            ensure!(status == 200, "after a function died: {status} {body}");
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    bail!("a function that was killed is not started again")
+}
+
+fn wait_for_next_period() {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let period = PERIOD.as_millis();
+    let left = period - now.as_millis() % period;
+    thread::sleep(Duration::from_millis(
+        u64::try_from(left).unwrap_or_default(),
+    ));
+}
+
+/// The blocks ```` ```console ```` of a text, with what their info strings say has passed before.
+fn parse(text: &str) -> anyhow::Result<Vec<Block>> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(info) = line.strip_prefix("```console") else {
+            continue;
+        };
+        let mut block = Block {
+            wait: match info.trim() {
+                "" => None,
+                "after=cache" => Some(Wait::Cache),
+                "after=period" => Some(Wait::Period),
+                other => bail!("README.md: unknown info string {other:?}"),
+            },
+            steps: Vec::new(),
+        };
+        let mut open = String::new();
+        for line in lines.by_ref().take_while(|line| *line != "```") {
+            if !open.is_empty() {
+                open.push('\n');
+                open.push_str(line);
+            } else if let Some(command) = line.strip_prefix("$ ") {
+                open = command.to_owned();
+            } else {
+                let step = block.steps.last_mut().context("output before a command")?;
+                step.output.push_str(line);
+                step.output.push('\n');
+            }
+            if !open.is_empty() && is_whole(&open) {
+                block.steps.push(Step {
+                    command: mem::take(&mut open),
+                    output: String::new(),
+                });
+            }
+        }
+        blocks.push(block);
+    }
+    Ok(blocks)
+}
+
+/// Whether a command ends here: no quote is open and no line is to be continued.
+fn is_whole(command: &str) -> bool {
+    command.matches('\'').count().is_multiple_of(2) && !command.ends_with('\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(command: &str, output: &str) -> Step {
+        Step {
+            command: command.to_owned(),
+            output: output.to_owned(),
+        }
+    }
+
+    #[test]
+    fn commands_may_have_several_lines_and_outputs_too() {
+        let text = "Text\n```console\n$ curl x -d '{\n  \"a\": 1}'\nok\n$ a \\\n  b\nc\nd\n```\nMore\n\
+                    ```sh\nignored\n```\n```console after=period\n$ e\n```\n";
+        let first = Block {
+            wait: None,
+            steps: vec![
+                step("curl x -d '{\n  \"a\": 1}'", "ok\n"),
+                step("a \\\n  b", "c\nd\n"),
+            ],
+        };
+        let second = Block {
+            wait: Some(Wait::Period),
+            steps: vec![step("e", "")],
+        };
+        assert_eq!(parse(text).unwrap(), [first, second]);
+    }
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask test`.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    children::Running,
+    http::free_port,
+    service::wait_for_dynamodb,
+    session, tools,
+    workspace::{self, cargo, say},
+};
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Run only these steps; all of them when none is named
+    steps: Vec<Step>,
+}
+
+/// The steps, in the order in which they run: what fails fast comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Formatting
+    Format,
+    /// Lints, warnings included
+    Lint,
+    /// Unit, property, store and documentation tests, on the embedded DynamoDB
+    Cargo,
+    /// Documentation builds without a warning
+    Doc,
+    /// The store tests again, on Amazon's DynamoDB Local
+    DynamodbLocal,
+    /// The built functions, played the README's session over HTTP
+    EndToEnd,
+}
+
+fn run_steps(steps: &[Step]) -> anyhow::Result<()> {
+    let all = Instant::now();
+    for step in steps {
+        let started = Instant::now();
+        say(&format!("test step {step:?}"));
+        step.run()
+            .with_context(|| format!("test step {step:?} failed"))?;
+        say(&format!(
+            "test step {step:?} passed in {:.0?}",
+            started.elapsed()
+        ));
+    }
+    say(&format!(
+        "all {} steps passed in {:.0?}",
+        steps.len(),
+        all.elapsed()
+    ));
+    Ok(())
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    if options.steps.is_empty() {
+        run_steps(Step::value_variants())
+    } else {
+        run_steps(&options.steps)
+    }
+}
+
+impl Step {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Format => workspace::run(cargo().args(["fmt", "--all", "--check"])),
+            Self::Lint => workspace::run(cargo().args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ])),
+            Self::Cargo => workspace::run(cargo().args(["test", "--workspace"])),
+            Self::Doc => workspace::run(
+                cargo()
+                    .args([
+                        "doc",
+                        "--workspace",
+                        "--no-deps",
+                        "--document-private-items",
+                    ])
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            ),
+            Self::DynamodbLocal => store_tests_on_dynamodb_local(),
+            Self::EndToEnd => session::run(),
+        }
+    }
+}
+
+fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
+    let port = free_port()?;
+    let mut dynamodb = Running::start("dynamodb", &mut tools::dynamodb_local_command(port, None)?)?;
+    wait_for_dynamodb(&mut dynamodb, port)?;
+    workspace::run(
+        cargo()
+            .args(["test", "--package", "shared", "--test", "store"])
+            .env("STATSHUB_TEST_DYNAMODB", format!("http://127.0.0.1:{port}")),
+    )
+}

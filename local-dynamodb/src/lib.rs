@@ -32,9 +32,7 @@ pub async fn start_in_memory() -> anyhow::Result<String> {
 /// # Errors
 /// The file can't be opened or the port is taken.
 pub async fn serve_file(file: &Path, port: u16) -> anyhow::Result<()> {
-    let path = file
-        .to_str()
-        .context("the path of the database is not UTF-8")?;
+    let path = file.to_str().context("the path of the database is not UTF-8")?;
     let database = Database::new(path).map_err(|error| anyhow::anyhow!("{error}"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let swept = database.clone();

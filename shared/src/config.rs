@@ -61,10 +61,7 @@ impl Config {
         let get = |variable| get(variable).filter(|value| !value.is_empty());
         let read = |variable, parse: fn(&str) -> Option<_>, expected: &str| {
             let value: Option<String> = get(variable);
-            let parsed = value
-                .as_deref()
-                .map(|text| parse(text).ok_or(text))
-                .transpose();
+            let parsed = value.as_deref().map(|text| parse(text).ok_or(text)).transpose();
             parsed.map_err(|text| ConfigError {
                 variable,
                 problem: format!("{text:?} is not {expected}"),
@@ -129,21 +126,14 @@ mod tests {
         let config = config(&[("STATSHUB_AUTH", "off")]).unwrap();
         assert_eq!(config.table_name, "statshub");
         assert_eq!(config.period_length, PeriodLength::DEFAULT);
-        let cached: Vec<_> = config
-            .query_cache
-            .iter()
-            .map(|(d, t)| (d.as_str(), t.as_secs()))
-            .collect();
+        let cached: Vec<_> =
+            config.query_cache.iter().map(|(d, t)| (d.as_str(), t.as_secs())).collect();
         assert_eq!(cached, [("country", 60)]);
     }
 
     #[test]
     fn closed_by_default() {
-        for auth in [
-            &[][..],
-            &[("STATSHUB_AUTH", "")],
-            &[("STATSHUB_AUTH", "on")],
-        ] {
+        for auth in [&[][..], &[("STATSHUB_AUTH", "")], &[("STATSHUB_AUTH", "on")]] {
             assert_eq!(config(auth).unwrap_err().variable, "STATSHUB_AUTH");
         }
     }
@@ -159,9 +149,7 @@ mod tests {
         ] {
             let error = config(&[("STATSHUB_AUTH", "off"), (variable, value)]).unwrap_err();
             assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("{variable}: {value:?}"))
+                error.to_string().starts_with(&format!("{variable}: {value:?}"))
                     || error.to_string().contains(value),
                 "{error}"
             );
@@ -178,10 +166,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.table_name, "other");
-        assert_eq!(
-            config.period_length,
-            PeriodLength::new(NonZeroU32::new(10).unwrap())
-        );
+        assert_eq!(config.period_length, PeriodLength::new(NonZeroU32::new(10).unwrap()));
         assert_eq!(config.query_cache.len(), 2);
     }
 }

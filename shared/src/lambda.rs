@@ -106,10 +106,7 @@ impl Call {
         let time = left.map_or(LONGEST_REQUEST, |left| {
             left.saturating_sub(TIME_TO_ANSWER).min(LONGEST_REQUEST)
         });
-        Self {
-            now: now.into(),
-            deadline: Deadline::after(time),
-        }
+        Self { now: now.into(), deadline: Deadline::after(time) }
     }
 }
 

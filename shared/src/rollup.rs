@@ -64,10 +64,7 @@ pub fn member_sets(update: &Update) -> BTreeMap<MemberSet, BTreeSet<Member>> {
     for (dimension, key) in &update.dims {
         for (stat, members) in &update.members {
             let set = MemberSet {
-                of: DimensionAndKey {
-                    dimension: dimension.clone(),
-                    key: key.clone(),
-                },
+                of: DimensionAndKey { dimension: dimension.clone(), key: key.clone() },
                 stat: stat.clone(),
             };
             if !members.is_empty() {
@@ -101,18 +98,12 @@ pub fn plan(
 /// What the rollups gain when an id's detail goes from `before` to `after`.
 fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
     let mut plan = Plan {
-        dimensions: after
-            .dimensions_new_since(before)
-            .into_iter()
-            .cloned()
-            .collect(),
+        dimensions: after.dimensions_new_since(before).into_iter().cloned().collect(),
         ..Plan::default()
     };
     for (dimension, placement) in &after.placements {
-        let at = |key: &DimensionKey| DimensionAndKey {
-            dimension: dimension.clone(),
-            key: key.clone(),
-        };
+        let at =
+            |key: &DimensionKey| DimensionAndKey { dimension: dimension.clone(), key: key.clone() };
         let last = before.placements.get(dimension);
         let same = last.filter(|last| last.key == placement.key);
 
@@ -155,9 +146,7 @@ fn gauge_gains(
 
 /// What to add to `old` to get `new`: nothing for a sum that stays, zero for a new one that is zero.
 fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
-    let changed = new
-        .into_iter()
-        .filter(|(stat, sum)| old.get(stat) != Some(sum));
+    let changed = new.into_iter().filter(|(stat, sum)| old.get(stat) != Some(sum));
     let gain = |(stat, sum): (StatName, Sum)| {
         let before = old.get(&stat).copied().unwrap_or_default();
         Ok((stat, sum.checked_sub(before)?))

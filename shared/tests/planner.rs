@@ -1,8 +1,17 @@
 //! The planner against an independent model of the contract: random updates of several ids, under
 //! several keys, in several periods.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::types::Put;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use shared::{
     domain::{
@@ -33,10 +42,7 @@ impl Table {
         let mut new_members = member_sets(update);
         for (set, members) in &mut new_members {
             members.retain(|member| {
-                !self
-                    .members
-                    .get(set)
-                    .is_some_and(|known| known.contains(member))
+                !self.members.get(set).is_some_and(|known| known.contains(member))
             });
         }
         new_members.retain(|_, members| !members.is_empty());
@@ -60,10 +66,7 @@ impl Table {
             add(self.departures.entry((id, from.clone())).or_default(), left);
         }
         for (set, members) in &plan.members {
-            self.members
-                .entry(set.clone())
-                .or_default()
-                .extend(members.iter().cloned());
+            self.members.entry(set.clone()).or_default().extend(members.iter().cloned());
         }
         self.dimensions.extend(plan.dimensions.iter().cloned());
     }
@@ -74,10 +77,7 @@ impl Table {
         for detail in self.details.values() {
             for (dimension, placement) in &detail.placements {
                 let held = placement.counters.of(&detail.counters).unwrap();
-                add(
-                    rollups.entry(at(dimension, &placement.key)).or_default(),
-                    &held,
-                );
+                add(rollups.entry(at(dimension, &placement.key)).or_default(), &held);
             }
         }
         for ((_, from), left) in &self.departures {
@@ -107,10 +107,7 @@ impl Model {
             };
             let delta = Sums::from([(stat.clone(), counter.checked_sub(old).unwrap())]);
             for (dimension, key) in &update.dims {
-                add(
-                    self.counter_rollups.entry(at(dimension, key)).or_default(),
-                    &delta,
-                );
+                add(self.counter_rollups.entry(at(dimension, key)).or_default(), &delta);
             }
         }
         for (stat, value) in &update.gauges {
@@ -119,10 +116,7 @@ impl Model {
             *gauge = (*value).into();
             let delta = Sums::from([(stat.clone(), delta)]);
             for (dimension, key) in &update.dims {
-                let rollup = self
-                    .gauge_rollups
-                    .entry((period, at(dimension, key)))
-                    .or_default();
+                let rollup = self.gauge_rollups.entry((period, at(dimension, key))).or_default();
                 add(rollup, &delta);
             }
         }
@@ -130,10 +124,7 @@ impl Model {
 }
 
 fn at(dimension: &DimensionName, key: &DimensionKey) -> DimensionAndKey {
-    DimensionAndKey {
-        dimension: dimension.clone(),
-        key: key.clone(),
-    }
+    DimensionAndKey { dimension: dimension.clone(), key: key.clone() }
 }
 
 fn add(sums: &mut Sums, gains: &Sums) {
@@ -147,8 +138,7 @@ fn non_zero(
     rollups: &BTreeMap<DimensionAndKey, Sums>,
 ) -> BTreeMap<(DimensionAndKey, StatName), Sum> {
     let sums = rollups.iter().flat_map(|(of, sums)| {
-        sums.iter()
-            .map(move |(stat, sum)| ((of.clone(), stat.clone()), *sum))
+        sums.iter().map(move |(stat, sum)| ((of.clone(), stat.clone()), *sum))
     });
     sums.filter(|(_, sum)| *sum != Sum::ZERO).collect()
 }
@@ -163,29 +153,18 @@ fn value() -> impl Strategy<Value = i64> {
 
 fn update() -> impl Strategy<Value = Update> {
     let key = |name: &str| {
-        option::weighted(
-            0.7,
-            select(["x", "y", "z"].map(|key| format!("{name}{key}")).to_vec()),
-        )
+        option::weighted(0.7, select(["x", "y", "z"].map(|key| format!("{name}{key}")).to_vec()))
     };
     let dims = (key("d"), key("e")).prop_map(|(d, e)| {
         let dims = [("d", d), ("e", e)];
         let dims = dims.into_iter().filter_map(|(dimension, key)| {
-            Some((
-                DimensionName::new(dimension).unwrap(),
-                DimensionKey::new(&key?).unwrap(),
-            ))
+            Some((DimensionName::new(dimension).unwrap(), DimensionKey::new(&key?).unwrap()))
         });
         dims.collect()
     });
-    let change = prop_oneof![
-        value().prop_map(CounterChange::Set),
-        value().prop_map(CounterChange::Add)
-    ];
-    let members = vec(
-        select(["m", "n", "o"].map(|m| Member::new(m).unwrap()).to_vec()),
-        0..3,
-    );
+    let change =
+        prop_oneof![value().prop_map(CounterChange::Set), value().prop_map(CounterChange::Add)];
+    let members = vec(select(["m", "n", "o"].map(|m| Member::new(m).unwrap()).to_vec()), 0..3);
     (
         dims,
         vec((stat(), change), 0..4),
@@ -217,8 +196,8 @@ fn history() -> impl Strategy<Value = Vec<(&'static str, Update, Period)>> {
 /// Each action's item, and what it is.
 fn items(transaction: &Transaction) -> Vec<ItemKey> {
     let keys = transaction.iter().map(|action| {
-        let put = action.write.put().map(|put| put.item());
-        let update = action.write.update().map(|update| update.key());
+        let put = action.write.put().map(Put::item);
+        let update = action.write.update().map(aws_sdk_dynamodb::types::Update::key);
         ItemKey::of_item(put.or(update).expect("a put or an update")).expect("a key")
     });
     keys.collect()

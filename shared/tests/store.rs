@@ -1,5 +1,13 @@
 //! The store on a real DynamoDB API: everything in the contract's tables.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 mod support;
 
 use std::time::Duration;
@@ -30,14 +38,8 @@ async fn the_update_of_the_contract_answers_the_query_of_the_contract() {
         "multiMembers": {"gaugeC": ["itemI", "itemII"]}}"#;
     assert_eq!(test.post("myid1", body).await, Outcome::Counted);
     let stats = "c.counterA=50 c.counterB=500 now.gaugeA=5000 m.gaugeB=1 m.gaugeC=2";
-    assert_eq!(
-        test.shown("country").await,
-        format!("es: {stats}\ntotal: {stats}")
-    );
-    assert_eq!(
-        test.shown("user").await,
-        format!("bob: {stats}\ntotal: {stats}")
-    );
+    assert_eq!(test.shown("country").await, format!("es: {stats}\ntotal: {stats}"));
+    assert_eq!(test.shown("user").await, format!("bob: {stats}\ntotal: {stats}"));
     assert_eq!(test.shown("device").await, "total:");
     assert_eq!(test.dimensions().await, ["country", "user"]);
 }
@@ -45,16 +47,12 @@ async fn the_update_of_the_contract_answers_the_query_of_the_contract() {
 #[tokio::test]
 async fn counters_are_set_and_increments_added_on_the_same_counters() {
     let test = TestStore::new().await;
-    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":50}}"#)
-        .await;
-    test.post("a", r#"{"dims":{"d":"k"},"increments":{"x":5}}"#)
-        .await;
+    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":50}}"#).await;
+    test.post("a", r#"{"dims":{"d":"k"},"increments":{"x":5}}"#).await;
     assert_eq!(test.shown("d").await, "k: c.x=55\ntotal: c.x=55");
-    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":40}}"#)
-        .await;
+    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":40}}"#).await;
     assert_eq!(test.shown("d").await, "k: c.x=40\ntotal: c.x=40");
-    test.post("b", r#"{"dims":{"d":"k"},"counters":{"x":-100}}"#)
-        .await;
+    test.post("b", r#"{"dims":{"d":"k"},"counters":{"x":-100}}"#).await;
     assert_eq!(test.shown("d").await, "k: c.x=-60\ntotal: c.x=-60");
 }
 
@@ -70,39 +68,22 @@ async fn a_zero_counts() {
 #[tokio::test]
 async fn a_delta_goes_to_the_new_key_only() {
     let test = TestStore::new().await;
-    test.post(
-        "a",
-        r#"{"dims":{"d":"one"},"counters":{"x":10},"gauges":{"g":3}}"#,
-    )
-    .await;
-    test.post(
-        "a",
-        r#"{"dims":{"d":"two"},"counters":{"x":12},"gauges":{"g":3}}"#,
-    )
-    .await;
+    test.post("a", r#"{"dims":{"d":"one"},"counters":{"x":10},"gauges":{"g":3}}"#).await;
+    test.post("a", r#"{"dims":{"d":"two"},"counters":{"x":12},"gauges":{"g":3}}"#).await;
     let shown = test.shown("d").await;
-    assert_eq!(
-        shown,
-        "one: c.x=10 now.g=3\ntwo: c.x=2 now.g=0\ntotal: c.x=12 now.g=3"
-    );
-    test.post("a", r#"{"dims":{"d":"one"},"counters":{"x":15}}"#)
-        .await;
+    assert_eq!(shown, "one: c.x=10 now.g=3\ntwo: c.x=2 now.g=0\ntotal: c.x=12 now.g=3");
+    test.post("a", r#"{"dims":{"d":"one"},"counters":{"x":15}}"#).await;
     let shown = test.shown("d").await;
-    assert_eq!(
-        shown,
-        "one: c.x=13 now.g=3\ntwo: c.x=2 now.g=0\ntotal: c.x=15 now.g=3"
-    );
+    assert_eq!(shown, "one: c.x=13 now.g=3\ntwo: c.x=2 now.g=0\ntotal: c.x=15 now.g=3");
 }
 
 #[tokio::test]
 async fn an_update_without_dimensions_is_remembered_for_the_next_one() {
     let test = TestStore::new().await;
     test.post("a", r#"{"counters":{"x":10}}"#).await;
-    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":10}}"#)
-        .await;
+    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":10}}"#).await;
     assert_eq!(test.shown("d").await, "k: c.x=0\ntotal: c.x=0");
-    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":11}}"#)
-        .await;
+    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":11}}"#).await;
     assert_eq!(test.shown("d").await, "k: c.x=1\ntotal: c.x=1");
 }
 
@@ -113,19 +94,10 @@ async fn gauges_count_in_their_period_and_are_gone_two_periods_later() {
     test.post_at(NOW, "a", &gauge(5)).await;
     test.post_at(later(359), "a", &gauge(7)).await;
     test.post_at(NOW, "b", &gauge(100)).await;
-    assert_eq!(
-        test.shown_at(later(359), "d").await,
-        "k: now.g=107\ntotal: now.g=107"
-    );
+    assert_eq!(test.shown_at(later(359), "d").await, "k: now.g=107\ntotal: now.g=107");
     test.post_at(later(360), "a", &gauge(7)).await;
-    assert_eq!(
-        test.shown_at(later(360), "d").await,
-        "k: g.g=107 now.g=7\ntotal: g.g=107 now.g=7"
-    );
-    assert_eq!(
-        test.shown_at(later(720), "d").await,
-        "k: g.g=7\ntotal: g.g=7"
-    );
+    assert_eq!(test.shown_at(later(360), "d").await, "k: g.g=107 now.g=7\ntotal: g.g=107 now.g=7");
+    assert_eq!(test.shown_at(later(720), "d").await, "k: g.g=7\ntotal: g.g=7");
     assert_eq!(test.shown_at(later(1_080), "d").await, "total:");
 }
 
@@ -145,22 +117,15 @@ async fn members_are_counted_once_per_set_and_never_expire() {
 #[tokio::test]
 async fn values_are_exact_over_the_whole_range_and_sums_beyond_it() {
     let test = TestStore::new().await;
-    for (id, value) in [
-        ("a", i64::MAX),
-        ("b", i64::MAX),
-        ("c", i64::MIN),
-        ("d", i64::MIN),
-        ("e", i64::MIN),
-    ] {
+    for (id, value) in
+        [("a", i64::MAX), ("b", i64::MAX), ("c", i64::MIN), ("d", i64::MIN), ("e", i64::MIN)]
+    {
         let body = format!(r#"{{"dims":{{"d":"{id}"}},"counters":{{"x":{value}}}}}"#);
-        test.post(id, &body.replace(r#""d":"e""#, r#""d":"d""#))
-            .await;
+        test.post(id, &body.replace(r#""d":"e""#, r#""d":"d""#)).await;
     }
     let summary = test.summary_at(NOW, "d").await;
-    let keys: Vec<_> = summary
-        .keys()
-        .map(|(_, stats)| sums(&stats.counters)["x"].clone())
-        .collect();
+    let keys: Vec<_> =
+        summary.keys().map(|(_, stats)| sums(&stats.counters)["x"].clone()).collect();
     let expected = [
         "9223372036854775807",
         "9223372036854775807",
@@ -171,21 +136,11 @@ async fn values_are_exact_over_the_whole_range_and_sums_beyond_it() {
     assert_eq!(sums(&summary.total().counters)["x"], "-9223372036854775810");
 
     // From one end of the range to the other, and increments beyond it.
-    test.post(
-        "a",
-        r#"{"dims":{"d":"a"},"counters":{"x":-9223372036854775808}}"#,
-    )
-    .await;
-    let add = format!(
-        r#"{{"dims":{{"d":"a"}},"increments":{{"x":{}}}}}"#,
-        i64::MIN
-    );
+    test.post("a", r#"{"dims":{"d":"a"},"counters":{"x":-9223372036854775808}}"#).await;
+    let add = format!(r#"{{"dims":{{"d":"a"}},"increments":{{"x":{}}}}}"#, i64::MIN);
     test.post("a", &add).await;
     let shown = test.shown("d").await;
-    assert!(
-        shown.starts_with("a: c.x=-18446744073709551616\n"),
-        "{shown}"
-    );
+    assert!(shown.starts_with("a: c.x=-18446744073709551616\n"), "{shown}");
 }
 
 #[tokio::test]
@@ -211,13 +166,8 @@ async fn an_unchanged_update_sends_no_write() {
 #[tokio::test]
 async fn an_unchanged_update_after_a_move_or_without_a_dimension_sends_no_write_either() {
     let test = TestStore::new().await;
-    test.post("a", r#"{"counters":{"y":5},"gauges":{"h":5}}"#)
-        .await;
-    test.post(
-        "a",
-        r#"{"dims":{"d":"one"},"counters":{"x":1},"gauges":{"g":5}}"#,
-    )
-    .await;
+    test.post("a", r#"{"counters":{"y":5},"gauges":{"h":5}}"#).await;
+    test.post("a", r#"{"dims":{"d":"one"},"counters":{"x":1},"gauges":{"g":5}}"#).await;
     let moved = r#"{"dims":{"d":"two"},"counters":{"x":1,"y":5},"gauges":{"g":5,"h":5}}"#;
     assert_eq!(test.post("a", moved).await, Outcome::Counted);
     assert_eq!(test.post("a", moved).await, Outcome::Unchanged);
@@ -235,10 +185,7 @@ async fn a_large_update_takes_two_round_trips() {
     test.requests.take();
     assert_eq!(test.post("a", &body).await, Outcome::Counted);
     let (operations, round_trips) = test.requests.take();
-    assert_eq!(
-        operations,
-        ["BatchGetItem", "BatchGetItem", "TransactWriteItems"]
-    );
+    assert_eq!(operations, ["BatchGetItem", "BatchGetItem", "TransactWriteItems"]);
     assert_eq!(round_trips, 2);
 
     // Warm, with all values changed.
@@ -256,25 +203,19 @@ async fn the_largest_update_fits_and_so_does_moving_all_of_its_keys() {
         format!(
             r#"{{"dims":{{{}}},"counters":{{{}}}}}"#,
             entries("dim", 20, |i| format!("\"{key}{i}\"")),
-            entries("a-counter-of-the-largest-update-", 500, |i| (i + value)
-                .to_string()),
+            entries("a-counter-of-the-largest-update-", 500, |i| (i + value).to_string()),
         )
     };
     for (key, value) in [("k", 1), ("l", 2), ("k", 4), ("l", 3)] {
         assert_eq!(test.post("a", &body(key, value)).await, Outcome::Counted);
     }
     let summary = test.summary_at(NOW, "dim19").await;
-    let keys: Vec<_> = summary
-        .keys()
-        .map(|(key, stats)| (key.as_str(), stats.counters.len()))
-        .collect();
+    let keys: Vec<_> =
+        summary.keys().map(|(key, stats)| (key.as_str(), stats.counters.len())).collect();
     assert_eq!(keys, [("k19", 500), ("l19", 500)]);
     let total = sums(&summary.total().counters);
     for i in 0..500 {
-        assert_eq!(
-            total[&format!("a_counter_of_the_largest_update_{i}")],
-            (i + 3).to_string()
-        );
+        assert_eq!(total[&format!("a_counter_of_the_largest_update_{i}")], (i + 3).to_string());
     }
 }
 
@@ -284,9 +225,8 @@ async fn a_dimension_of_1500_keys_sums_exactly_over_several_pages() {
     let store = &test.store;
     for chunk in (0..1_500).collect::<Vec<u32>>().chunks(50) {
         let posts = chunk.iter().map(|i| async move {
-            let counters = entries(&"long-stat-name-".repeat(8), 8, |stat| {
-                (i + stat as u32).to_string()
-            });
+            let counters =
+                entries(&"long-stat-name-".repeat(8), 8, |stat| (i + stat as u32).to_string());
             let body = format!(
                 r#"{{"dims":{{"d":"key{i}"}},"counters":{{{counters}}},"gauges":{{"g":{i}}}}}"#
             );
@@ -310,13 +250,9 @@ async fn a_dimension_of_1500_keys_sums_exactly_over_several_pages() {
 async fn a_set_of_3000_members_counts_each_once() {
     let test = TestStore::new().await;
     for start in [0, 1_000, 2_000, 500] {
-        let members: Vec<_> = (start..start + 1_000)
-            .map(|i| format!("\"member{i}\""))
-            .collect();
-        let body = format!(
-            r#"{{"dims":{{"d":"k"}},"multiMembers":{{"s":[{}]}}}}"#,
-            members.join(",")
-        );
+        let members: Vec<_> = (start..start + 1_000).map(|i| format!("\"member{i}\"")).collect();
+        let body =
+            format!(r#"{{"dims":{{"d":"k"}},"multiMembers":{{"s":[{}]}}}}"#, members.join(","));
         test.post("a", &body).await;
     }
     assert_eq!(test.shown("d").await, "k: m.s=3000\ntotal: m.s=3000");
@@ -350,9 +286,7 @@ async fn sixteen_writers_on_one_key_are_exact() {
                      "gauges":{{"g":{i}}},"members":{{"s":"m{}"}}}}"#,
                 (writer + i) % 30,
             );
-            post(store, NOW, &format!("id{writer}"), &body)
-                .await
-                .unwrap();
+            post(store, NOW, &format!("id{writer}"), &body).await.unwrap();
         }
     });
     join_all(writers).await;
@@ -376,12 +310,7 @@ async fn sixteen_writers_on_one_id_are_exact() {
     join_all(writers).await;
     let total = sums(&test.summary_at(NOW, "d").await.total().counters);
     assert_eq!(total["x"], "128");
-    assert_eq!(
-        (0..16)
-            .filter(|writer| total[&format!("y{writer}")] == "24")
-            .count(),
-        16
-    );
+    assert_eq!((0..16).filter(|writer| total[&format!("y{writer}")] == "24").count(), 16);
 }
 
 #[tokio::test]
@@ -434,42 +363,21 @@ async fn stats_of_one_dimension_never_appear_in_another() {
     }
     assert_eq!(test.shown("a").await, "k: c.a=1\ntotal: c.a=1");
     assert_eq!(test.shown("dims").await, "k: c.dims=1\ntotal: c.dims=1");
-    assert_eq!(
-        test.dimensions().await,
-        ["a", "a b", "a-b", "a_b", "ab", "c", "dims"]
-    );
+    assert_eq!(test.dimensions().await, ["a", "a b", "a-b", "a_b", "ab", "c", "dims"]);
 }
 
 #[tokio::test]
 async fn an_idempotency_key_counts_once_for_24_hours() {
     let test = TestStore::new().await;
     let body = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
-    assert_eq!(
-        test.post_with_key(NOW, "key", body).await.unwrap(),
-        Outcome::Counted
-    );
-    assert_eq!(
-        test.post_with_key(NOW, "key", body).await.unwrap(),
-        Outcome::Repeated
-    );
-    assert_eq!(
-        test.post_with_key(later(86_399), "key", body)
-            .await
-            .unwrap(),
-        Outcome::Repeated
-    );
-    let other = test
-        .post_with_key(NOW, "key", r#"{"dims":{"d":"k"},"increments":{"x":2}}"#)
-        .await;
+    assert_eq!(test.post_with_key(NOW, "key", body).await.unwrap(), Outcome::Counted);
+    assert_eq!(test.post_with_key(NOW, "key", body).await.unwrap(), Outcome::Repeated);
+    assert_eq!(test.post_with_key(later(86_399), "key", body).await.unwrap(), Outcome::Repeated);
+    let other = test.post_with_key(NOW, "key", r#"{"dims":{"d":"k"},"increments":{"x":2}}"#).await;
     assert!(matches!(other, Err(StoreError::KeyReused)), "{other:?}");
     assert_eq!(test.shown("d").await, "k: c.x=1\ntotal: c.x=1");
     // The marker has ended, though DynamoDB may not have deleted it yet.
-    assert_eq!(
-        test.post_with_key(later(86_400), "key", body)
-            .await
-            .unwrap(),
-        Outcome::Counted
-    );
+    assert_eq!(test.post_with_key(later(86_400), "key", body).await.unwrap(), Outcome::Counted);
     assert_eq!(test.shown("d").await, "k: c.x=2\ntotal: c.x=2");
 }
 
@@ -478,10 +386,7 @@ async fn an_idempotency_key_binds_an_update_that_changes_nothing() {
     let test = TestStore::new().await;
     let body = r#"{"dims":{"d":"k"},"counters":{"x":1}}"#;
     test.post("i", body).await;
-    assert_eq!(
-        test.post_with_key(NOW, "key", body).await.unwrap(),
-        Outcome::Counted
-    );
+    assert_eq!(test.post_with_key(NOW, "key", body).await.unwrap(), Outcome::Counted);
     let other = test.post_with_key(NOW, "key", "{}").await;
     assert!(matches!(other, Err(StoreError::KeyReused)), "{other:?}");
 }
@@ -491,14 +396,8 @@ async fn copies_sent_at_the_same_moment_count_once() {
     let test = TestStore::new().await;
     let body = r#"{"dims":{"d":"k"},"increments":{"x":1},"members":{"s":"m"}}"#;
     let copies = join_all((0..16).map(|_| test.post_with_key(NOW, "key", body))).await;
-    let counted = copies
-        .iter()
-        .filter(|copy| matches!(copy, Ok(Outcome::Counted)))
-        .count();
-    let repeated = copies
-        .iter()
-        .filter(|copy| matches!(copy, Ok(Outcome::Repeated)))
-        .count();
+    let counted = copies.iter().filter(|copy| matches!(copy, Ok(Outcome::Counted))).count();
+    let repeated = copies.iter().filter(|copy| matches!(copy, Ok(Outcome::Repeated))).count();
     assert_eq!((counted, repeated), (1, 15), "{copies:?}");
     assert_eq!(test.shown("d").await, "k: c.x=1 m.s=1\ntotal: c.x=1 m.s=1");
 }

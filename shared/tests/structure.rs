@@ -1,19 +1,20 @@
 //! The structure that ARCHITECTURE.md promises, checked against the sources.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
 /// What pure code does not mention.
-const IMPURE: [&str; 6] = [
-    "aws_",
-    "async",
-    ".await",
-    "tokio",
-    "std::env",
-    "SystemTime::now",
-];
+const IMPURE: [&str; 6] = ["aws_", "async", ".await", "tokio", "std::env", "SystemTime::now"];
 
 /// The strings that the table's keys and attributes begin with or are.
 const KEY_STRINGS: [&str; 16] = [
@@ -36,10 +37,7 @@ const KEY_STRINGS: [&str; 16] = [
 ];
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// The Rust sources at or below a path, tests excepted.
@@ -63,9 +61,7 @@ fn sources(path: &Path) -> Vec<PathBuf> {
 fn code(source: &Path) -> Vec<String> {
     let text = fs::read_to_string(source).unwrap();
     let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = before_tests
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
+    let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.map(str::to_owned).collect()
 }
 
@@ -93,12 +89,9 @@ fn domain_and_rollup_know_neither_the_sdk_nor_async() {
 fn only_the_table_module_knows_keys_and_attributes() {
     let table = workspace().join("shared/src/table");
     let mut others = Vec::new();
-    for folder in [
-        "shared/src",
-        "functions/update/src",
-        "functions/query/src",
-        "functions/archive/src",
-    ] {
+    for folder in
+        ["shared/src", "functions/update/src", "functions/query/src", "functions/archive/src"]
+    {
         others.extend(sources(&workspace().join(folder)));
     }
     others.extend(sources(&workspace().join("local-dynamodb/src")));
@@ -114,12 +107,9 @@ fn only_the_table_module_knows_keys_and_attributes() {
 fn only_the_store_sends_requests_to_dynamodb() {
     let store = workspace().join("shared/src/store");
     let mut others = Vec::new();
-    for folder in [
-        "shared/src",
-        "functions/update/src",
-        "functions/query/src",
-        "functions/archive/src",
-    ] {
+    for folder in
+        ["shared/src", "functions/update/src", "functions/query/src", "functions/archive/src"]
+    {
         others.extend(sources(&workspace().join(folder)));
     }
     others.retain(|source| !source.starts_with(&store));

@@ -30,10 +30,7 @@ impl Running {
             .with_context(|| format!("{name} can't be started: {command:?}"))?;
         pass_on(name, child.stdout.take());
         pass_on(name, child.stderr.take());
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-        })
+        Ok(Self { name: name.to_owned(), child })
     }
 
     /// Its name.

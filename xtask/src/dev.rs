@@ -73,11 +73,7 @@ fn database(options: &Options) -> anyhow::Result<Database> {
         }
         return Ok(Database::Endpoint(endpoint));
     }
-    let folder = target(if options.dynamodb_local {
-        "dev/dynamodb-local"
-    } else {
-        "dev/embedded"
-    });
+    let folder = target(if options.dynamodb_local { "dev/dynamodb-local" } else { "dev/embedded" });
     if options.fresh {
         forget(&folder)?;
     }

@@ -19,10 +19,7 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(40)));
-        Self {
-            agent: config.build().into(),
-            base: base.to_owned(),
-        }
+        Self { agent: config.build().into(), base: base.to_owned() }
     }
 
     /// The status and the body of a GET.
@@ -45,11 +42,7 @@ impl Client {
 
 fn answer(response: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<(u16, String)> {
     let mut response = response?;
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(64_000_000)
-        .read_to_string()?;
+    let body = response.body_mut().with_config().limit(64_000_000).read_to_string()?;
     Ok((response.status().as_u16(), body))
 }
 

@@ -49,8 +49,10 @@ const PLATFORMS: [&str; 5] = ["linux", "macos", "windows", "android", "ios"];
 /// An answer to a query: sums by dimension, key, group and stat, with all of their digits.
 #[derive(Debug, Deserialize)]
 struct Answer {
-    dims: BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, Box<RawValue>>>>>,
+    dims: BTreeMap<String, BTreeMap<String, Groups>>,
 }
+
+type Groups = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 /// Sums by dimension, key and stat.
 type Sums = BTreeMap<(String, String, String), i128>;
@@ -84,8 +86,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let sent = AtomicUsize::new(0);
     let expected = send_all(options, seed, &sent)?;
     let took = started.elapsed();
-    let rate = options.updates as f64 / took.as_secs_f64();
-    println!("sent in {took:.1?}: {rate:.0} updates a second");
+    let rate = options.updates as u128 * 1_000 / took.as_millis().max(1);
+    println!("sent in {took:.1?}: {rate} updates a second");
     compare(options, seed, &expected)
 }
 
@@ -147,9 +149,7 @@ fn send_of_thread(
 fn quiet_period(length: u64) -> u64 {
     let margin = Duration::from_secs(1).min(Duration::from_secs(length) / 4);
     loop {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let start = now.as_secs() - now.as_secs() % length;
         if Duration::from_secs(start + length).saturating_sub(now) > margin {
             return start;
@@ -244,32 +244,20 @@ impl Expected {
         let mut part = BTreeMap::new();
         for stat in GAUGES {
             let value = rng.i64(-5..1_000);
-            let old = reporter
-                .gauges
-                .insert(stat, value.into())
-                .unwrap_or_default();
-            add(
-                self.gauges.entry(period).or_default(),
-                dims,
-                stat,
-                i128::from(value) - old,
-            );
+            let old = reporter.gauges.insert(stat, value.into()).unwrap_or_default();
+            add(self.gauges.entry(period).or_default(), dims, stat, i128::from(value) - old);
             part.insert(stat, value);
         }
         json!(part)
     }
 
     fn members(&mut self, rng: &mut Rng, dims: &BTreeMap<String, String>) -> Vec<String> {
-        let members: Vec<_> = (0..rng.usize(0..4))
-            .map(|_| format!("v{}", rng.u16(0..2_000)))
-            .collect();
+        let members: Vec<_> =
+            (0..rng.usize(0..4)).map(|_| format!("v{}", rng.u16(0..2_000))).collect();
         for (dimension, key) in dims {
             if !members.is_empty() {
                 let set = (dimension.clone(), key.clone(), "visitors".to_owned());
-                self.members
-                    .entry(set)
-                    .or_default()
-                    .extend(members.iter().cloned());
+                self.members.entry(set).or_default().extend(members.iter().cloned());
             }
         }
         members
@@ -289,10 +277,7 @@ impl Expected {
     fn gauges_and_members(&self, prior: u64) -> Sums {
         let mut sums = self.gauges.get(&prior).cloned().unwrap_or_default();
         for (set, members) in &self.members {
-            sums.insert(
-                set.clone(),
-                i128::try_from(members.len()).unwrap_or_default(),
-            );
+            sums.insert(set.clone(), i128::try_from(members.len()).unwrap_or_default());
         }
         sums
     }
@@ -304,9 +289,7 @@ fn dimension(name: &str, seed: u64) -> String {
 
 fn add(sums: &mut Sums, dims: &BTreeMap<String, String>, stat: &str, delta: i128) {
     for (dimension, key) in dims {
-        *sums
-            .entry((dimension.clone(), key.clone(), stat.to_owned()))
-            .or_default() += delta;
+        *sums.entry((dimension.clone(), key.clone(), stat.to_owned())).or_default() += delta;
     }
 }
 
@@ -325,28 +308,16 @@ fn compare(options: &Options, seed: u64, expected: &Expected) -> anyhow::Result<
         Ok((dimension, answer))
     });
     let answers: Vec<_> = answers.into_iter().collect::<anyhow::Result<_>>()?;
-    ensure!(
-        quiet_period(options.period) == current,
-        "the period ended meanwhile; run it again"
-    );
+    ensure!(quiet_period(options.period) == current, "the period ended meanwhile; run it again");
 
     let no_gauges = Sums::new();
     let groups = [
         ("counters", &expected.counters),
-        (
-            "gauges",
-            &expected.gauges_and_members(current - options.period),
-        ),
-        (
-            "gaugesCurrent",
-            expected.gauges.get(&current).unwrap_or(&no_gauges),
-        ),
+        ("gauges", &expected.gauges_and_members(current - options.period)),
+        ("gaugesCurrent", expected.gauges.get(&current).unwrap_or(&no_gauges)),
     ];
     let mut wrong = 0;
-    println!(
-        "{:<28} {:<14} {:>6} {:>8} {:>6}",
-        "dimension", "group", "keys", "numbers", "wrong"
-    );
+    println!("{:<28} {:<14} {:>6} {:>8} {:>6}", "dimension", "group", "keys", "numbers", "wrong");
     for (dimension, answer) in &answers {
         for (group, sums) in groups {
             let expected = with_total(sums, dimension);
@@ -379,9 +350,7 @@ fn with_total(sums: &Sums, of: &str) -> BTreeMap<(String, String), String> {
             *all.entry(("total".to_owned(), stat.clone())).or_default() += sum;
         }
     }
-    all.into_iter()
-        .map(|(at, sum)| (at, sum.to_string()))
-        .collect()
+    all.into_iter().map(|(at, sum)| (at, sum.to_string())).collect()
 }
 
 fn reported(answer: &Answer, dimension: &str, group: &str) -> BTreeMap<(String, String), String> {
@@ -399,9 +368,7 @@ fn differences(
     reported: &BTreeMap<(String, String), String>,
 ) -> Vec<String> {
     let all: BTreeSet<_> = expected.keys().chain(reported.keys()).collect();
-    let different = all
-        .into_iter()
-        .filter(|at| expected.get(*at) != reported.get(*at));
+    let different = all.into_iter().filter(|at| expected.get(*at) != reported.get(*at));
     let shown = different.map(|at| {
         let [expected, reported] =
             [expected, reported].map(|sums| sums.get(at).map_or("nothing", String::as_str));

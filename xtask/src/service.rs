@@ -17,8 +17,6 @@ use crate::{
     workspace::{cargo, root, run, say, target},
 };
 
-/// Requests that a function answers at once, all in one process, so that they share its cache.
-const CONCURRENCY: &str = "16";
 /// How long a part of the service may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -72,31 +70,28 @@ struct FunctionSpec {
     name: &'static str,
     binary: &'static str,
     queue: &'static str,
+    /// Requests that it answers at once, all in one process, so that they share its cache.
+    concurrency: u8,
 }
 
 /// Requests without a route go to a queue named `_`; there, any function answers 404 or 405.
 const FUNCTIONS: [FunctionSpec; 4] = [
-    FunctionSpec {
-        name: "update",
-        binary: "update",
-        queue: "update",
-    },
-    FunctionSpec {
-        name: "query",
-        binary: "query",
-        queue: "query",
-    },
-    FunctionSpec {
-        name: "archive",
-        binary: "archive",
-        queue: "archive",
-    },
-    FunctionSpec {
-        name: "other",
-        binary: "query",
-        queue: "_",
-    },
+    FunctionSpec::new("update", "update", "update", 16),
+    FunctionSpec::new("query", "query", "query", 16),
+    FunctionSpec::new("archive", "archive", "archive", 1),
+    FunctionSpec::new("other", "query", "_", 16),
 ];
+
+impl FunctionSpec {
+    const fn new(
+        name: &'static str,
+        binary: &'static str,
+        queue: &'static str,
+        concurrency: u8,
+    ) -> Self {
+        Self { name, binary, queue, concurrency }
+    }
+}
 
 impl Service {
     /// Builds and starts everything; returns when requests are answered.
@@ -104,27 +99,16 @@ impl Service {
         let cargo_lambda = tools::cargo_lambda()?;
         build(settings.release)?;
         let (database, endpoint) = start_database(&settings)?;
-        say(&format!(
-            "creating the table in the DynamoDB at {endpoint}, unless it exists"
-        ));
+        say(&format!("creating the table in the DynamoDB at {endpoint}, unless it exists"));
         run(with_aws(
             &mut Command::new(binary("local-dynamodb", settings.release)),
             &settings,
             &endpoint,
         )
         .arg("create-table"))?;
-        say(&format!(
-            "starting cargo lambda watch on {}:{}",
-            settings.bind, settings.port
-        ));
+        say(&format!("starting cargo lambda watch on {}:{}", settings.bind, settings.port));
         let gateway = start_gateway(&cargo_lambda, &settings)?;
-        let mut service = Self {
-            settings,
-            endpoint,
-            functions: Vec::new(),
-            gateway,
-            database,
-        };
+        let mut service = Self { settings, endpoint, functions: Vec::new(), gateway, database };
         service.wait_for_gateway()?;
         for spec in FUNCTIONS {
             let function = service.start_function(spec)?;
@@ -188,9 +172,7 @@ impl Service {
 
     fn function(&mut self, name: &str) -> anyhow::Result<&mut Function> {
         let mut functions = self.functions.iter_mut();
-        functions
-            .find(|function| function.spec.name == name)
-            .context("no such function")
+        functions.find(|function| function.spec.name == name).context("no such function")
     }
 
     fn local_url(&self) -> String {
@@ -207,15 +189,14 @@ impl Service {
         let mut command = Command::new(binary(spec.binary, self.settings.release));
         with_aws(&mut command, &self.settings, &self.endpoint)
             .current_dir(root())
-            .env(
-                "AWS_LAMBDA_RUNTIME_API",
-                format!("{}/.rt/{}", self.local_url(), spec.queue),
-            )
+            .env("AWS_LAMBDA_RUNTIME_API", format!("{}/.rt/{}", self.local_url(), spec.queue))
             .env("AWS_LAMBDA_FUNCTION_NAME", spec.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-            .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY)
             .envs(self.settings.variables.iter().cloned());
+        if spec.concurrency > 1 {
+            command.env("AWS_LAMBDA_MAX_CONCURRENCY", spec.concurrency.to_string());
+        }
         if std::env::var_os("STATSHUB_AUTH").is_none() {
             command.env("STATSHUB_AUTH", "off");
         }
@@ -284,26 +265,16 @@ fn start_database(settings: &Settings) -> anyhow::Result<(Option<Running>, Strin
             return Ok((None, endpoint.clone()));
         }
         Database::Embedded(file) => {
-            say(&format!(
-                "starting the embedded DynamoDB, with its data in {}",
-                file.display()
-            ));
+            say(&format!("starting the embedded DynamoDB, with its data in {}", file.display()));
             if let Some(folder) = file.parent() {
                 fs::create_dir_all(folder)?;
             }
             let mut command = Command::new(binary("local-dynamodb", settings.release));
-            command
-                .arg("serve")
-                .arg("--file")
-                .arg(file)
-                .args(["--port", &port.to_string()]);
+            command.arg("serve").arg("--file").arg(file).args(["--port", &port.to_string()]);
             command
         }
         Database::DynamoDbLocal(folder) => {
-            say(&format!(
-                "starting DynamoDB Local, with its data in {}",
-                folder.display()
-            ));
+            say(&format!("starting DynamoDB Local, with its data in {}", folder.display()));
             tools::dynamodb_local_command(port, Some(folder))?
         }
     };
@@ -334,11 +305,7 @@ fn wait_for(running: &mut Running, what: &str, ready: impl Fn() -> bool) -> anyh
 
 fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Running> {
     let port = settings.port;
-    let address = if settings.bind == "localhost" {
-        "127.0.0.1"
-    } else {
-        &settings.bind
-    };
+    let address = if settings.bind == "localhost" { "127.0.0.1" } else { &settings.bind };
     let taken = std::net::TcpListener::bind((address, port));
     taken.with_context(|| format!("port {port} is not free; choose another with --port"))?;
     // The functions are started here, not by cargo-lambda: built beforehand, several requests a
@@ -348,16 +315,8 @@ fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Run
         Command::new(cargo_lambda)
             .current_dir(root())
             .args(["lambda", "watch", "--only-lambda-apis", "--disable-cors"])
-            .args([
-                "--invoke-address",
-                address,
-                "--invoke-port",
-                &port.to_string(),
-            ])
-            .env(
-                "RUST_LOG",
-                std::env::var("CARGO_LAMBDA_LOG").unwrap_or_else(|_| "error".into()),
-            ),
+            .args(["--invoke-address", address, "--invoke-port", &port.to_string()])
+            .env("RUST_LOG", std::env::var("CARGO_LAMBDA_LOG").unwrap_or_else(|_| "error".into())),
     )
 }
 

@@ -61,14 +61,8 @@ pub fn run() -> anyhow::Result<()> {
         release: false,
         database: Database::Embedded(folder.join("statshub.sqlite")),
         variables: vec![
-            (
-                "STATS_PERIOD_SECONDS".to_owned(),
-                PERIOD.as_secs().to_string(),
-            ),
-            (
-                "QUERY_CACHE".to_owned(),
-                format!("country={}", CACHED.as_secs()),
-            ),
+            ("STATS_PERIOD_SECONDS".to_owned(), PERIOD.as_secs().to_string()),
+            ("QUERY_CACHE".to_owned(), format!("country={}", CACHED.as_secs())),
         ],
     })?;
     wait_for_next_period();
@@ -83,9 +77,7 @@ pub fn run() -> anyhow::Result<()> {
         }
     }
     let steps: usize = blocks.iter().map(|block| block.steps.len()).sum();
-    say(&format!(
-        "the README's session of {steps} commands answers as printed"
-    ));
+    say(&format!("the README's session of {steps} commands answers as printed"));
     a_function_that_dies_is_started_again(&mut service)
 }
 
@@ -121,14 +113,10 @@ fn a_function_that_dies_is_started_again(service: &mut Service) -> anyhow::Resul
 }
 
 fn wait_for_next_period() {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let period = PERIOD.as_millis();
     let left = period - now.as_millis() % period;
-    thread::sleep(Duration::from_millis(
-        u64::try_from(left).unwrap_or_default(),
-    ));
+    thread::sleep(Duration::from_millis(u64::try_from(left).unwrap_or_default()));
 }
 
 /// The blocks ```` ```console ```` of a text, with what their info strings say has passed before.
@@ -154,17 +142,14 @@ fn parse(text: &str) -> anyhow::Result<Vec<Block>> {
                 open.push('\n');
                 open.push_str(line);
             } else if let Some(command) = line.strip_prefix("$ ") {
-                open = command.to_owned();
+                command.clone_into(&mut open);
             } else {
                 let step = block.steps.last_mut().context("output before a command")?;
                 step.output.push_str(line);
                 step.output.push('\n');
             }
             if !open.is_empty() && is_whole(&open) {
-                block.steps.push(Step {
-                    command: mem::take(&mut open),
-                    output: String::new(),
-                });
+                block.steps.push(Step { command: mem::take(&mut open), output: String::new() });
             }
         }
         blocks.push(block);
@@ -182,10 +167,7 @@ mod tests {
     use super::*;
 
     fn step(command: &str, output: &str) -> Step {
-        Step {
-            command: command.to_owned(),
-            output: output.to_owned(),
-        }
+        Step { command: command.to_owned(), output: output.to_owned() }
     }
 
     #[test]
@@ -194,15 +176,9 @@ mod tests {
                     ```sh\nignored\n```\n```console after=period\n$ e\n```\n";
         let first = Block {
             wait: None,
-            steps: vec![
-                step("curl x -d '{\n  \"a\": 1}'", "ok\n"),
-                step("a \\\n  b", "c\nd\n"),
-            ],
+            steps: vec![step("curl x -d '{\n  \"a\": 1}'", "ok\n"), step("a \\\n  b", "c\nd\n")],
         };
-        let second = Block {
-            wait: Some(Wait::Period),
-            steps: vec![step("e", "")],
-        };
+        let second = Block { wait: Some(Wait::Period), steps: vec![step("e", "")] };
         assert_eq!(parse(text).unwrap(), [first, second]);
     }
 }

@@ -41,18 +41,10 @@ fn run_steps(steps: &[Step]) -> anyhow::Result<()> {
     for step in steps {
         let started = Instant::now();
         say(&format!("test step {step:?}"));
-        step.run()
-            .with_context(|| format!("test step {step:?} failed"))?;
-        say(&format!(
-            "test step {step:?} passed in {:.0?}",
-            started.elapsed()
-        ));
+        step.run().with_context(|| format!("test step {step:?} failed"))?;
+        say(&format!("test step {step:?} passed in {:.0?}", started.elapsed()));
     }
-    say(&format!(
-        "all {} steps passed in {:.0?}",
-        steps.len(),
-        all.elapsed()
-    ));
+    say(&format!("all {} steps passed in {:.0?}", steps.len(), all.elapsed()));
     Ok(())
 }
 
@@ -79,12 +71,7 @@ impl Step {
             Self::Cargo => workspace::run(cargo().args(["test", "--workspace"])),
             Self::Doc => workspace::run(
                 cargo()
-                    .args([
-                        "doc",
-                        "--workspace",
-                        "--no-deps",
-                        "--document-private-items",
-                    ])
+                    .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
                     .env("RUSTDOCFLAGS", "-D warnings"),
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),

@@ -50,16 +50,12 @@ pub fn dynamodb_local() -> anyhow::Result<PathBuf> {
         )?;
         fs::create_dir_all(folder)?;
         let mut pack = Command::new("npm");
-        pack.args(["pack", "--silent", DYNAMODB_LOCAL_PACKAGE])
-            .current_dir(folder);
+        pack.args(["pack", "--silent", DYNAMODB_LOCAL_PACKAGE]).current_dir(folder);
         run(pack.stdout(Stdio::null()))?;
         let is_archive = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "tgz");
         let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
         let archive = files.find(is_archive).context("npm pack left no archive")?;
-        run(Command::new("tar")
-            .arg("-xzf")
-            .arg(&archive)
-            .current_dir(folder))?;
+        run(Command::new("tar").arg("-xzf").arg(&archive).current_dir(folder))?;
         fs::remove_file(archive)?;
         Ok(())
     })?;
@@ -77,11 +73,7 @@ pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<
     let mut command = Command::new("java");
     command
         .current_dir(dynamodb_local()?)
-        .args([
-            "-Djava.library.path=./DynamoDBLocal_lib",
-            "-jar",
-            "DynamoDBLocal.jar",
-        ])
+        .args(["-Djava.library.path=./DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar"])
         .args(["-disableTelemetry", "-sharedDb", "-port", &port.to_string()]);
     match data {
         Some(folder) => {
@@ -115,11 +107,7 @@ fn install(folder: &Path, steps: impl FnOnce(&Path) -> anyhow::Result<()>) -> an
 /// Whether a program is there; if not, how to get it.
 fn require(program: &str, arguments: &[&str], how_to_get_it: &str) -> anyhow::Result<()> {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         _ => bail!("{how_to_get_it}"),

@@ -35,9 +35,7 @@ pub fn say(what: &str) {
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
-    let status = command
-        .status()
-        .with_context(|| format!("{shown} can't be started"))?;
+    let status = command.status().with_context(|| format!("{shown} can't be started"))?;
     if !status.success() {
         bail!("{shown} failed: {status}");
     }

@@ -17,9 +17,7 @@ impl Slot {
     /// The slot that contains a moment, in seconds since the Unix epoch.
     #[must_use]
     pub fn containing(seconds: u64) -> Self {
-        Self {
-            start: seconds - seconds % STEP,
-        }
+        Self { start: seconds - seconds % STEP }
     }
 
     /// Its first second.
@@ -57,15 +55,10 @@ impl Schedule {
         };
         let entries = text.split(',').map(|entry| {
             let (dimension, interval) = entry.split_once('=')?;
-            Some((
-                DimensionName::new(dimension.trim()).ok()?,
-                seconds(interval.trim())?,
-            ))
+            Some((DimensionName::new(dimension.trim()).ok()?, seconds(interval.trim())?))
         });
         let intervals = entries.collect::<Option<_>>();
-        intervals
-            .map(Self::Only)
-            .ok_or_else(|| ScheduleError(text.to_owned()))
+        intervals.map(Self::Only).ok_or_else(|| ScheduleError(text.to_owned()))
     }
 
     /// Whether a dimension is archived in a slot.
@@ -98,10 +91,7 @@ mod tests {
 
     fn due(schedule: &str, dimension: &str, start: u64) -> bool {
         let schedule = Schedule::parse(Some(schedule)).unwrap();
-        schedule.is_due(
-            &DimensionName::new(dimension).unwrap(),
-            Slot::containing(start),
-        )
+        schedule.is_due(&DimensionName::new(dimension).unwrap(), Slot::containing(start))
     }
 
     #[test]
@@ -116,15 +106,9 @@ mod tests {
 
     #[test]
     fn intervals_are_multiples_of_ten_minutes() {
-        for wrong in [
-            "country",
-            "country=",
-            "country=5m",
-            "country=0h",
-            "country=1",
-            "a/b=1h",
-            "c=1é",
-        ] {
+        for wrong in
+            ["country", "country=", "country=5m", "country=0h", "country=1", "a/b=1h", "c=1é"]
+        {
             let error = Schedule::parse(Some(wrong)).unwrap_err().to_string();
             assert!(error.starts_with("ARCHIVE_DIMS"), "{wrong:?}");
         }

@@ -1,5 +1,13 @@
 //! A run of the scheduled job.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 use std::time::{Duration, SystemTime};
 
 use archive::{Function, Schedule, ScheduleEvent};
@@ -10,45 +18,26 @@ use shared::{
 };
 
 fn call() -> Call {
-    Call {
-        now: SystemTime::now().into(),
-        deadline: Deadline::after(Duration::from_secs(60)),
-    }
+    Call { now: SystemTime::now().into(), deadline: Deadline::after(Duration::from_secs(60)) }
 }
 
 #[tokio::test]
 async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
     let endpoint = local_dynamodb::start_in_memory().await.unwrap();
     let client = local_dynamodb::client(&endpoint);
-    local_dynamodb::create_table(&client, "statshub")
-        .await
-        .unwrap();
-    let store = || {
-        Store::new(
-            client.clone(),
-            "statshub",
-            PeriodLength::DEFAULT,
-            fastrand::Rng::new(),
-        )
-    };
+    local_dynamodb::create_table(&client, "statshub").await.unwrap();
+    let store =
+        || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
     let update = br#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#;
     let update = Update::from_json(update).unwrap();
     store()
-        .update(
-            &Id::new("i").unwrap(),
-            &update,
-            None,
-            call().now,
-            call().deadline,
-        )
+        .update(&Id::new("i").unwrap(), &update, None, call().now, call().deadline)
         .await
         .unwrap();
 
     let due = async |schedule, time: &str| {
         let function = Function::new(store(), Schedule::parse(schedule).unwrap());
-        let event = ScheduleEvent {
-            time: time.to_owned(),
-        };
+        let event = ScheduleEvent { time: time.to_owned() };
         let due = function.run(&event, call()).await.unwrap();
         due.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -56,8 +45,5 @@ async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
     let hourly = Some("country=1h,user=24h,absent=10m");
     assert_eq!(due(hourly, "2024-03-14T07:10:00Z").await, [""; 0]);
     assert_eq!(due(hourly, "2024-03-14T07:00:12Z").await, ["country"]);
-    assert_eq!(
-        due(hourly, "2024-03-14T00:00:00Z").await,
-        ["country", "user"]
-    );
+    assert_eq!(due(hourly, "2024-03-14T00:00:00Z").await, ["country", "user"]);
 }

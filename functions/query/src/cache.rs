@@ -32,15 +32,10 @@ struct Kept {
 impl Cache {
     pub(super) fn new(lifetimes: &BTreeMap<DimensionName, Duration>) -> Self {
         let slots = lifetimes.iter().map(|(dimension, lifetime)| {
-            let slot = Slot {
-                lifetime: *lifetime,
-                kept: Mutex::default(),
-            };
+            let slot = Slot { lifetime: *lifetime, kept: Mutex::default() };
             (dimension.clone(), slot)
         });
-        Self {
-            slots: slots.collect(),
-        }
+        Self { slots: slots.collect() }
     }
 
     /// What is kept of a dimension, else what `read` gives. A failure is not kept.
@@ -52,15 +47,10 @@ impl Cache {
     ) -> Result<Answer, ApiError> {
         let Some(slot) = self.slots.get(dimension) else {
             let json = read().await?;
-            return Ok(Answer {
-                json,
-                caching: None,
-            });
+            return Ok(Answer { json, caching: None });
         };
         let mut kept = slot.kept.lock().await;
-        let fresh = kept
-            .as_ref()
-            .filter(|kept| kept.read_at.after(slot.lifetime) > now);
+        let fresh = kept.as_ref().filter(|kept| kept.read_at.after(slot.lifetime) > now);
         let current = match fresh {
             Some(fresh) => fresh.clone(),
             None => {
@@ -72,10 +62,7 @@ impl Cache {
         let age = now.0.saturating_sub(current.read_at.0);
         Ok(Answer {
             json: current.json,
-            caching: Some(Caching {
-                lifetime: slot.lifetime,
-                age: Duration::from_secs(age),
-            }),
+            caching: Some(Caching { lifetime: slot.lifetime, age: Duration::from_secs(age) }),
         })
     }
 }
@@ -93,10 +80,7 @@ mod tests {
     async fn age(cache: &Cache, dimension: &str, now: u64) -> Option<u64> {
         let dimension = DimensionName::new(dimension).unwrap();
         let read = async || DimensionJson::new(&dimension, &DimensionSummary::default());
-        let answer = cache
-            .get_or_read(&dimension, UnixSeconds(now), read)
-            .await
-            .unwrap();
+        let answer = cache.get_or_read(&dimension, UnixSeconds(now), read).await.unwrap();
         answer.caching.map(|caching| caching.age.as_secs())
     }
 

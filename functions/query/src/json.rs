@@ -117,9 +117,7 @@ mod tests {
                 counters: [(StatName::new("x").unwrap(), value)].into(),
                 ..KeyStats::default()
             };
-            summary
-                .add(DimensionKey::new(&format!("k{i}")).unwrap(), &stats)
-                .unwrap();
+            summary.add(DimensionKey::new(&format!("k{i}")).unwrap(), &stats).unwrap();
         }
         DimensionJson::new(&DimensionName::new("d").unwrap(), &summary).unwrap()
     }
@@ -130,31 +128,19 @@ mod tests {
         let body = body([dimension(1, Sum::MAX)].iter()).unwrap();
         let stats = format!(r#"{{"counters":{{"x":{nines}}}}}"#);
         let dims = format!(r#"{{"d":{{"k0":{stats},"total":{stats}}}}}"#);
-        assert_eq!(
-            body,
-            format!(r#"{{"Succeeded":true,"Error":"","dims":{dims}}}"#)
-        );
+        assert_eq!(body, format!(r#"{{"Succeeded":true,"Error":"","dims":{dims}}}"#));
     }
 
     #[test]
     fn an_unknown_dimension_has_an_empty_total_and_no_dimension_is_no_dims() {
         let unknown = body([dimension(0, Sum::ZERO)].iter()).unwrap();
-        assert_eq!(
-            unknown,
-            r#"{"Succeeded":true,"Error":"","dims":{"d":{"total":{}}}}"#
-        );
-        assert_eq!(
-            body([].iter()).unwrap(),
-            r#"{"Succeeded":true,"Error":"","dims":{}}"#
-        );
+        assert_eq!(unknown, r#"{"Succeeded":true,"Error":"","dims":{"d":{"total":{}}}}"#);
+        assert_eq!(body([].iter()).unwrap(), r#"{"Succeeded":true,"Error":"","dims":{}}"#);
     }
 
     #[test]
     fn an_answer_that_lambda_would_refuse_is_an_error() {
         let large = dimension(300_000, Sum::ZERO);
-        assert!(matches!(
-            body([large].iter()),
-            Err(ApiError::AnswerTooLarge)
-        ));
+        assert!(matches!(body([large].iter()), Err(ApiError::AnswerTooLarge)));
     }
 }

@@ -49,18 +49,12 @@ impl Function {
     /// The function on this store, with the cache of the configuration.
     #[must_use]
     pub fn new(config: &Config, store: Store) -> Self {
-        Self {
-            store,
-            cache: Cache::new(&config.query_cache),
-        }
+        Self { store, cache: Cache::new(&config.query_cache) }
     }
 
     async fn dimension(&self, dimension: &DimensionName, call: Call) -> Result<Answer, ApiError> {
         let read = async || {
-            let summary = self
-                .store
-                .summary(dimension, call.now, call.deadline)
-                .await?;
+            let summary = self.store.summary(dimension, call.now, call.deadline).await?;
             DimensionJson::new(dimension, &summary)
         };
         self.cache.get_or_read(dimension, call.now, read).await
@@ -68,14 +62,9 @@ impl Function {
 
     async fn all_dimensions(&self, call: Call) -> Result<Vec<Answer>, ApiError> {
         let dimensions = self.store.dimensions(call.deadline).await?;
-        let answers = dimensions
-            .iter()
-            .map(|dimension| self.dimension(dimension, call));
+        let answers = dimensions.iter().map(|dimension| self.dimension(dimension, call));
         let answers: Vec<_> = answers.collect();
-        stream::iter(answers)
-            .buffered(CONCURRENT_DIMENSIONS)
-            .try_collect()
-            .await
+        stream::iter(answers).buffered(CONCURRENT_DIMENSIONS).try_collect().await
     }
 }
 
@@ -89,13 +78,7 @@ impl HttpFunction for Function {
         let body = json::body(answers.iter().map(|answer| &answer.json))?;
         let mut response = Response::json(StatusCode::OK, body);
         // All dimensions together are as fresh as some of them, so only one is said to be cached.
-        if let [
-            Answer {
-                caching: Some(caching),
-                ..
-            },
-        ] = answers[..]
-        {
+        if let [Answer { caching: Some(caching), .. }] = answers[..] {
             caching.tell(&mut response.headers);
         }
         Ok(response)

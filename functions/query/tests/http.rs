@@ -1,5 +1,13 @@
 //! Queries, from events to responses.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
@@ -21,31 +29,17 @@ impl Service {
     async fn new() -> Self {
         let endpoint = local_dynamodb::start_in_memory().await.unwrap();
         let client = local_dynamodb::client(&endpoint);
-        local_dynamodb::create_table(&client, "statshub")
-            .await
-            .unwrap();
-        let store = || {
-            Store::new(
-                client.clone(),
-                "statshub",
-                PeriodLength::DEFAULT,
-                fastrand::Rng::new(),
-            )
-        };
-        Self {
-            function: query::Function::new(&config(), store()),
-            writer: store(),
-        }
+        local_dynamodb::create_table(&client, "statshub").await.unwrap();
+        let store =
+            || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
+        Self { function: query::Function::new(&config(), store()), writer: store() }
     }
 
     async fn post(&self, now: u64, body: &str) {
         let update = Update::from_json(body.as_bytes()).unwrap();
         let id = Id::new("id").unwrap();
         let call = call_at(now);
-        self.writer
-            .update(&id, &update, None, call.now, call.deadline)
-            .await
-            .unwrap();
+        self.writer.update(&id, &update, None, call.now, call.deadline).await.unwrap();
     }
 
     async fn get(&self, now: u64, path: &str) -> ApiGatewayV2httpResponse {
@@ -75,10 +69,7 @@ fn body(response: &ApiGatewayV2httpResponse) -> Value {
 }
 
 fn header<'a>(response: &'a ApiGatewayV2httpResponse, name: &str) -> Option<&'a str> {
-    response
-        .headers
-        .get(name)
-        .map(|value| value.to_str().unwrap())
+    response.headers.get(name).map(|value| value.to_str().unwrap())
 }
 
 #[tokio::test]
@@ -92,10 +83,7 @@ async fn a_dimension_and_all_dimensions() {
     let stats = json!({"counters": {"x": 1}, "gauges": {"m": 1}, "gaugesCurrent": {"g": 2}});
     let user = json!({"bob": stats, "total": stats});
     let answer = service.get(3_600, "/stats/user").await;
-    assert_eq!(
-        body(&answer),
-        json!({"Succeeded": true, "Error": "", "dims": {"user": user}})
-    );
+    assert_eq!(body(&answer), json!({"Succeeded": true, "Error": "", "dims": {"user": user}}));
     let all = json!({"user": user, "país": {"es": stats, "total": stats}});
     for path in ["/stats/", "/stats"] {
         assert_eq!(body(&service.get(3_600, path).await)["dims"], all);
@@ -122,19 +110,9 @@ async fn country_is_cached_for_a_minute_and_says_so() {
             ["cache-control", "age"].map(|name| header(&response, name).unwrap().to_owned());
         (counter, headers.join(" "))
     };
-    service
-        .post(
-            3_600,
-            r#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#,
-        )
-        .await;
+    service.post(3_600, r#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#).await;
     assert_eq!(counter(3_600).await, (json!(1), "max-age=60 0".to_owned()));
-    service
-        .post(
-            3_610,
-            r#"{"dims":{"country":"es","user":"bob"},"counters":{"x":2}}"#,
-        )
-        .await;
+    service.post(3_610, r#"{"dims":{"country":"es","user":"bob"},"counters":{"x":2}}"#).await;
     assert_eq!(counter(3_659).await, (json!(1), "max-age=60 59".to_owned()));
 
     let all = service.get(3_659, "/stats/").await;
@@ -163,10 +141,7 @@ async fn a_deadline_in_the_past_is_no_deadline() {
     let service = Service::new().await;
     let summary = service.writer.dimensions(call.deadline).await;
     assert!(summary.is_ok());
-    let gone = Call::of(
-        &context,
-        SystemTime::UNIX_EPOCH + Duration::from_millis(599_500),
-    );
+    let gone = Call::of(&context, SystemTime::UNIX_EPOCH + Duration::from_millis(599_500));
     assert!(service.writer.dimensions(gone.deadline).await.is_err());
 }
 

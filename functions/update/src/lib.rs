@@ -32,12 +32,8 @@ impl HttpFunction for Function {
         };
         let key = idempotency_key(&request.headers)?;
         let update = Update::from_json(&request.body)?;
-        let idempotency = key
-            .as_ref()
-            .map(|key| (key, Fingerprint::of(&request.body)));
-        self.store
-            .update(id, &update, idempotency, call.now, call.deadline)
-            .await?;
+        let idempotency = key.as_ref().map(|key| (key, Fingerprint::of(&request.body)));
+        self.store.update(id, &update, idempotency, call.now, call.deadline).await?;
         Ok(Response::succeeded())
     }
 }

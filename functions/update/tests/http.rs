@@ -1,5 +1,14 @@
 //! Events of API Gateway and of `cargo lambda`, through the function, to responses.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_runtime::Context;
 use serde_json::{Value, json};
@@ -21,21 +30,10 @@ impl Service {
     async fn new() -> Self {
         let endpoint = local_dynamodb::start_in_memory().await.unwrap();
         let client = local_dynamodb::client(&endpoint);
-        local_dynamodb::create_table(&client, "statshub")
-            .await
-            .unwrap();
-        let store = || {
-            Store::new(
-                client.clone(),
-                "statshub",
-                PeriodLength::DEFAULT,
-                fastrand::Rng::new(),
-            )
-        };
-        Self {
-            function: update::Function::new(&config(), store()),
-            reader: store(),
-        }
+        local_dynamodb::create_table(&client, "statshub").await.unwrap();
+        let store =
+            || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
+        Self { function: update::Function::new(&config(), store()), reader: store() }
     }
 
     async fn send(&self, event: &Value) -> ApiGatewayV2httpResponse {
@@ -47,11 +45,7 @@ impl Service {
     async fn keys(&self, dimension: &str) -> Vec<String> {
         let dimension = DimensionName::new(dimension).unwrap();
         let call = call();
-        let summary = self
-            .reader
-            .summary(&dimension, call.now, call.deadline)
-            .await
-            .unwrap();
+        let summary = self.reader.summary(&dimension, call.now, call.deadline).await.unwrap();
         summary.keys().map(|(key, _)| key.to_string()).collect()
     }
 }
@@ -85,9 +79,7 @@ fn text(response: &ApiGatewayV2httpResponse) -> String {
 #[tokio::test]
 async fn a_recorded_event_is_counted_and_answered() {
     let service = Service::new().await;
-    let response = service
-        .send(&routed(r#"{"dims":{"country":"es"},"counters":{"x":1}}"#))
-        .await;
+    let response = service.send(&routed(r#"{"dims":{"country":"es"},"counters":{"x":1}}"#)).await;
     assert_eq!(response.status_code, 200);
     assert_eq!(response.headers["content-type"], "application/json");
     assert_eq!(text(&response), r#"{"Succeeded":true,"Error":""}"#);
@@ -99,11 +91,7 @@ async fn what_is_refused_says_why_and_leaves_nothing_behind() {
     let service = Service::new().await;
     for (body, status, error) in [
         ("{", 400, "the body is not a JSON object"),
-        (
-            r#"{"dims":{"d":"total"},"counters":{"x":1}}"#,
-            400,
-            "dims: \"total\" is not a valid",
-        ),
+        (r#"{"dims":{"d":"total"},"counters":{"x":1}}"#, 400, "dims: \"total\" is not a valid"),
         (
             r#"{"dims":{"d":"k"},"counters":{"x":1},"gauges":{"y":1.5}}"#,
             400,
@@ -138,22 +126,10 @@ async fn ids_are_decoded_once_wherever_the_event_comes_from() {
     let path = "/stats/a%2520b%3Fc%2Fd";
     // {"counters":{"x":1},"dims":{"d":"k"}}: the same id has x = 1 already, so nothing is added.
     let body = "eyJjb3VudGVycyI6eyJ4IjoxfSwiZGltcyI6eyJkIjoiayJ9fQ==";
-    assert_eq!(
-        service.send(&local("POST", path, body)).await.status_code,
-        200
-    );
+    assert_eq!(service.send(&local("POST", path, body)).await.status_code, 200);
     let dimension = DimensionName::new("d").unwrap();
-    let summary = service
-        .reader
-        .summary(&dimension, call().now, call().deadline)
-        .await
-        .unwrap();
-    let sums: Vec<_> = summary
-        .total()
-        .counters
-        .values()
-        .map(ToString::to_string)
-        .collect();
+    let summary = service.reader.summary(&dimension, call().now, call().deadline).await.unwrap();
+    let sums: Vec<_> = summary.total().counters.values().map(ToString::to_string).collect();
     assert_eq!(sums, ["1"]);
 }
 
@@ -174,10 +150,7 @@ async fn paths_and_methods_that_are_not_there() {
     ] {
         let response = service.send(&local(method, path, "e30=")).await;
         assert_eq!(response.status_code, status, "{method} {path}");
-        let allow = response
-            .headers
-            .get("allow")
-            .map(|value| value.to_str().unwrap());
+        let allow = response.headers.get("allow").map(|value| value.to_str().unwrap());
         let expected = (status == 405).then_some(if path == "/stats/" {
             "GET, HEAD"
         } else {

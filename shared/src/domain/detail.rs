@@ -137,6 +137,7 @@ impl Detail {
     }
 
     /// The dimensions of this detail that `before` did not have.
+    #[must_use]
     pub fn dimensions_new_since<'a>(&'a self, before: &Self) -> BTreeSet<&'a DimensionName> {
         self.placements
             .keys()
@@ -154,10 +155,7 @@ impl Detail {
 
     fn place(&mut self, dims: &BTreeMap<DimensionName, DimensionKey>) {
         for (dimension, key) in dims {
-            let stays = self
-                .placements
-                .get(dimension)
-                .is_some_and(|p| p.key == *key);
+            let stays = self.placements.get(dimension).is_some_and(|p| p.key == *key);
             if !stays {
                 let placement = Placement {
                     key: key.clone(),

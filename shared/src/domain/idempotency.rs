@@ -20,11 +20,7 @@ impl IdempotencyKey {
         if fits && key.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(key.to_owned()))
         } else {
-            Err(NameError::new(
-                "Idempotency-Key",
-                key,
-                "use 1 to 255 visible ASCII characters",
-            ))
+            Err(NameError::new("Idempotency-Key", key, "use 1 to 255 visible ASCII characters"))
         }
     }
 

@@ -29,11 +29,7 @@ pub struct NameError {
 
 impl NameError {
     pub(super) fn new(what: &'static str, name: &str, rule: &'static str) -> Self {
-        Self {
-            what,
-            name: excerpt(name),
-            rule,
-        }
+        Self { what, name: excerpt(name), rule }
     }
 }
 
@@ -184,11 +180,7 @@ fn free_text(what: &'static str, text: &str) -> Result<(), NameError> {
     if fits && !text.chars().any(char::is_control) {
         Ok(())
     } else {
-        Err(NameError::new(
-            what,
-            text,
-            "use 1 to 1,024 bytes of UTF-8 without control characters",
-        ))
+        Err(NameError::new(what, text, "use 1 to 1,024 bytes of UTF-8 without control characters"))
     }
 }
 

@@ -46,17 +46,13 @@ impl PeriodLength {
     #[must_use]
     pub fn containing(self, now: UnixSeconds) -> Period {
         let length = u64::from(self.0.get());
-        Period {
-            start: now.0 - now.0 % length,
-        }
+        Period { start: now.0 - now.0 % length }
     }
 
     /// The period before `period`.
     #[must_use]
     pub fn prior(self, period: Period) -> Period {
-        Period {
-            start: period.start.saturating_sub(self.0.get().into()),
-        }
+        Period { start: period.start.saturating_sub(self.0.get().into()) }
     }
 
     /// The period in which an update counts that arrives at `now` for an id whose gauges were last

@@ -32,10 +32,7 @@ impl Sum {
     pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
         // Two 38-digit numbers add up to less than 2^127, so the addition itself can't overflow,
         // but checking costs nothing and needs no proof.
-        self.0
-            .checked_add(other.0)
-            .ok_or(Overflow)
-            .and_then(Self::bounded)
+        self.0.checked_add(other.0).ok_or(Overflow).and_then(Self::bounded)
     }
 
     /// # Errors
@@ -97,9 +94,7 @@ mod tests {
 
     #[test]
     fn the_difference_of_the_widest_values_is_exact() {
-        let difference = Sum::from(i64::MIN)
-            .checked_sub(Sum::from(i64::MAX))
-            .unwrap();
+        let difference = Sum::from(i64::MIN).checked_sub(Sum::from(i64::MAX)).unwrap();
         assert_eq!(difference.to_string(), "-18446744073709551615");
     }
 

@@ -34,11 +34,7 @@ impl KeyStats {
     #[must_use]
     pub fn gauges_and_members(&self) -> BTreeMap<&StatName, Sum> {
         let members = self.members.iter();
-        self.gauges
-            .iter()
-            .chain(members)
-            .map(|(stat, sum)| (stat, *sum))
-            .collect()
+        self.gauges.iter().chain(members).map(|(stat, sum)| (stat, *sum)).collect()
     }
 }
 
@@ -91,29 +87,17 @@ mod tests {
     fn cells_of_a_key_add_up_and_keys_add_up_to_the_total() {
         let mut summary = DimensionSummary::default();
         for (key, value) in [("es", 1), ("es", 2), ("fr", -5)] {
-            let stats = KeyStats {
-                counters: sums("a", value),
-                ..KeyStats::default()
-            };
-            summary
-                .add(DimensionKey::new(key).unwrap(), &stats)
-                .unwrap();
+            let stats = KeyStats { counters: sums("a", value), ..KeyStats::default() };
+            summary.add(DimensionKey::new(key).unwrap(), &stats).unwrap();
         }
-        let keys: Vec<_> = summary
-            .keys()
-            .map(|(_, stats)| stats.counters.clone())
-            .collect();
+        let keys: Vec<_> = summary.keys().map(|(_, stats)| stats.counters.clone()).collect();
         assert_eq!(keys, [sums("a", 3), sums("a", -5)]);
         assert_eq!(summary.total().counters, sums("a", -2));
     }
 
     #[test]
     fn a_name_used_for_a_gauge_and_for_members_reports_the_members() {
-        let stats = KeyStats {
-            gauges: sums("x", 7),
-            members: sums("x", 2),
-            ..KeyStats::default()
-        };
+        let stats = KeyStats { gauges: sums("x", 7), members: sums("x", 2), ..KeyStats::default() };
         let reported: Vec<_> = stats.gauges_and_members().into_values().collect();
         assert_eq!(reported, [Sum::from(2)]);
     }

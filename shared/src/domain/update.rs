@@ -96,17 +96,14 @@ impl Update {
         }
         let text = std::str::from_utf8(body)
             .map_err(|error| UpdateError::Malformed(format!("the body is not UTF-8: {error}")))?;
-        let parts: Entries = serde_json::from_str(text).map_err(|error| {
+        let parts: Entries<'_> = serde_json::from_str(text).map_err(|error| {
             UpdateError::Malformed(format!("the body is not a JSON object: {error}"))
         })?;
         let mut update = Self::default();
         let mut seen = BTreeSet::new();
         for (name, value) in &parts.0 {
             if !seen.insert(name) {
-                return Err(UpdateError::Malformed(format!(
-                    "{} appears twice",
-                    excerpt(name)
-                )));
+                return Err(UpdateError::Malformed(format!("{} appears twice", excerpt(name))));
             }
             update.read_part(name, value)?;
         }
@@ -209,10 +206,7 @@ impl Update {
     }
 
     fn check(&self) -> Result<(), UpdateError> {
-        let both = self
-            .members
-            .keys()
-            .find(|stat| self.gauges.contains_key(stat));
+        let both = self.members.keys().find(|stat| self.gauges.contains_key(stat));
         if let Some(stat) = both {
             return Err(collision("gauges and members", stat.as_str()));
         }
@@ -297,10 +291,7 @@ fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), UpdateErr
 }
 
 fn collision(part: &'static str, name: &str) -> UpdateError {
-    UpdateError::Collision {
-        part,
-        name: excerpt(name),
-    }
+    UpdateError::Collision { part, name: excerpt(name) }
 }
 
 fn field(part: &str, name: &str) -> String {
@@ -310,9 +301,7 @@ fn field(part: &str, name: &str) -> String {
 /// The start of a JSON value on one line.
 fn json_excerpt(value: &RawValue) -> String {
     let start = value.get().chars().take(60);
-    start
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    start.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn wrong(field: &str, value: &RawValue, expected: &str, error: &serde_json::Error) -> UpdateError {
@@ -340,56 +329,31 @@ mod tests {
                  "multiMembers": {"gaugeC": ["itemI", "itemII", "itemI"], "gaugeB": ["item2"]}}"#,
         )
         .unwrap();
-        let dims: Vec<_> = update
-            .dims
-            .iter()
-            .map(|(d, k)| format!("{d}={k}"))
-            .collect();
+        let dims: Vec<_> = update.dims.iter().map(|(d, k)| format!("{d}={k}")).collect();
         assert_eq!(dims, ["country=es", "user=bob"]);
-        let counters: Vec<_> = update
-            .counters
-            .iter()
-            .map(|(s, c)| (s.as_str(), *c))
-            .collect();
+        let counters: Vec<_> = update.counters.iter().map(|(s, c)| (s.as_str(), *c)).collect();
         assert_eq!(
             counters,
-            [
-                ("counterA", CounterChange::Set(50)),
-                ("counter_B", CounterChange::Add(-500))
-            ]
+            [("counterA", CounterChange::Set(50)), ("counter_B", CounterChange::Add(-500))]
         );
         assert_eq!(update.gauges.values().copied().collect::<Vec<_>>(), [5000]);
-        let members: Vec<_> = update
-            .members
-            .iter()
-            .map(|(s, m)| (s.as_str(), m.len()))
-            .collect();
+        let members: Vec<_> = update.members.iter().map(|(s, m)| (s.as_str(), m.len())).collect();
         assert_eq!(members, [("gaugeB", 2), ("gaugeC", 2)]);
     }
 
     #[test]
     fn every_part_is_optional() {
         assert_eq!(Update::from_json(b"{}").unwrap(), Update::default());
-        assert!(
-            Update::from_json(br#" {"multiMembers": {"a": []}} "#)
-                .unwrap()
-                .reports_nothing()
-        );
+        assert!(Update::from_json(br#" {"multiMembers": {"a": []}} "#).unwrap().reports_nothing());
     }
 
     #[test]
     fn integers_are_exact_or_refused() {
-        for (text, value) in [
-            ("9223372036854775807", i64::MAX),
-            ("-9223372036854775808", i64::MIN),
-            ("-0", 0),
-        ] {
+        for (text, value) in
+            [("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN), ("-0", 0)]
+        {
             let update = Update::from_json(format!("{{\"gauges\":{{\"a\":{text}}}}}").as_bytes());
-            assert_eq!(
-                update.unwrap().gauges.into_values().next(),
-                Some(value),
-                "{text}"
-            );
+            assert_eq!(update.unwrap().gauges.into_values().next(), Some(value), "{text}");
         }
         for text in [
             "9223372036854775808",
@@ -404,10 +368,7 @@ mod tests {
         ] {
             let error = error(&format!("{{\"counters\":{{\"a\":{text}}}}}"));
             assert!(error.starts_with("counters.a: "), "{error}");
-            assert!(
-                error.contains("not an integer from -9223372036854775808"),
-                "{error}"
-            );
+            assert!(error.contains("not an integer from -9223372036854775808"), "{error}");
         }
     }
 
@@ -429,10 +390,7 @@ mod tests {
             "{'counters':{}}",
             "\u{feff}{}",
         ] {
-            assert!(
-                error(body).starts_with("the body is not a JSON object"),
-                "{body:?}"
-            );
+            assert!(error(body).starts_with("the body is not a JSON object"), "{body:?}");
         }
         let not_utf8 = Update::from_json(b"{\"dims\":{\"a\":\"\xff\"}}").unwrap_err();
         assert!(not_utf8.to_string().starts_with("the body is not UTF-8"));
@@ -445,34 +403,13 @@ mod tests {
             (r#"{"counters":null}"#, "counters: null is not an object"),
             (r#"{"counters":[1]}"#, "counters: [1] is not an object"),
             (r#"{"dims":{"a":1}}"#, "dims.a: 1 is not a string"),
-            (
-                r#"{"members":{"a":["x"]}}"#,
-                "members.a: [\"x\"] is not a string",
-            ),
-            (
-                r#"{"multiMembers":{"a":"x"}}"#,
-                "multiMembers.a: \"x\" is not an array",
-            ),
-            (
-                r#"{"multiMembers":{"a":["x",null]}}"#,
-                "multiMembers.a: null is not a string",
-            ),
-            (
-                r#"{"counter":{"a":1}}"#,
-                "\"counter\" is not a part of an update",
-            ),
-            (
-                r#"{"multiMembers":{"a":[""]}}"#,
-                "multiMembers: \"\" is not a valid member",
-            ),
-            (
-                r#"{"counters":{"":1}}"#,
-                "counters: \"\" is not a valid stat name",
-            ),
-            (
-                r#"{"dims":{"a":"Total"}}"#,
-                "dims: \"Total\" is not a valid dimension key",
-            ),
+            (r#"{"members":{"a":["x"]}}"#, "members.a: [\"x\"] is not a string"),
+            (r#"{"multiMembers":{"a":"x"}}"#, "multiMembers.a: \"x\" is not an array"),
+            (r#"{"multiMembers":{"a":["x",null]}}"#, "multiMembers.a: null is not a string"),
+            (r#"{"counter":{"a":1}}"#, "\"counter\" is not a part of an update"),
+            (r#"{"multiMembers":{"a":[""]}}"#, "multiMembers: \"\" is not a valid member"),
+            (r#"{"counters":{"":1}}"#, "counters: \"\" is not a valid stat name"),
+            (r#"{"dims":{"a":"Total"}}"#, "dims: \"Total\" is not a valid dimension key"),
         ] {
             let error = error(body);
             assert!(error.starts_with(start), "{error}");
@@ -506,30 +443,14 @@ mod tests {
             let members: Vec<_> = (0..count).map(|i| format!("\"{i}\"")).collect();
             format!("{{\"multiMembers\":{{\"a\":[{}]}}}}", members.join(","))
         };
-        for body in [
-            many("dims", 20, "\"k\""),
-            many("counters", 500, "1"),
-            members(10_000),
-        ] {
+        for body in [many("dims", 20, "\"k\""), many("counters", 500, "1"), members(10_000)] {
             assert!(Update::from_json(body.as_bytes()).is_ok());
         }
         for (body, start) in [
-            (
-                many("dims", 21, "\"k\""),
-                "the update has 21 dimensions; an update may have 20",
-            ),
-            (
-                many("gauges", 501, "1"),
-                "the update has 501 stats; an update may have 500",
-            ),
-            (
-                members(10_001),
-                "the update has 10001 members; an update may have 10000",
-            ),
-            (
-                " ".repeat(1_048_577),
-                "the body has 1048577 bytes; an update may have 1048576",
-            ),
+            (many("dims", 21, "\"k\""), "the update has 21 dimensions; an update may have 20"),
+            (many("gauges", 501, "1"), "the update has 501 stats; an update may have 500"),
+            (members(10_001), "the update has 10001 members; an update may have 10000"),
+            (" ".repeat(1_048_577), "the body has 1048577 bytes; an update may have 1048576"),
         ] {
             assert!(error(&body).starts_with(start));
         }

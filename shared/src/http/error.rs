@@ -109,10 +109,7 @@ impl From<&ApiError> for Response {
             succeeded: bool,
             error: String,
         }
-        let body = Body {
-            succeeded: false,
-            error: error.to_string(),
-        };
+        let body = Body { succeeded: false, error: error.to_string() };
         // A struct of a bool and a string always serializes.
         let body = serde_json::to_string(&body).unwrap_or_default();
         let mut response = Self::json(error.status(), body);
@@ -137,10 +134,7 @@ mod tests {
         ] {
             let response = Response::from(&ApiError::from(error));
             assert_eq!(response.status, status);
-            assert_eq!(
-                response.headers.contains_key(RETRY_AFTER),
-                matches!(status, 429 | 503)
-            );
+            assert_eq!(response.headers.contains_key(RETRY_AFTER), matches!(status, 429 | 503));
             assert!(!response.body.contains("secret"), "{}", response.body);
             assert!(response.body.starts_with(r#"{"Succeeded":false,"Error":""#));
         }

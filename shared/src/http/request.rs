@@ -38,22 +38,15 @@ impl TryFrom<ApiGatewayV2httpRequest> for Request {
 /// parameter of its route is decoded too, but whole. Where there was no route (`cargo lambda`, a
 /// function URL), `rawPath` is as the client sent it.
 fn path(event: &ApiGatewayV2httpRequest) -> Result<Vec<String>, ApiError> {
-    let routed = event
-        .route_key
-        .as_deref()
-        .is_some_and(|route| route != NO_ROUTE);
+    let routed = event.route_key.as_deref().is_some_and(|route| route != NO_ROUTE);
     let parameter = event.path_parameters.values().next();
     if let (true, Some(parameter)) = (routed, parameter) {
         return Ok(vec![Route::STATS.to_owned(), parameter.clone()]);
     }
     let path = event.raw_path.as_deref().unwrap_or("/");
     let stage = event.request_context.stage.as_deref().unwrap_or_default();
-    let in_stage = path
-        .strip_prefix('/')
-        .and_then(|path| path.strip_prefix(stage));
-    let path = in_stage
-        .filter(|rest| !stage.is_empty() && rest.starts_with('/'))
-        .unwrap_or(path);
+    let in_stage = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
+    let path = in_stage.filter(|rest| !stage.is_empty() && rest.starts_with('/')).unwrap_or(path);
     let segments = path.strip_prefix('/').unwrap_or(path).split('/');
     segments.map(decoded).collect()
 }

@@ -25,20 +25,13 @@ impl Response {
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
-        Self {
-            status,
-            headers: headers.into_iter().collect(),
-            body,
-        }
+        Self { status, headers: headers.into_iter().collect(), body }
     }
 
     /// The answer to an update that was counted.
     #[must_use]
     pub fn succeeded() -> Self {
-        Self::json(
-            StatusCode::OK,
-            r#"{"Succeeded":true,"Error":""}"#.to_owned(),
-        )
+        Self::json(StatusCode::OK, r#"{"Succeeded":true,"Error":""}"#.to_owned())
     }
 }
 

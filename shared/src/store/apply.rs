@@ -105,7 +105,8 @@ fn judge_reasons(transaction: &Transaction, reasons: &[CancellationReason]) -> V
     let mut verdict = Verdict::Retry(Failure::Throttled);
     for (action, reason) in transaction.iter().zip(reasons) {
         match reason.code().unwrap_or("None") {
-            "None" => {}
+            // A throttled action alone leaves the verdict that it began with.
+            "None" | "ThrottlingError" | "ProvisionedThroughputExceeded" => {}
             "ValidationError" => {
                 return Verdict::Refused(refusal(reason.message().unwrap_or_default()));
             }
@@ -113,17 +114,14 @@ fn judge_reasons(transaction: &Transaction, reasons: &[CancellationReason]) -> V
             "TransactionConflict" => {
                 // Whoever is in the way on a detail, a marker or a set is about to make this plan
                 // stale; on sums the order does not matter.
-                let conditional = matches!(
-                    action.target,
-                    Target::Detail | Target::Marker | Target::Members
-                );
+                let conditional =
+                    matches!(action.target, Target::Detail | Target::Marker | Target::Members);
                 if conditional {
                     verdict = Verdict::Replan;
                 } else if !matches!(verdict, Verdict::Replan) {
                     verdict = Verdict::Retry(Failure::InTheWay);
                 }
             }
-            "ThrottlingError" | "ProvisionedThroughputExceeded" => {}
             other => {
                 let cause = format!("transaction cancelled: {other}: {:?}", reason.message());
                 return Verdict::Refused(StoreError::Internal(cause.into()));
@@ -158,10 +156,7 @@ mod tests {
             write: TransactWriteItem::builder().build(),
         });
         let reasons = reasons.iter().map(|(_, code, message)| {
-            CancellationReason::builder()
-                .code(*code)
-                .message(*message)
-                .build()
+            CancellationReason::builder().code(*code).message(*message).build()
         });
         judge_reasons(&transaction.collect(), &reasons.collect::<Vec<_>>())
     }
@@ -182,14 +177,9 @@ mod tests {
             let verdict = judged(&[(target, "TransactionConflict", "")]);
             assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
         }
-        let verdict = judged(&[
-            (Target::Detail, "None", ""),
-            (Target::Departure, "TransactionConflict", ""),
-        ]);
-        assert!(
-            matches!(verdict, Verdict::Retry(Failure::InTheWay)),
-            "{verdict:?}"
-        );
+        let verdict =
+            judged(&[(Target::Detail, "None", ""), (Target::Departure, "TransactionConflict", "")]);
+        assert!(matches!(verdict, Verdict::Retry(Failure::InTheWay)), "{verdict:?}");
     }
 
     #[test]
@@ -209,9 +199,6 @@ mod tests {
     #[test]
     fn throttled_actions_are_tried_again() {
         let verdict = judged(&[(Target::Detail, "ThrottlingError", "")]);
-        assert!(
-            matches!(verdict, Verdict::Retry(Failure::Throttled)),
-            "{verdict:?}"
-        );
+        assert!(matches!(verdict, Verdict::Retry(Failure::Throttled)), "{verdict:?}");
     }
 }

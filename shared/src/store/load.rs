@@ -60,13 +60,9 @@ impl Store {
 
         let own = [&detail].into_iter().chain(&marker).cloned().collect();
         let shards = sets.iter().flat_map(|(set, members)| {
-            members
-                .iter()
-                .map(|member| ItemKey::members(set, Shard::of(member)))
+            members.iter().map(|member| ItemKey::members(set, Shard::of(member)))
         });
-        let shared = shards
-            .chain(unknown.iter().map(ItemKey::dimension))
-            .collect();
+        let shared = shards.chain(unknown.iter().map(ItemKey::dimension)).collect();
         let (own, shared) = try_join(
             self.get(own, Consistency::Strong, deadline),
             self.get(shared, growing, deadline),
@@ -79,10 +75,7 @@ impl Store {
         self.remember_dimensions(known);
         Ok(Loaded {
             stored: own.get(&detail).map(decode_detail).transpose()?,
-            marker: marker
-                .and_then(|key| own.get(&key))
-                .map(decode_marker)
-                .transpose()?,
+            marker: marker.and_then(|key| own.get(&key)).map(decode_marker).transpose()?,
             new_dimensions: new,
             new_members: new_members(sets, &shared)?,
         })
@@ -96,18 +89,13 @@ impl Store {
         deadline: Deadline,
     ) -> Result<BTreeMap<ItemKey, Item>, StoreError> {
         let keys: Vec<_> = keys.into_iter().collect();
-        let batches = keys
-            .chunks(BATCH_KEYS)
-            .map(|batch| self.get_batch(batch, consistency, deadline));
+        let batches =
+            keys.chunks(BATCH_KEYS).map(|batch| self.get_batch(batch, consistency, deadline));
         let batches: Vec<_> = batches.collect();
-        let items: Vec<Vec<Item>> = stream::iter(batches)
-            .buffer_unordered(CONCURRENT_BATCHES)
-            .try_collect()
-            .await?;
+        let items: Vec<Vec<Item>> =
+            stream::iter(batches).buffer_unordered(CONCURRENT_BATCHES).try_collect().await?;
         let items = items.into_iter().flatten();
-        Ok(items
-            .filter_map(|item| Some((ItemKey::of_item(&item)?, item)))
-            .collect())
+        Ok(items.filter_map(|item| Some((ItemKey::of_item(&item)?, item))).collect())
     }
 
     async fn get_batch(
@@ -130,11 +118,7 @@ impl Store {
                 })
                 .await?;
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            match answer
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table)
-            {
+            match answer.unprocessed_keys.unwrap_or_default().remove(&self.table) {
                 Some(rest) if !rest.keys().is_empty() => pending = rest,
                 _ => return Ok(items),
             }

@@ -75,9 +75,7 @@ impl Store {
         dimensions: impl IntoIterator<Item = &'a DimensionName>,
     ) -> BTreeSet<DimensionName> {
         let known = lock(&self.known_dimensions);
-        let unknown = dimensions
-            .into_iter()
-            .filter(|dimension| !known.contains(*dimension));
+        let unknown = dimensions.into_iter().filter(|dimension| !known.contains(*dimension));
         unknown.cloned().collect()
     }
 }

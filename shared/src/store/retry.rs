@@ -115,18 +115,12 @@ pub(super) async fn before<T>(
     deadline: Deadline,
     answer: impl Future<Output = T>,
 ) -> Result<T, DeadlinePassed> {
-    timeout_at(deadline.0, answer)
-        .await
-        .map_err(|_| DeadlinePassed)
+    timeout_at(deadline.0, answer).await.map_err(|_| DeadlinePassed)
 }
 
 impl Store {
     pub(super) fn backoff(&self, deadline: Deadline) -> Backoff<'_> {
-        Backoff {
-            store: self,
-            deadline,
-            bound: FIRST_WAIT,
-        }
+        Backoff { store: self, deadline, bound: FIRST_WAIT }
     }
 
     /// Sends a request that only reads, until it is answered.

@@ -71,23 +71,14 @@ impl Store {
             let plan = plan(&before, update, period, loaded.new_members)?;
             let marker = idempotency.map(|(key, fingerprint)| {
                 let expires_at = now.after(KEY_LIFETIME);
-                (
-                    key,
-                    Marker {
-                        fingerprint,
-                        expires_at,
-                    },
-                )
+                (key, Marker { fingerprint, expires_at })
             });
             if plan.is_empty() && marker.is_none() {
                 return Ok(Outcome::Unchanged);
             }
 
-            let new_dimensions: BTreeSet<_> = plan
-                .dimensions
-                .intersection(&loaded.new_dimensions)
-                .cloned()
-                .collect();
+            let new_dimensions: BTreeSet<_> =
+                plan.dimensions.intersection(&loaded.new_dimensions).cloned().collect();
             let writing = Writing {
                 table: &self.table,
                 id,
@@ -117,15 +108,10 @@ impl Store {
         backoff: &mut Backoff<'_>,
     ) -> Result<Progress, StoreError> {
         let deadline = backoff.deadline();
-        let keys = transactions
-            .members
-            .iter()
-            .map(|of_key| self.apply_in_turn(of_key, deadline));
+        let keys = transactions.members.iter().map(|of_key| self.apply_in_turn(of_key, deadline));
         let keys: Vec<_> = keys.collect();
-        let stale: Vec<Option<Cause>> = stream::iter(keys)
-            .buffer_unordered(CONCURRENT_KEYS)
-            .try_collect()
-            .await?;
+        let stale: Vec<Option<Cause>> =
+            stream::iter(keys).buffer_unordered(CONCURRENT_KEYS).try_collect().await?;
         if let Some(cause) = stale.into_iter().flatten().next() {
             return Ok(Progress::Stale(cause));
         }

@@ -16,10 +16,7 @@ const HASH_MARK: char = '~';
 /// of a sort key and the 2,048 of a partition key.
 const MAX_PLAIN_BYTES: usize = 255;
 
-const ESCAPED: AsciiSet = AsciiSet::EMPTY
-    .add(SEPARATOR as u8)
-    .add(HASH_MARK as u8)
-    .add(b'%');
+const ESCAPED: AsciiSet = AsciiSet::EMPTY.add(SEPARATOR as u8).add(HASH_MARK as u8).add(b'%');
 
 /// A name as a part of a key: escaped, or hashed (SHA-256) where that would be long.
 pub(super) fn part(name: &str) -> String {

@@ -52,7 +52,7 @@ impl UpdateExpression {
 /// Running numbers in as few letters and digits as can be.
 fn base62(number: usize) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let digit = char::from(DIGITS[number % 62]);
+    let digit = DIGITS.get(number % 62).copied().map_or('0', char::from);
     match number / 62 {
         0 => digit.to_string(),
         // Less one, so that "0" is followed by "00" as 9 by 10: no combination is left out.

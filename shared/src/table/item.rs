@@ -124,14 +124,10 @@ pub fn decode_detail(item: &Item) -> Result<StoredDetail, CorruptItem> {
     for (name, value) in item {
         match Named::parse(name) {
             Some(Named::Counter(stat)) => {
-                detail
-                    .counters
-                    .insert(reader.stat(stat)?, reader.number(value)?);
+                detail.counters.insert(reader.stat(stat)?, reader.number(value)?);
             }
             Some(Named::Gauge(stat)) => {
-                detail
-                    .gauges
-                    .insert(reader.stat(stat)?, reader.number(value)?);
+                detail.gauges.insert(reader.stat(stat)?, reader.number(value)?);
             }
             _ => {}
         }
@@ -172,10 +168,9 @@ pub fn decode_marker(item: &Item) -> Result<Marker, CorruptItem> {
 pub fn decode_members(item: &Item) -> Result<BTreeSet<Member>, CorruptItem> {
     let reader = Reader { item };
     match reader.attribute(MEMBERS)? {
-        AttributeValue::Ss(members) => members
-            .iter()
-            .map(|member| reader.valid(Member::new(member)))
-            .collect(),
+        AttributeValue::Ss(members) => {
+            members.iter().map(|member| reader.valid(Member::new(member))).collect()
+        }
         _ => Err(reader.corrupt("members are no string set")),
     }
 }
@@ -246,23 +241,16 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn corrupt(&self, reason: impl ToString) -> CorruptItem {
-        CorruptItem {
-            key: ItemKey::of_item(self.item),
-            reason: reason.to_string(),
-        }
+        CorruptItem { key: ItemKey::of_item(self.item), reason: reason.to_string() }
     }
 
     fn attribute(&self, name: &str) -> Result<&'a AttributeValue, CorruptItem> {
-        self.item
-            .get(name)
-            .ok_or_else(|| self.corrupt(format!("no attribute {name}")))
+        self.item.get(name).ok_or_else(|| self.corrupt(format!("no attribute {name}")))
     }
 
     fn number<N: FromStr>(&self, value: &AttributeValue) -> Result<N, CorruptItem> {
         let digits = value.as_n().map_err(|_| self.corrupt("not a number"))?;
-        digits
-            .parse()
-            .map_err(|_| self.corrupt(format!("the number {digits} is out of range")))
+        digits.parse().map_err(|_| self.corrupt(format!("the number {digits} is out of range")))
     }
 
     fn valid<T>(&self, name: Result<T, NameError>) -> Result<T, CorruptItem> {
@@ -285,9 +273,7 @@ impl<'a> Reader<'a> {
     }
 
     fn placement(&self, value: &AttributeValue, of: &Detail) -> Result<Placement, CorruptItem> {
-        let fields = value
-            .as_m()
-            .map_err(|_| self.corrupt("a placement is no map"))?;
+        let fields = value.as_m().map_err(|_| self.corrupt("a placement is no map"))?;
         let key = fields.get(PLACEMENT_KEY).and_then(|key| key.as_s().ok());
         let key = key.ok_or_else(|| self.corrupt("a placement has no key"))?;
         Ok(Placement {
@@ -306,9 +292,7 @@ impl<'a> Reader<'a> {
         let Some(list) = list else {
             return Ok(shares);
         };
-        let list = list
-            .as_l()
-            .map_err(|_| self.corrupt("shares are no list"))?;
+        let list = list.as_l().map_err(|_| self.corrupt("shares are no list"))?;
         if list.len() != values.len() {
             return Err(self.corrupt("not one share for each stat"));
         }

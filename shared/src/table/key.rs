@@ -74,10 +74,7 @@ impl ItemKey {
     pub fn gauges(of: &DimensionAndKey, period: Period, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
-        Self::new(
-            ["dim", &dimension],
-            [GAUGES, &period_part(period), &key, &cell.0.to_string()],
-        )
+        Self::new(["dim", &dimension], [GAUGES, &period_part(period), &key, &cell.0.to_string()])
     }
 
     /// A shard of a set.
@@ -86,10 +83,7 @@ impl ItemKey {
         let dimension = part(set.of.dimension.as_str());
         let key = part(set.of.key.as_str());
         let stat = part(set.stat.as_str());
-        Self::new(
-            ["set", &dimension, &key, &stat],
-            [format!("{:05x}", shard.0)],
-        )
+        Self::new(["set", &dimension, &key, &stat], [format!("{:05x}", shard.0)])
     }
 
     /// The entry of a dimension in the list of dimensions.
@@ -108,20 +102,14 @@ impl ItemKey {
     #[must_use]
     pub fn of_item(item: &HashMap<String, AttributeValue>) -> Option<Self> {
         let text = |name| item.get(name)?.as_s().ok().cloned();
-        Some(Self {
-            partition: text(PARTITION_KEY)?,
-            sort: text(SORT_KEY)?,
-        })
+        Some(Self { partition: text(PARTITION_KEY)?, sort: text(SORT_KEY)? })
     }
 
     /// The key as the SDK wants it.
     #[must_use]
     pub fn attributes(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([
-            (
-                PARTITION_KEY.to_owned(),
-                AttributeValue::S(self.partition.clone()),
-            ),
+            (PARTITION_KEY.to_owned(), AttributeValue::S(self.partition.clone())),
             (SORT_KEY.to_owned(), AttributeValue::S(self.sort.clone())),
         ])
     }
@@ -148,10 +136,7 @@ impl ItemKey {
         partition: [impl AsRef<str>; P],
         sort: [impl AsRef<str>; S],
     ) -> Self {
-        Self {
-            partition: joined(&partition),
-            sort: joined(&sort),
-        }
+        Self { partition: joined(&partition), sort: joined(&sort) }
     }
 }
 
@@ -190,17 +175,10 @@ impl KeyRange {
     /// The condition on the keys, and the values of its placeholders.
     #[must_use]
     pub fn condition(&self) -> (String, HashMap<String, AttributeValue>) {
-        let values = [
-            (":p", &self.partition),
-            (":a", &self.first),
-            (":z", &self.last),
-        ];
+        let values = [(":p", &self.partition), (":a", &self.first), (":z", &self.last)];
         let values = values
             .map(|(placeholder, value)| (placeholder.to_owned(), AttributeValue::S(value.clone())));
-        (
-            format!("{PARTITION_KEY} = :p AND {SORT_KEY} BETWEEN :a AND :z"),
-            values.into(),
-        )
+        (format!("{PARTITION_KEY} = :p AND {SORT_KEY} BETWEEN :a AND :z"), values.into())
     }
 
     fn of_dimension(dimension: &DimensionName, first: &str, last: &str) -> Self {

@@ -110,16 +110,11 @@ impl Writing<'_> {
         let chunked = members.iter().map(|(of, shards)| {
             // One action is for the numbers of members.
             let chunks = shards.chunks(MAX_ACTIONS - 1);
-            chunks
-                .map(|chunk| self.members_and_counts(of, chunk, cell(of)))
-                .collect()
+            chunks.map(|chunk| self.members_and_counts(of, chunk, cell(of))).collect()
         });
         let chunked = chunked.collect::<Result<_, _>>()?;
         let last = all.then(|| self.last(&BTreeMap::new(), cell)).transpose()?;
-        Ok(Transactions {
-            members: chunked,
-            last,
-        })
+        Ok(Transactions { members: chunked, last })
     }
 
     /// How many actions the last transaction has, besides the shards of sets, if it has `members` too.
@@ -204,9 +199,7 @@ impl Writing<'_> {
         let put = Put::builder()
             .table_name(self.table)
             .set_item(Some(item))
-            .condition_expression(format!(
-                "attribute_not_exists({PARTITION_KEY}) OR #e <= :now"
-            ))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR #e <= :now"))
             .expression_attribute_names("#e", EXPIRES_AT)
             .expression_attribute_values(":now", number(self.now.0))
             .build()?;
@@ -216,10 +209,7 @@ impl Writing<'_> {
     fn put_dimension(&self, dimension: &DimensionName) -> Result<Action, BuildError> {
         let mut item: Item = ItemKey::dimension(dimension).attributes();
         item.insert(NAME.to_owned(), text(dimension.as_str()));
-        let put = Put::builder()
-            .table_name(self.table)
-            .set_item(Some(item))
-            .build()?;
+        let put = Put::builder().table_name(self.table).set_item(Some(item)).build()?;
         Ok(put_action(Target::Dimension, put))
     }
 
@@ -269,26 +259,17 @@ impl Writing<'_> {
         for (stat, left) in counters {
             expression.add(attribute::counter(stat), number(left));
         }
-        self.update(
-            Target::Departure,
-            &ItemKey::departure(self.id, from),
-            expression,
-        )
+        self.update(Target::Departure, &ItemKey::departure(self.id, from), expression)
     }
 
     fn add_members(&self, shard: &ShardOfSet) -> Result<Action, BuildError> {
         let mut expression = UpdateExpression::default();
-        let members = shard
-            .members
-            .iter()
-            .map(|member| member.as_str().to_owned());
+        let members = shard.members.iter().map(|member| member.as_str().to_owned());
         expression.add(MEMBERS.to_owned(), AttributeValue::Ss(members.collect()));
 
         let placeholders = (0..shard.members.len()).map(|i| format!(":m{i}"));
-        let absent: Vec<_> = placeholders
-            .clone()
-            .map(|m| format!("NOT contains({MEMBERS},{m})"))
-            .collect();
+        let absent: Vec<_> =
+            placeholders.clone().map(|m| format!("NOT contains({MEMBERS},{m})")).collect();
         let values = placeholders.zip(shard.members.iter().map(|member| text(member.as_str())));
         let mut all_values: HashMap<_, _> = values.collect();
         all_values.extend(expression.values.drain());

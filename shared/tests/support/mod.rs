@@ -46,12 +46,7 @@ impl TestStore {
         let table = format!("test-{:016x}", fastrand::u64(..));
         local_dynamodb::create_table(&client, &table).await.unwrap();
         let store = Self::store_on(&client, &table);
-        Self {
-            store,
-            client,
-            table,
-            requests,
-        }
+        Self { store, client, table, requests }
     }
 
     /// A second store on the same table, as of another process.
@@ -60,12 +55,7 @@ impl TestStore {
     }
 
     fn store_on(client: &Client, table: &str) -> Store {
-        Store::new(
-            client.clone(),
-            table,
-            PeriodLength::DEFAULT,
-            fastrand::Rng::new(),
-        )
+        Store::new(client.clone(), table, PeriodLength::DEFAULT, fastrand::Rng::new())
     }
 
     pub async fn post(&self, id: &str, body: &str) -> Outcome {
@@ -85,9 +75,7 @@ impl TestStore {
         let key = IdempotencyKey::new(key).unwrap();
         let fingerprint = Fingerprint::of(body.as_bytes());
         let update = Update::from_json(body.as_bytes()).unwrap();
-        self.store
-            .update(&id("i"), &update, Some((&key, fingerprint)), now, soon())
-            .await
+        self.store.update(&id("i"), &update, Some((&key, fingerprint)), now, soon()).await
     }
 
     pub async fn summary_at(&self, now: UnixSeconds, dimension: &str) -> DimensionSummary {
@@ -152,10 +140,7 @@ fn line(stats: &KeyStats) -> String {
 }
 
 pub fn sums(stats: &BTreeMap<StatName, Sum>) -> BTreeMap<String, String> {
-    stats
-        .iter()
-        .map(|(stat, sum)| (stat.to_string(), sum.to_string()))
-        .collect()
+    stats.iter().map(|(stat, sum)| (stat.to_string(), sum.to_string())).collect()
 }
 
 /// The requests that went to DynamoDB.
@@ -193,11 +178,7 @@ impl Intercept for Counting {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let target = context
-            .request()
-            .headers()
-            .get("x-amz-target")
-            .unwrap_or_default();
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let mut log = self.0.0.lock().unwrap();
         log.operations.push(operation);

@@ -1,4 +1,4 @@
-//! The one definition of the table. `template.yaml` says the same to CloudFormation; a test compares.
+//! The one definition of the table. `template.yaml` says the same to CloudFormation.
 
 use aws_sdk_dynamodb::{
     Client,

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -44,6 +45,13 @@ pub struct Settings {
     pub database: Database,
     /// Variables for the functions, besides those of this process.
     pub variables: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// The address to listen on, as a number.
+    fn address(&self) -> &str {
+        if self.bind == "localhost" { "127.0.0.1" } else { &self.bind }
+    }
 }
 
 /// The running service. It ends when this value is dropped.
@@ -96,6 +104,7 @@ impl FunctionSpec {
 impl Service {
     /// Builds and starts everything; returns when requests are answered.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        require_free_port(&settings)?;
         let cargo_lambda = tools::cargo_lambda()?;
         build(settings.release)?;
         let (database, endpoint) = start_database(&settings)?;
@@ -209,7 +218,7 @@ impl Service {
 
     fn wait_for_gateway(&mut self) -> anyhow::Result<()> {
         let address = self.local_url().replace("http://", "");
-        let connect = || std::net::TcpStream::connect(&address).is_ok();
+        let connect = || TcpStream::connect(&address).is_ok();
         wait_for(&mut self.gateway, "cargo lambda watch", connect)
     }
 
@@ -237,6 +246,13 @@ impl Service {
         }
         Ok(())
     }
+}
+
+fn require_free_port(settings: &Settings) -> anyhow::Result<()> {
+    let port = settings.port;
+    TcpListener::bind((settings.address(), port))
+        .map(drop)
+        .with_context(|| format!("port {port} is not free; choose another with --port"))
 }
 
 fn build(release: bool) -> anyhow::Result<()> {
@@ -285,7 +301,7 @@ fn start_database(settings: &Settings) -> anyhow::Result<(Option<Running>, Strin
 
 /// Waits until a DynamoDB accepts connections.
 pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
-    let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let connect = || TcpStream::connect(("127.0.0.1", port)).is_ok();
     wait_for(running, "DynamoDB", connect)
 }
 
@@ -304,10 +320,6 @@ fn wait_for(running: &mut Running, what: &str, ready: impl Fn() -> bool) -> anyh
 }
 
 fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Running> {
-    let port = settings.port;
-    let address = if settings.bind == "localhost" { "127.0.0.1" } else { &settings.bind };
-    let taken = std::net::TcpListener::bind((address, port));
-    taken.with_context(|| format!("port {port} is not free; choose another with --port"))?;
     // The functions are started here, not by cargo-lambda: built beforehand, several requests a
     // process, and looked after.
     Running::start(
@@ -315,7 +327,8 @@ fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Run
         Command::new(cargo_lambda)
             .current_dir(root())
             .args(["lambda", "watch", "--only-lambda-apis", "--disable-cors"])
-            .args(["--invoke-address", address, "--invoke-port", &port.to_string()])
+            .args(["--invoke-address", settings.address()])
+            .args(["--invoke-port", &settings.port.to_string()])
             .env("RUST_LOG", std::env::var("CARGO_LAMBDA_LOG").unwrap_or_else(|_| "error".into())),
     )
 }

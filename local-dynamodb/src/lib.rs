@@ -16,9 +16,6 @@ use tokio::{net::TcpListener, time::interval};
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts a DynamoDB in this process that forgets everything at the end; returns its endpoint.
-///
-/// # Errors
-/// No port is free on the loopback interface.
 pub async fn start_in_memory() -> anyhow::Result<String> {
     let database = Database::memory().map_err(|error| anyhow::anyhow!("{error}"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -27,10 +24,14 @@ pub async fn start_in_memory() -> anyhow::Result<String> {
     Ok(endpoint)
 }
 
+/// A client of a DynamoDB that is started in this process, with an empty table of this name.
+pub async fn in_memory_with_table(name: &str) -> anyhow::Result<Client> {
+    let client = client(&start_in_memory().await?);
+    create_table(&client, name).await?;
+    Ok(client)
+}
+
 /// Runs a DynamoDB on a loopback port whose data is kept in a file; never returns.
-///
-/// # Errors
-/// The file can't be opened or the port is taken.
 pub async fn serve_file(file: &Path, port: u16) -> anyhow::Result<()> {
     let path = file.to_str().context("the path of the database is not UTF-8")?;
     let database = Database::new(path).map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -68,9 +69,6 @@ pub fn client_config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
 }
 
 /// Creates the table, unless there is one of that name.
-///
-/// # Errors
-/// DynamoDB refuses.
 pub async fn create_table(client: &Client, name: &str) -> anyhow::Result<()> {
     match shared::table::create_table(client, name)?.send().await {
         Err(error) if error.code() == Some("ResourceInUseException") => return Ok(()),

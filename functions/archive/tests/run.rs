@@ -23,9 +23,7 @@ fn call() -> Call {
 
 #[tokio::test]
 async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
-    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    let client = local_dynamodb::client(&endpoint);
-    local_dynamodb::create_table(&client, "statshub").await.unwrap();
+    let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
     let store =
         || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
     let update = br#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#;

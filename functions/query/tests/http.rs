@@ -27,9 +27,7 @@ struct Service {
 
 impl Service {
     async fn new() -> Self {
-        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-        let client = local_dynamodb::client(&endpoint);
-        local_dynamodb::create_table(&client, "statshub").await.unwrap();
+        let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
         let store =
             || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
         Self { function: query::Function::new(&config(), store()), writer: store() }

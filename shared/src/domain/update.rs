@@ -125,8 +125,12 @@ impl Update {
             "counters" => self.read_counters("counters", value, CounterChange::Set),
             "increments" => self.read_counters("increments", value, CounterChange::Add),
             "gauges" => self.read_gauges(value),
-            "members" => self.read_members(value),
-            "multiMembers" => self.read_multi_members(value),
+            "members" => {
+                self.read_members("members", value, |field, value| Ok(vec![string(field, value)?]))
+            }
+            "multiMembers" => self.read_members("multiMembers", value, |field, value| {
+                array(field, value)?.into_iter().map(|value| string(field, value)).collect()
+            }),
             _ => Err(UpdateError::Malformed(format!(
                 "\"{}\" is not a part of an update; the parts are dims, counters, increments, gauges, \
                  members and multiMembers",
@@ -138,13 +142,10 @@ impl Update {
     fn read_dims(&mut self, value: &RawValue) -> Result<(), UpdateError> {
         let part = "dims";
         for (name, value) in object(part, value)?.0 {
-            let dimension =
-                DimensionName::new(&name).map_err(|error| UpdateError::Name { part, error })?;
-            let key = DimensionKey::new(&string(part, &name, value)?)
-                .map_err(|error| UpdateError::Name { part, error })?;
-            if self.dims.insert(dimension, key).is_some() {
-                return Err(collision(part, &name));
-            }
+            let key = string(&field(part, &name), value)?;
+            let key = DimensionKey::new(&key).map_err(in_part(part))?;
+            let dimension = DimensionName::new(&name).map_err(in_part(part))?;
+            insert_once(&mut self.dims, dimension, key, part, &name)?;
         }
         Ok(())
     }
@@ -156,10 +157,9 @@ impl Update {
         change: fn(i64) -> CounterChange,
     ) -> Result<(), UpdateError> {
         for (name, value) in object(part, value)?.0 {
-            let value = change(integer(part, &name, value)?);
-            if self.counters.insert(stat(part, &name)?, value).is_some() {
-                return Err(collision(part, &name));
-            }
+            let change = change(integer(&field(part, &name), value)?);
+            let stat = StatName::new(&name).map_err(in_part(part))?;
+            insert_once(&mut self.counters, stat, change, part, &name)?;
         }
         Ok(())
     }
@@ -167,40 +167,30 @@ impl Update {
     fn read_gauges(&mut self, value: &RawValue) -> Result<(), UpdateError> {
         let part = "gauges";
         for (name, value) in object(part, value)?.0 {
-            let value = integer(part, &name, value)?;
-            if self.gauges.insert(stat(part, &name)?, value).is_some() {
-                return Err(collision(part, &name));
-            }
+            let value = integer(&field(part, &name), value)?;
+            let stat = StatName::new(&name).map_err(in_part(part))?;
+            insert_once(&mut self.gauges, stat, value, part, &name)?;
         }
         Ok(())
     }
 
-    fn read_members(&mut self, value: &RawValue) -> Result<(), UpdateError> {
-        let part = "members";
-        let mut seen = BTreeSet::new();
+    /// Both parts add to the same sets, so a stat may be in both.
+    fn read_members(
+        &mut self,
+        part: &'static str,
+        value: &RawValue,
+        read: fn(&str, &RawValue) -> Result<Vec<String>, UpdateError>,
+    ) -> Result<(), UpdateError> {
+        let mut sets = BTreeMap::new();
         for (name, value) in object(part, value)?.0 {
-            let stat = stat(part, &name)?;
-            if !seen.insert(stat.clone()) {
-                return Err(collision(part, &name));
-            }
-            let member = member(part, &string(part, &name, value)?)?;
-            self.members.entry(stat).or_default().insert(member);
+            let members = read(&field(part, &name), value)?;
+            let members = members.iter().map(|member| Member::new(member));
+            let members: BTreeSet<_> = members.collect::<Result<_, _>>().map_err(in_part(part))?;
+            let stat = StatName::new(&name).map_err(in_part(part))?;
+            insert_once(&mut sets, stat, members, part, &name)?;
         }
-        Ok(())
-    }
-
-    fn read_multi_members(&mut self, value: &RawValue) -> Result<(), UpdateError> {
-        let part = "multiMembers";
-        let mut seen = BTreeSet::new();
-        for (name, value) in object(part, value)?.0 {
-            let stat = stat(part, &name)?;
-            if !seen.insert(stat.clone()) {
-                return Err(collision(part, &name));
-            }
-            let members = self.members.entry(stat).or_default();
-            for value in array(part, &name, value)? {
-                members.insert(member(part, &string(part, &name, value)?)?);
-            }
+        for (stat, members) in sets {
+            self.members.entry(stat).or_default().extend(members);
         }
         Ok(())
     }
@@ -249,38 +239,38 @@ fn object<'a>(part: &str, value: &'a RawValue) -> Result<Entries<'a>, UpdateErro
     serde_json::from_str(value.get()).map_err(|error| wrong(part, value, "an object", &error))
 }
 
-fn array<'a>(
-    part: &str,
-    name: &str,
-    value: &'a RawValue,
-) -> Result<Vec<&'a RawValue>, UpdateError> {
+fn array<'a>(field: &str, value: &'a RawValue) -> Result<Vec<&'a RawValue>, UpdateError> {
     serde_json::from_str(value.get())
-        .map_err(|error| wrong(&field(part, name), value, "an array of strings", &error))
+        .map_err(|error| wrong(field, value, "an array of strings", &error))
 }
 
-fn string(part: &str, name: &str, value: &RawValue) -> Result<String, UpdateError> {
-    serde_json::from_str(value.get())
-        .map_err(|error| wrong(&field(part, name), value, "a string", &error))
+fn string(field: &str, value: &RawValue) -> Result<String, UpdateError> {
+    serde_json::from_str(value.get()).map_err(|error| wrong(field, value, "a string", &error))
 }
 
-fn integer(part: &str, name: &str, value: &RawValue) -> Result<i64, UpdateError> {
+fn integer(field: &str, value: &RawValue) -> Result<i64, UpdateError> {
     value.get().parse().map_err(|_| {
-        UpdateError::Malformed(format!(
-            "{}: {} is not an integer from {} to {}",
-            field(part, name),
-            json_excerpt(value),
-            i64::MIN,
-            i64::MAX
-        ))
+        let (min, max) = (i64::MIN, i64::MAX);
+        let value = json_excerpt(value);
+        UpdateError::Malformed(format!("{field}: {value} is not an integer from {min} to {max}"))
     })
 }
 
-fn stat(part: &'static str, name: &str) -> Result<StatName, UpdateError> {
-    StatName::new(name).map_err(|error| UpdateError::Name { part, error })
+fn in_part(part: &'static str) -> impl Fn(NameError) -> UpdateError {
+    move |error| UpdateError::Name { part, error }
 }
 
-fn member(part: &'static str, member: &str) -> Result<Member, UpdateError> {
-    Member::new(member).map_err(|error| UpdateError::Name { part, error })
+fn insert_once<K: Ord, V>(
+    map: &mut BTreeMap<K, V>,
+    key: K,
+    value: V,
+    part: &'static str,
+    name: &str,
+) -> Result<(), UpdateError> {
+    match map.insert(key, value) {
+        None => Ok(()),
+        Some(_) => Err(collision(part, name)),
+    }
 }
 
 fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), UpdateError> {

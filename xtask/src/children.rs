@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -26,6 +27,9 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A group of its own, so that Ctrl-C reaches this process only, which ends its children in
+            // their order.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("{name} can't be started: {command:?}"))?;
         pass_on(name, child.stdout.take());

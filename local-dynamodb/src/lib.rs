@@ -61,11 +61,12 @@ pub fn client(endpoint: &str) -> Client {
 /// The configuration of [`client`], for tests that add to it.
 #[must_use]
 pub fn client_config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
-    aws_sdk_dynamodb::Config::builder()
+    let builder = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .endpoint_url(endpoint)
+        .endpoint_url(endpoint);
+    shared::store::client_config(builder)
 }
 
 /// Creates the table, unless there is one of that name.

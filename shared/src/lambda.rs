@@ -7,10 +7,7 @@ use std::{
 };
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use aws_sdk_dynamodb::{
-    Client,
-    config::{retry::RetryConfig, timeout::TimeoutConfig},
-};
+use aws_sdk_dynamodb::Client;
 use http::Method;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 
@@ -18,17 +15,13 @@ use crate::{
     config::Config,
     domain::UnixSeconds,
     http::{ApiError, Request, Response},
-    store::{Deadline, Store},
+    store::{self, Deadline, Store},
 };
 
 /// How long a request may take where Lambda names no deadline. API Gateway waits for 30 seconds.
 const LONGEST_REQUEST: Duration = Duration::from_secs(25);
 /// What is left of Lambda's deadline to answer in.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
-/// How long DynamoDB may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long DynamoDB may take to answer one attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The moment of a request, and when its answer is due.
 #[derive(Debug, Clone, Copy)]
@@ -78,16 +71,7 @@ pub async fn start() -> Result<(Config, Store), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let config = Config::from_env().inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = Box::pin(aws_config::load_from_env()).await;
-    // The store has its own policy on failures, which knows what each of them means for an update.
-    let client = aws_sdk_dynamodb::config::Builder::from(&sdk)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .build(),
-        )
-        .build();
+    let client = store::client_config(aws_sdk_dynamodb::config::Builder::from(&sdk)).build();
     let store = Store::new(
         Client::from_conf(client),
         &config.table_name,

@@ -19,7 +19,7 @@ use shared::{
         Member, Period, PeriodLength, StatName, Sum, UnixSeconds, Update,
     },
     rollup::{DimensionAndKey, MemberSet, Plan, Sums, member_sets, plan},
-    table::{Cell, ItemKey, Marker, Target, Transaction, Writing},
+    table::{Cell, ItemKey, Marker, Revision, Target, Transaction, UpdateToken, Writing},
 };
 
 const IDS: [&str; 3] = ["i", "j", "k"];
@@ -308,7 +308,8 @@ proptest! {
         let writing = Writing {
             table: "table",
             id: &id,
-            version: None,
+            revision: &Revision::default(),
+            token: UpdateToken(1),
             plan: &plan,
             dimensions: &plan.dimensions,
             marker: has_key.then_some((&key, marker)),

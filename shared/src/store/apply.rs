@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::Overflow,
-    table::{Target, Transaction},
+    table::{Target, Transaction, UpdateToken},
 };
 
 /// What became of a transaction.
@@ -43,7 +43,7 @@ impl Store {
         transaction: &Transaction,
         backoff: &mut Backoff<'_>,
     ) -> Result<Applied, StoreError> {
-        let mut token = self.new_token();
+        let mut token = self.new_request_token();
         let mut lost = None;
         loop {
             let writes = transaction.iter().map(|action| action.write.clone());
@@ -67,7 +67,7 @@ impl Store {
             } else if matches!(error.as_service_error(), Some(e) if e.is_transaction_canceled_exception())
             {
                 // Not carried out for certain. A token stands for its outcome, so a new one.
-                token = self.new_token();
+                token = self.new_request_token();
                 lost = None;
             }
             let waited = backoff.wait(failure, error.into()).await;
@@ -78,7 +78,11 @@ impl Store {
         }
     }
 
-    fn new_token(&self) -> String {
+    pub(super) fn new_update_token(&self) -> UpdateToken {
+        UpdateToken(lock(&self.random).u64(..))
+    }
+
+    fn new_request_token(&self) -> String {
         let mut random = lock(&self.random);
         format!("{:016x}{:016x}", random.u64(..), random.u64(..))
     }

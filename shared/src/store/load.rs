@@ -22,7 +22,8 @@ const CONCURRENT_BATCHES: usize = 16;
 /// What is stored of all that an update touches.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) stored: Option<StoredDetail>,
+    /// The detail; the default when there is none.
+    pub(super) stored: StoredDetail,
     pub(super) marker: Option<Marker>,
     /// Dimensions of the update that may not be in the list of dimensions.
     pub(super) new_dimensions: BTreeSet<DimensionName>,
@@ -74,7 +75,7 @@ impl Store {
             .partition(|dimension| shared.contains_key(&ItemKey::dimension(dimension)));
         self.remember_dimensions(known);
         Ok(Loaded {
-            stored: own.get(&detail).map(decode_detail).transpose()?,
+            stored: own.get(&detail).map(decode_detail).transpose()?.unwrap_or_default(),
             marker: marker.and_then(|key| own.get(&key)).map(decode_marker).transpose()?,
             new_dimensions: new,
             new_members: new_members(sets, &shared)?,

@@ -13,9 +13,13 @@ mod update;
 use std::{
     collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{
+    Client,
+    config::{self, retry::RetryConfig, timeout::TimeoutConfig},
+};
 
 pub use error::StoreError;
 pub use retry::Deadline;
@@ -25,6 +29,22 @@ use crate::domain::{DimensionName, PeriodLength};
 
 /// Most dimensions that a store remembers to be in the list of dimensions.
 const MAX_KNOWN_DIMENSIONS: usize = 10_000;
+
+/// How long DynamoDB may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long DynamoDB may take to answer one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a client of a [`Store`] needs besides region and credentials: time-outs, and no retries by the
+/// SDK, since the store knows what a failure means for an update.
+#[must_use]
+pub fn client_config(builder: config::Builder) -> config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts)
+}
 
 /// The table, and what this process remembers of it.
 #[derive(Debug)]

@@ -51,9 +51,14 @@ impl Store {
     ) -> Result<Outcome, StoreError> {
         let mut backoff = self.backoff(deadline);
         let mut growing = Consistency::Eventual;
+        let token = self.new_update_token();
         loop {
             let key = idempotency.map(|(key, _)| key);
             let loaded = self.load(id, update, key, growing, deadline).await?;
+            // A request whose answer was lost may be carried out after the next one was cancelled.
+            if loaded.stored.revision.was_made_by(token) {
+                return Ok(Outcome::Counted);
+            }
             if let (Some((_, fingerprint)), Some(marker)) = (idempotency, &loaded.marker)
                 && marker.expires_at > now
             {
@@ -63,12 +68,9 @@ impl Store {
                 };
             }
 
-            let (before, version) = match loaded.stored {
-                Some(stored) => (stored.detail, Some(stored.version)),
-                None => Default::default(),
-            };
+            let before = &loaded.stored.detail;
             let period = self.period_length.of_update(now, before.gauge_period);
-            let plan = plan(&before, update, period, loaded.new_members)?;
+            let plan = plan(before, update, period, loaded.new_members)?;
             let marker = idempotency.map(|(key, fingerprint)| {
                 let expires_at = now.after(KEY_LIFETIME);
                 (key, Marker { fingerprint, expires_at })
@@ -82,7 +84,8 @@ impl Store {
             let writing = Writing {
                 table: &self.table,
                 id,
-                version,
+                revision: &loaded.stored.revision,
+                token,
                 plan: &plan,
                 dimensions: &new_dimensions,
                 marker,

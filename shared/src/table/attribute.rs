@@ -10,6 +10,8 @@ pub(super) const SORT_KEY: &str = "sk";
 pub(super) const EXPIRES_AT: &str = "expires_at";
 /// How often a detail was written, so that a writer notices another one.
 pub(super) const VERSION: &str = "version";
+/// The tokens of the updates that wrote a detail lately, so that one whose answer was lost finds out.
+pub(super) const RECENT_UPDATES: &str = "recent";
 /// The start of the period of a detail's gauges, in seconds since the Unix epoch.
 pub(super) const GAUGE_PERIOD: &str = "gauge_period";
 /// The members of a set that share a shard.

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use super::{
     attribute::{
         self, EXPIRES_AT, FINGERPRINT, GAUGE_PERIOD, MEMBERS, NAME, Named, PLACEMENT_COUNTERS,
-        PLACEMENT_GAUGES, PLACEMENT_KEY, VERSION,
+        PLACEMENT_GAUGES, PLACEMENT_KEY, RECENT_UPDATES, VERSION,
     },
     key::ItemKey,
 };
@@ -30,27 +30,59 @@ pub struct CorruptItem {
     reason: String,
 }
 
-/// How often a detail was written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Version(u64);
+/// Most updates that a detail remembers to have counted.
+const MAX_RECENT: usize = 8;
+/// Bytes of an update's token.
+const TOKEN_BYTES: usize = 8;
 
-impl Version {
-    pub(super) fn next(self) -> Self {
-        Self(self.0 + 1)
+/// A random number by which one call of [`Store::update`](crate::store::Store::update) knows, in a
+/// detail, what it has written itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpdateToken(pub u64);
+
+/// Which state of a detail was read: how often it was written, and by which updates lately. The
+/// default is that of no detail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Revision {
+    version: u64,
+    recent: Vec<UpdateToken>,
+}
+
+impl Revision {
+    /// Whether this update is one of the last that were counted.
+    #[must_use]
+    pub fn was_made_by(&self, update: UpdateToken) -> bool {
+        self.recent.contains(&update)
     }
 
-    pub(super) fn value(self) -> AttributeValue {
-        AttributeValue::N(self.0.to_string())
+    /// The number that a condition compares; none when there is no detail.
+    pub(super) fn version(&self) -> Option<AttributeValue> {
+        (self.version > 0).then(|| number(self.version))
+    }
+
+    /// The revision that this update makes of it.
+    pub(super) fn after(&self, update: UpdateToken) -> Self {
+        let kept = self.recent.iter().rev().take(MAX_RECENT - 1).rev();
+        Self { version: self.version + 1, recent: kept.copied().chain([update]).collect() }
+    }
+
+    fn encode(&self) -> [(String, AttributeValue); 2] {
+        let recent = self.recent.iter().flat_map(|token| token.0.to_be_bytes());
+        let recent = Blob::new(recent.collect::<Vec<u8>>());
+        [
+            (VERSION.to_owned(), number(self.version)),
+            (RECENT_UPDATES.to_owned(), AttributeValue::B(recent)),
+        ]
     }
 }
 
-/// A detail and the version in which it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A detail and the revision in which it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredDetail {
     /// The detail.
     pub detail: Detail,
-    /// Its version.
-    pub version: Version,
+    /// Its revision.
+    pub revision: Revision,
 }
 
 /// What remembers that an update with an idempotency key was counted.
@@ -70,9 +102,9 @@ pub(super) fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-pub(super) fn encode_detail(id: &Id, detail: &Detail, version: Version) -> Item {
+pub(super) fn encode_detail(id: &Id, detail: &Detail, revision: &Revision) -> Item {
     let mut item = ItemKey::detail(id).attributes();
-    item.insert(VERSION.to_owned(), version.value());
+    item.extend(revision.encode());
     item.insert(NAME.to_owned(), text(id.as_str()));
     for (stat, value) in &detail.counters {
         item.insert(attribute::counter(stat), number(value));
@@ -143,8 +175,8 @@ pub fn decode_detail(item: &Item) -> Result<StoredDetail, CorruptItem> {
         let start = UnixSeconds(reader.number(start)?);
         detail.gauge_period = Some(Period::starting_at(start));
     }
-    let version = Version(reader.number(reader.attribute(VERSION)?)?);
-    Ok(StoredDetail { detail, version })
+    let revision = reader.revision()?;
+    Ok(StoredDetail { detail, revision })
 }
 
 /// # Errors
@@ -270,6 +302,15 @@ impl<'a> Reader<'a> {
             .as_ref()
             .and_then(in_key)
             .ok_or_else(|| self.corrupt("the key has no name"))
+    }
+
+    fn revision(&self) -> Result<Revision, CorruptItem> {
+        let AttributeValue::B(recent) = self.attribute(RECENT_UPDATES)? else {
+            return Err(self.corrupt("recent updates are not binary"));
+        };
+        let (tokens, _) = recent.as_ref().as_chunks::<TOKEN_BYTES>();
+        let tokens = tokens.iter().map(|token| UpdateToken(u64::from_be_bytes(*token)));
+        Ok(Revision { version: self.number(self.attribute(VERSION)?)?, recent: tokens.collect() })
     }
 
     fn placement(&self, value: &AttributeValue, of: &Detail) -> Result<Placement, CorruptItem> {

@@ -12,7 +12,7 @@ mod transaction;
 
 pub use definition::{create_table, time_to_live};
 pub use item::{
-    CorruptItem, Item, Marker, StoredDetail, Version, decode_counters, decode_detail,
+    CorruptItem, Item, Marker, Revision, StoredDetail, UpdateToken, decode_counters, decode_detail,
     decode_dimension, decode_gauges, decode_marker, decode_members,
 };
 pub use key::{Cell, ItemKey, KeyRange, Shard};

@@ -11,7 +11,7 @@ use super::{
     attribute::{self, EXPIRES_AT, MEMBERS, NAME, PARTITION_KEY, VERSION},
     escape,
     expression::UpdateExpression,
-    item::{Item, Marker, Version, encode_detail, encode_marker, number, text},
+    item::{Item, Marker, Revision, UpdateToken, encode_detail, encode_marker, number, text},
     key::{Cell, ItemKey, Shard},
 };
 use crate::{
@@ -75,8 +75,10 @@ pub struct Writing<'a> {
     pub table: &'a str,
     /// The id that reports.
     pub id: &'a Id,
-    /// The version of its detail that the plan was made for; none when it had no detail.
-    pub version: Option<Version>,
+    /// The revision of its detail that the plan was made for.
+    pub revision: &'a Revision,
+    /// What the detail remembers this update by.
+    pub token: UpdateToken,
     /// What to write.
     pub plan: &'a Plan,
     /// Which of the plan's dimensions to add to the list of dimensions.
@@ -179,16 +181,16 @@ impl Writing<'_> {
     }
 
     fn put_detail(&self, detail: &Detail) -> Result<Action, BuildError> {
-        let next = self.version.unwrap_or_default().next();
+        let next = self.revision.after(self.token);
         let put = Put::builder()
             .table_name(self.table)
-            .set_item(Some(encode_detail(self.id, detail, next)));
-        let put = match self.version {
+            .set_item(Some(encode_detail(self.id, detail, &next)));
+        let put = match self.revision.version() {
             None => put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
             Some(version) => put
                 .condition_expression("#v = :v")
                 .expression_attribute_names("#v", VERSION)
-                .expression_attribute_values(":v", version.value()),
+                .expression_attribute_values(":v", version),
         };
         Ok(put_action(Target::Detail, put.build()?))
     }

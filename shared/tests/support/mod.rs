@@ -1,6 +1,8 @@
 //! A store on a table of its own, on a real DynamoDB API: the one that `STATSHUB_TEST_DYNAMODB` names,
 //! else an embedded one.
 
+#![allow(dead_code, reason = "not every test uses all of it")]
+
 use std::{
     collections::BTreeMap,
     fmt::Write,
@@ -43,10 +45,15 @@ impl TestStore {
         let requests = Arc::new(Requests::default());
         let config = local_dynamodb::client_config(&endpoint);
         let client = Client::from_conf(config.interceptor(Counting(requests.clone())).build());
+        Self { requests, ..Self::on(&endpoint, client).await }
+    }
+
+    /// A store with this client, on a new table of the DynamoDB at `endpoint`.
+    pub async fn on(endpoint: &str, client: Client) -> Self {
         let table = format!("test-{:016x}", fastrand::u64(..));
-        local_dynamodb::create_table(&client, &table).await.unwrap();
+        local_dynamodb::create_table(&local_dynamodb::client(endpoint), &table).await.unwrap();
         let store = Self::store_on(&client, &table);
-        Self { store, client, table, requests }
+        Self { store, client, table, requests: Arc::default() }
     }
 
     /// A second store on the same table, as of another process.

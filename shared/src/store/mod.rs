@@ -76,12 +76,6 @@ impl Store {
         }
     }
 
-    /// The length of the store's periods.
-    #[must_use]
-    pub fn period_length(&self) -> PeriodLength {
-        self.period_length
-    }
-
     fn remember_dimensions(&self, dimensions: impl IntoIterator<Item = DimensionName>) {
         let mut known = lock(&self.known_dimensions);
         known.extend(dimensions);

@@ -185,8 +185,8 @@ impl Service {
     }
 
     fn local_url(&self) -> String {
-        let host = match self.settings.bind.as_str() {
-            "0.0.0.0" | "localhost" => "127.0.0.1".to_owned(),
+        let host = match self.settings.address() {
+            "0.0.0.0" => "127.0.0.1".to_owned(),
             "::" => "[::1]".to_owned(),
             ipv6 if ipv6.contains(':') => format!("[{ipv6}]"),
             other => other.to_owned(),
@@ -219,7 +219,7 @@ impl Service {
     fn wait_for_gateway(&mut self) -> anyhow::Result<()> {
         let address = self.local_url().replace("http://", "");
         let connect = || TcpStream::connect(&address).is_ok();
-        wait_for(&mut self.gateway, "cargo lambda watch", connect)
+        wait_for("cargo lambda watch", &mut [&mut self.gateway], connect)
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -232,19 +232,8 @@ impl Service {
                 && status(client.post("/stats/ready", "{}")) == Some(200)
                 && status(client.get("/")) == Some(404)
         };
-        let started = Instant::now();
-        while !ready() {
-            for function in &mut self.functions {
-                if let Some(status) = function.running.ended()? {
-                    bail!("the function {} ended: {}", function.spec.name, status);
-                }
-            }
-            if started.elapsed() > START_TIMEOUT {
-                bail!("requests are not answered after {START_TIMEOUT:?}");
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        Ok(())
+        let processes = self.functions.iter_mut().map(|function| &mut function.running);
+        wait_for("the service", &mut processes.collect::<Vec<_>>(), ready)
     }
 }
 
@@ -302,14 +291,21 @@ fn start_database(settings: &Settings) -> anyhow::Result<(Option<Running>, Strin
 /// Waits until a DynamoDB accepts connections.
 pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
     let connect = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-    wait_for(running, "DynamoDB", connect)
+    wait_for("DynamoDB", &mut [running], connect)
 }
 
-fn wait_for(running: &mut Running, what: &str, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+/// Waits until something is ready, as long as the processes that it needs run.
+fn wait_for(
+    what: &str,
+    processes: &mut [&mut Running],
+    ready: impl Fn() -> bool,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     while !ready() {
-        if let Some(status) = running.ended()? {
-            bail!("{what} ended before it was ready: {status}");
+        for process in &mut *processes {
+            if let Some(status) = process.ended()? {
+                bail!("{} ended before {what} was ready: {status}", process.name());
+            }
         }
         if started.elapsed() > START_TIMEOUT {
             bail!("{what} is not ready after {START_TIMEOUT:?}");

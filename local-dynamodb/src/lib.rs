@@ -66,7 +66,7 @@ pub fn client_config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .endpoint_url(endpoint);
-    shared::store::client_config(builder)
+    shared::store::Pace::default().client_config(builder)
 }
 
 /// Creates the table, unless there is one of that name.

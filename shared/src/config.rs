@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use crate::domain::{DimensionName, PeriodLength};
+use crate::{
+    domain::{DimensionName, PeriodLength},
+    store::DEFAULT_MAX_KEYS,
+};
 
 /// The table's name where `TABLE_NAME` does not say.
 pub const DEFAULT_TABLE_NAME: &str = "statshub";
@@ -16,6 +19,8 @@ pub struct Config {
     pub table_name: String,
     /// `STATS_PERIOD_SECONDS`: how long a period of gauges is.
     pub period_length: PeriodLength,
+    /// `MAX_KEYS_PER_DIMENSION`: how many keys a dimension may have.
+    pub max_keys_per_dimension: u64,
     /// `QUERY_CACHE`: for how long the answers to queries of a dimension are kept.
     pub query_cache: BTreeMap<DimensionName, Duration>,
     /// `STATSHUB_AUTH`: who may do what.
@@ -72,10 +77,16 @@ impl Config {
             |text| text.parse::<NonZeroU32>().ok(),
             "a number of seconds, at least 1",
         )?;
+        let max_keys = read(
+            "MAX_KEYS_PER_DIMENSION",
+            |text| text.parse::<NonZeroU32>().ok(),
+            "a number of keys, at least 1",
+        )?;
         let query_cache = get("QUERY_CACHE").unwrap_or_else(|| DEFAULT_QUERY_CACHE.to_owned());
         Ok(Self {
             table_name: get("TABLE_NAME").unwrap_or_else(|| DEFAULT_TABLE_NAME.to_owned()),
             period_length: period_length.map_or(PeriodLength::DEFAULT, PeriodLength::new),
+            max_keys_per_dimension: max_keys.map_or(DEFAULT_MAX_KEYS, |keys| keys.get().into()),
             query_cache: parse_query_cache(&query_cache)?,
             auth: parse_auth(get("STATSHUB_AUTH").as_deref())?,
         })
@@ -126,6 +137,7 @@ mod tests {
         let config = config(&[("STATSHUB_AUTH", "off")]).unwrap();
         assert_eq!(config.table_name, "statshub");
         assert_eq!(config.period_length, PeriodLength::DEFAULT);
+        assert_eq!(config.max_keys_per_dimension, 1_000_000);
         let cached: Vec<_> =
             config.query_cache.iter().map(|(d, t)| (d.as_str(), t.as_secs())).collect();
         assert_eq!(cached, [("country", 60)]);
@@ -143,6 +155,8 @@ mod tests {
         for (variable, value) in [
             ("STATS_PERIOD_SECONDS", "0"),
             ("STATS_PERIOD_SECONDS", "6m"),
+            ("MAX_KEYS_PER_DIMENSION", "0"),
+            ("MAX_KEYS_PER_DIMENSION", "many"),
             ("QUERY_CACHE", "country"),
             ("QUERY_CACHE", "country=1m"),
             ("QUERY_CACHE", "a/b=1"),
@@ -162,11 +176,13 @@ mod tests {
             ("STATSHUB_AUTH", "off"),
             ("TABLE_NAME", "other"),
             ("STATS_PERIOD_SECONDS", "10"),
+            ("MAX_KEYS_PER_DIMENSION", "5"),
             ("QUERY_CACHE", "Country=5, user=0"),
         ])
         .unwrap();
         assert_eq!(config.table_name, "other");
         assert_eq!(config.period_length, PeriodLength::new(NonZeroU32::new(10).unwrap()));
+        assert_eq!(config.max_keys_per_dimension, 5);
         assert_eq!(config.query_cache.len(), 2);
     }
 }

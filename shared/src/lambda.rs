@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     domain::UnixSeconds,
     http::{ApiError, Request, Response},
-    store::{self, Deadline, Store},
+    store::{Deadline, Settings, Store},
 };
 
 /// How long a request may take where Lambda names no deadline. API Gateway waits for 30 seconds.
@@ -71,13 +71,12 @@ pub async fn start() -> Result<(Config, Store), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let config = Config::from_env().inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = Box::pin(aws_config::load_from_env()).await;
-    let client = store::client_config(aws_sdk_dynamodb::config::Builder::from(&sdk)).build();
-    let store = Store::new(
-        Client::from_conf(client),
-        &config.table_name,
-        config.period_length,
-        fastrand::Rng::new(),
-    );
+    let settings = Settings {
+        max_keys: config.max_keys_per_dimension,
+        ..Settings::new(&config.table_name, config.period_length)
+    };
+    let client = settings.pace.client_config(aws_sdk_dynamodb::config::Builder::from(&sdk));
+    let store = Store::new(Client::from_conf(client.build()), settings, fastrand::Rng::new());
     Ok((config, store))
 }
 

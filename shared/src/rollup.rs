@@ -47,6 +47,9 @@ pub struct Plan {
     pub departures: BTreeMap<DimensionAndKey, Sums>,
     /// Dimensions that the id reports under for the first time, and that may so be new to the table.
     pub dimensions: BTreeSet<DimensionName>,
+    /// Keys that the id reports under for the first time, or again, and that may so be new to their
+    /// dimension.
+    pub keys: BTreeSet<DimensionAndKey>,
 }
 
 impl Plan {
@@ -106,6 +109,9 @@ fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
             |key: &DimensionKey| DimensionAndKey { dimension: dimension.clone(), key: key.clone() };
         let last = before.placements.get(dimension);
         let same = last.filter(|last| last.key == placement.key);
+        if same.is_none() {
+            plan.keys.insert(at(&placement.key));
+        }
 
         let counters = counter_gains(before, same, after, placement)?;
         insert_some(&mut plan.counters, at(&placement.key), counters);

@@ -19,7 +19,7 @@ use shared::{
         Member, Period, PeriodLength, StatName, Sum, UnixSeconds, Update,
     },
     rollup::{DimensionAndKey, MemberSet, Plan, Sums, member_sets, plan},
-    table::{Cell, ItemKey, Marker, Revision, Target, Transaction, UpdateToken, Writing},
+    table::{Cell, ItemKey, Marker, NewNames, Revision, Target, Transaction, UpdateToken, Writing},
 };
 
 const IDS: [&str; 3] = ["i", "j", "k"];
@@ -305,31 +305,36 @@ proptest! {
         let id = Id::new("i").unwrap();
         let key = IdempotencyKey::new("key").unwrap();
         let marker = Marker { fingerprint: Fingerprint::of(b""), expires_at: UnixSeconds(1) };
+        let new_names = NewNames { dimensions: plan.dimensions.clone(), keys: plan.keys.clone() };
         let writing = Writing {
             table: "table",
             id: &id,
             revision: &Revision::default(),
             token: UpdateToken(1),
             plan: &plan,
-            dimensions: &plan.dimensions,
+            new_names: &new_names,
             marker: has_key.then_some((&key, marker)),
             period_length: PeriodLength::DEFAULT,
             now: UnixSeconds(400),
         };
-        let transactions = writing.transactions(|_| Cell::default()).unwrap();
-        let last = transactions.last.as_ref().expect("few members of a shard");
-        for transaction in transactions.members.iter().flatten().chain([last]) {
+        let parts = writing.parts();
+        let transaction = |part| writing.transaction(part, |_| Cell::FIRST).unwrap();
+        let first: Vec<Vec<Transaction>> =
+            parts.first.iter().map(|lane| lane.iter().map(transaction).collect()).collect();
+        let last = transaction(parts.last.as_ref().expect("few members of a shard"));
+        for transaction in first.iter().flatten().chain([&last]) {
             let items = items(transaction);
             prop_assert!(items.len() <= 100);
             prop_assert_eq!(items.iter().collect::<BTreeSet<_>>().len(), items.len());
         }
-        // All members, each counted with the transaction that adds it.
-        let all = transactions.members.iter().flatten().chain([last]);
-        let shards = all.flatten().filter(|action| action.target == Target::Members).count();
+        // All members and keys, each counted with the transaction that adds it.
+        let all = || first.iter().flatten().chain([&last]).flatten();
+        let shards = all().filter(|action| action.target == Target::Members).count();
         prop_assert_eq!(shards > 0, dims * members > 0);
-        let lanes: Vec<BTreeSet<_>> = transactions.members.iter()
-            .map(|of_key| of_key.iter().flat_map(items).collect())
-            .collect();
+        let keys = all().filter(|action| action.target == Target::KnownKey).count();
+        prop_assert_eq!(keys, plan.keys.len());
+        let lanes: Vec<BTreeSet<_>> =
+            first.iter().map(|lane| lane.iter().flat_map(items).collect()).collect();
         let apart: usize = lanes.iter().map(BTreeSet::len).sum();
         let together: BTreeSet<_> = lanes.iter().flatten().collect();
         prop_assert_eq!(apart, together.len(), "what runs at once touches different items");

@@ -25,7 +25,7 @@ fn call() -> Call {
 async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
     let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
     let store =
-        || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
+        || Store::new(client.clone(), settings(), fastrand::Rng::new());
     let update = br#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#;
     let update = Update::from_json(update).unwrap();
     store()
@@ -44,4 +44,8 @@ async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
     assert_eq!(due(hourly, "2024-03-14T07:10:00Z").await, [""; 0]);
     assert_eq!(due(hourly, "2024-03-14T07:00:12Z").await, ["country"]);
     assert_eq!(due(hourly, "2024-03-14T00:00:00Z").await, ["country", "user"]);
+}
+
+fn settings() -> Settings {
+    Settings::new("statshub", PeriodLength::DEFAULT)
 }

@@ -17,7 +17,7 @@ use shared::{
     config::Config,
     domain::{Id, PeriodLength, UnixSeconds, Update},
     lambda::{Call, answer_event},
-    store::Store,
+    store::{Settings, Store},
 };
 
 struct Service {
@@ -29,7 +29,7 @@ impl Service {
     async fn new() -> Self {
         let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
         let store =
-            || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
+            || Store::new(client.clone(), settings(), fastrand::Rng::new());
         Self { function: query::Function::new(&config(), store()), writer: store() }
     }
 
@@ -146,4 +146,8 @@ async fn a_deadline_in_the_past_is_no_deadline() {
 /// The defaults, open to anyone.
 fn config() -> Config {
     Config::from_variables(|name| (name == "STATSHUB_AUTH").then(|| "off".to_owned())).unwrap()
+}
+
+fn settings() -> Settings {
+    Settings::new("statshub", PeriodLength::DEFAULT)
 }

@@ -16,7 +16,7 @@ use shared::{
     config::Config,
     domain::{DimensionName, PeriodLength},
     lambda::{Call, answer_event},
-    store::Store,
+    store::{Settings, Store},
 };
 
 use std::time::{Duration, SystemTime};
@@ -30,7 +30,7 @@ impl Service {
     async fn new() -> Self {
         let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
         let store =
-            || Store::new(client.clone(), "statshub", PeriodLength::DEFAULT, fastrand::Rng::new());
+            || Store::new(client.clone(), settings(), fastrand::Rng::new());
         Self { function: update::Function::new(&config(), store()), reader: store() }
     }
 
@@ -182,12 +182,8 @@ async fn a_database_that_is_away_is_a_503_before_the_deadline() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let store = Store::new(
-        local_dynamodb::client(&endpoint),
-        "t",
-        PeriodLength::DEFAULT,
-        fastrand::Rng::new(),
-    );
+    let client = local_dynamodb::client(&endpoint);
+    let store = Store::new(client, settings(), fastrand::Rng::new());
     let function = update::Function::new(&config(), store);
     let event = serde_json::from_value(routed(r#"{"counters":{"x":1}}"#)).unwrap();
     let mut call = call();
@@ -201,4 +197,8 @@ async fn a_database_that_is_away_is_a_503_before_the_deadline() {
 /// The defaults, open to anyone.
 fn config() -> Config {
     Config::from_variables(|name| (name == "STATSHUB_AUTH").then(|| "off".to_owned())).unwrap()
+}
+
+fn settings() -> Settings {
+    Settings::new("statshub", PeriodLength::DEFAULT)
 }

@@ -1,5 +1,7 @@
 //! Errors as clients see them: the one place that knows status codes.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{ALLOW, RETRY_AFTER},
@@ -43,8 +45,14 @@ pub enum ApiError {
     Store(#[from] StoreError),
 }
 
-fn explanation(error: &StoreError) -> &'static str {
-    match error {
+fn explanation(error: &StoreError) -> Cow<'static, str> {
+    let text = match error {
+        StoreError::TooManyKeys { dimension, limit } => {
+            return Cow::Owned(format!(
+                "the dimension {dimension} has reached its limit of {limit} keys, so only keys that it \
+                 has can be reported; to raise the limit, set MAX_KEYS_PER_DIMENSION"
+            ));
+        }
         StoreError::Overflow(_) => "a sum would need more than 38 digits; nothing was counted",
         StoreError::TooLarge(_) => {
             "what is kept of this id, or of one of these dimension keys, would exceed 400 KB: report \
@@ -55,14 +63,15 @@ fn explanation(error: &StoreError) -> &'static str {
         }
         StoreError::Throttled(_) => "too many requests at the moment; try again a little later",
         StoreError::Unavailable(_) => {
-            "the database can't be reached at the moment; try again later"
+            "the database can't be reached at the moment, and nothing was counted; try again later"
         }
         StoreError::Indeterminate(_) => {
             "the database did not answer in time, so the update may have been counted or not; to send \
              it again is safe, with increments only under the same Idempotency-Key"
         }
         StoreError::Internal(_) => "an internal error, which has been logged",
-    }
+    };
+    Cow::Borrowed(text)
 }
 
 impl ApiError {
@@ -79,7 +88,9 @@ impl ApiError {
             | Self::Store(StoreError::Overflow(_)) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Store(StoreError::KeyReused) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Store(StoreError::KeyReused | StoreError::TooManyKeys { .. }) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::Store(StoreError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -121,6 +132,7 @@ impl From<&ApiError> for Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::DimensionName;
 
     #[test]
     fn what_can_be_tried_again_says_when_and_shows_no_cause() {
@@ -131,6 +143,10 @@ mod tests {
             (StoreError::Indeterminate(cause()), 503),
             (StoreError::Internal(cause()), 500),
             (StoreError::TooLarge(cause()), 413),
+            (
+                StoreError::TooManyKeys { dimension: DimensionName::new("d").unwrap(), limit: 3 },
+                422,
+            ),
         ] {
             let response = Response::from(&ApiError::from(error));
             assert_eq!(response.status, status);

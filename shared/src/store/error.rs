@@ -4,7 +4,10 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::error::BuildError;
 
-use crate::{domain::Overflow, table::CorruptItem};
+use crate::{
+    domain::{DimensionName, Overflow},
+    table::CorruptItem,
+};
 
 /// The cause of an internal error, for the log.
 pub type Cause = Box<dyn Error + Send + Sync>;
@@ -21,14 +24,22 @@ pub enum StoreError {
     /// The idempotency key was used for another body. Nothing was written.
     #[error("the idempotency key was used for another update")]
     KeyReused,
+    /// A dimension has no room for the update's keys. Nothing was written.
+    #[error("the dimension {dimension} has {limit} keys already")]
+    TooManyKeys {
+        /// The dimension.
+        dimension: DimensionName,
+        /// How many keys it may have.
+        limit: u64,
+    },
     /// DynamoDB throttled until the deadline.
     #[error("throttled until the deadline")]
     Throttled(#[source] Cause),
     /// DynamoDB was away, or other writers were in the way, until the deadline.
     #[error("unavailable until the deadline")]
     Unavailable(#[source] Cause),
-    /// No answer to a write came before the deadline: it may have happened.
-    #[error("no answer to a write until the deadline")]
+    /// No answer to a write came, and what became of it could not be found out before the deadline.
+    #[error("no answer to a write, and it is not known what became of it")]
     Indeterminate(#[source] Cause),
     /// A defect, or a table or permission that is missing.
     #[error("internal error")]

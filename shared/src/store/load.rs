@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
-use super::{Deadline, Store, StoreError, retry::Failure};
+use super::{Deadline, Store, StoreError, failure::Failure, update::Request};
 use crate::{
-    domain::{DimensionName, Id, IdempotencyKey, Member, Update},
+    domain::Member,
     rollup::{MemberSet, member_sets},
     table::{
         Item, ItemKey, Marker, Shard, StoredDetail, decode_detail, decode_marker, decode_members,
@@ -25,8 +25,6 @@ pub(super) struct Loaded {
     /// The detail; the default when there is none.
     pub(super) stored: StoredDetail,
     pub(super) marker: Option<Marker>,
-    /// Dimensions of the update that may not be in the list of dimensions.
-    pub(super) new_dimensions: BTreeSet<DimensionName>,
     /// Members of the update that are not in their sets, or were not a moment ago.
     pub(super) new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
 }
@@ -41,49 +39,40 @@ pub(super) enum Consistency {
 }
 
 impl Store {
-    /// Loads what an update of `id` needs to know.
+    /// Loads what an update needs to know.
     ///
     /// The detail and the marker are always read consistently: that an update changes nothing could
-    /// not be told from an old detail. Sets and the list of dimensions only grow, and what is written
-    /// to sets is conditional, so an old answer there costs at most another attempt.
+    /// not be told from an old detail. Sets only grow, and what is written to them is conditional, so an
+    /// old answer there costs at most another attempt.
     pub(super) async fn load(
         &self,
-        id: &Id,
-        update: &Update,
-        idempotency_key: Option<&IdempotencyKey>,
-        growing: Consistency,
+        request: &Request<'_>,
+        sets_consistency: Consistency,
         deadline: Deadline,
     ) -> Result<Loaded, StoreError> {
-        let detail = ItemKey::detail(id);
-        let marker = idempotency_key.map(|key| ItemKey::marker(id, key));
-        let unknown = self.unknown_dimensions(update.dims.keys());
-        let sets = member_sets(update);
+        let detail = ItemKey::detail(request.id);
+        let marker = request.idempotency.map(|(key, _)| ItemKey::marker(request.id, key));
+        let sets = member_sets(request.update);
 
         let own = [&detail].into_iter().chain(&marker).cloned().collect();
         let shards = sets.iter().flat_map(|(set, members)| {
             members.iter().map(|member| ItemKey::members(set, Shard::of(member)))
         });
-        let shared = shards.chain(unknown.iter().map(ItemKey::dimension)).collect();
-        let (own, shared) = try_join(
+        let shards = shards.collect();
+        let (own, shards) = try_join(
             self.get(own, Consistency::Strong, deadline),
-            self.get(shared, growing, deadline),
+            self.get(shards, sets_consistency, deadline),
         )
         .await?;
-
-        let (known, new): (BTreeSet<_>, _) = unknown
-            .into_iter()
-            .partition(|dimension| shared.contains_key(&ItemKey::dimension(dimension)));
-        self.remember_dimensions(known);
         Ok(Loaded {
             stored: own.get(&detail).map(decode_detail).transpose()?.unwrap_or_default(),
             marker: marker.and_then(|key| own.get(&key)).map(decode_marker).transpose()?,
-            new_dimensions: new,
-            new_members: new_members(sets, &shared)?,
+            new_members: new_members(sets, &shards)?,
         })
     }
 
     /// The items of these keys, as far as they exist.
-    async fn get(
+    pub(super) async fn get(
         &self,
         keys: BTreeSet<ItemKey>,
         consistency: Consistency,
@@ -115,11 +104,11 @@ impl Store {
             let answer = self
                 .read(deadline, || {
                     let request = self.client.batch_get_item();
-                    request.request_items(&self.table, pending.clone()).send()
+                    request.request_items(&self.settings.table, pending.clone()).send()
                 })
                 .await?;
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            match answer.unprocessed_keys.unwrap_or_default().remove(&self.table) {
+            match answer.unprocessed_keys.unwrap_or_default().remove(&self.settings.table) {
                 Some(rest) if !rest.keys().is_empty() => pending = rest,
                 _ => return Ok(items),
             }

@@ -1,96 +1,58 @@
 //! The only user of the DynamoDB client.
 //!
-//! `load` and `apply` are the two round trips of an update, `query` the reads of a query; `retry` holds
+//! `load` and `apply` are the two round trips of an update, `query` the reads of a query; `failure` holds
 //! the policy on failures.
 
+mod admission;
 mod apply;
+mod cells;
 mod error;
+mod failure;
+mod fold;
 mod load;
 mod query;
 mod retry;
+mod settings;
+mod settle;
 mod update;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_dynamodb::{
-    Client,
-    config::{self, retry::RetryConfig, timeout::TimeoutConfig},
-};
+use aws_sdk_dynamodb::Client;
 
 pub use error::StoreError;
+pub use fold::Folded;
 pub use retry::Deadline;
+pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use update::Outcome;
 
-use crate::domain::{DimensionName, PeriodLength};
-
-/// Most dimensions that a store remembers to be in the list of dimensions.
-const MAX_KNOWN_DIMENSIONS: usize = 10_000;
-
-/// How long DynamoDB may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long DynamoDB may take to answer one attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What a client of a [`Store`] needs besides region and credentials: time-outs, and no retries by the
-/// SDK, since the store knows what a failure means for an update.
-#[must_use]
-pub fn client_config(builder: config::Builder) -> config::Builder {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
-    builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts)
-}
+use admission::Names;
+use cells::Cells;
 
 /// The table, and what this process remembers of it.
 #[derive(Debug)]
 pub struct Store {
     client: Client,
-    table: String,
-    period_length: PeriodLength,
-    /// Dimensions that are in the list of dimensions, where they stay for ever.
-    known_dimensions: Mutex<BTreeSet<DimensionName>>,
+    settings: Settings,
+    /// Names that are in the table.
+    names: Names,
+    /// Sums that several writers contend for.
+    cells: Cells,
     /// Spreads retries.
     random: Mutex<fastrand::Rng>,
 }
 
 impl Store {
-    /// A store on the table named `table`, with periods of `period_length`.
+    /// A store on a table.
     #[must_use]
-    pub fn new(
-        client: Client,
-        table: impl Into<String>,
-        period_length: PeriodLength,
-        random: fastrand::Rng,
-    ) -> Self {
+    pub fn new(client: Client, settings: Settings, mut random: fastrand::Rng) -> Self {
         Self {
             client,
-            table: table.into(),
-            period_length,
-            known_dimensions: Mutex::default(),
+            names: Names::new(),
+            cells: Cells::new(settings.max_cells, random.fork()),
+            settings,
             random: Mutex::new(random),
         }
-    }
-
-    fn remember_dimensions(&self, dimensions: impl IntoIterator<Item = DimensionName>) {
-        let mut known = lock(&self.known_dimensions);
-        known.extend(dimensions);
-        if known.len() > MAX_KNOWN_DIMENSIONS {
-            known.clear();
-        }
-    }
-
-    fn unknown_dimensions<'a>(
-        &self,
-        dimensions: impl IntoIterator<Item = &'a DimensionName>,
-    ) -> BTreeSet<DimensionName> {
-        let known = lock(&self.known_dimensions);
-        let unknown = dimensions.into_iter().filter(|dimension| !known.contains(*dimension));
-        unknown.cloned().collect()
     }
 }
 

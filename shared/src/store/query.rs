@@ -7,7 +7,10 @@ use std::collections::HashMap;
 use super::{Deadline, Store, StoreError};
 use crate::{
     domain::{DimensionKey, DimensionName, DimensionSummary, KeyStats, UnixSeconds},
-    table::{CorruptItem, Item, KeyRange, decode_counters, decode_dimension, decode_gauges},
+    table::{
+        CorruptItem, CountingCells, Item, KeyRange, decode_counters, decode_dimension,
+        decode_gauges,
+    },
 };
 
 impl Store {
@@ -39,13 +42,17 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<DimensionSummary, StoreError> {
-        let current = self.period_length.containing(now);
-        let prior = self.period_length.prior(current);
+        let current = self.settings.period_length.containing(now);
+        let prior = self.settings.period_length.prior(current);
         let gauges = KeyRange::gauges(dimension, prior, current);
         let counters = KeyRange::counters(dimension);
+        let mut counting = CountingCells::default();
         let (counters, gauges) = try_join(
-            self.read_rollups(&counters, deadline, decode_counters),
-            self.read_rollups(&gauges, deadline, |item| decode_gauges(item, current)),
+            self.read_rollups(&counters, deadline, |item| {
+                let cell = decode_counters(item)?;
+                Ok(counting.counts(&cell).then_some((cell.key, cell.stats)))
+            }),
+            self.read_rollups(&gauges, deadline, |item| decode_gauges(item, current).map(Some)),
         )
         .await?;
 
@@ -60,11 +67,11 @@ impl Store {
         &self,
         range: &KeyRange,
         deadline: Deadline,
-        decode: impl Fn(&Item) -> Result<(DimensionKey, KeyStats), CorruptItem>,
+        mut decode: impl FnMut(&Item) -> Result<Option<(DimensionKey, KeyStats)>, CorruptItem>,
     ) -> Result<Vec<(DimensionKey, KeyStats)>, StoreError> {
         let mut rollups = Vec::new();
         self.read_range(range, deadline, |item| {
-            rollups.push(decode(item)?);
+            rollups.extend(decode(item)?);
             Ok(())
         })
         .await?;
@@ -72,7 +79,7 @@ impl Store {
     }
 
     /// Reads all items of a range, page by page (a page holds up to 1 MB).
-    async fn read_range(
+    pub(super) async fn read_range(
         &self,
         range: &KeyRange,
         deadline: Deadline,
@@ -85,7 +92,7 @@ impl Store {
                 .read(deadline, || {
                     self.client
                         .query()
-                        .table_name(&self.table)
+                        .table_name(&self.settings.table)
                         .key_condition_expression(&condition)
                         .set_expression_attribute_values(Some(values.clone()))
                         .consistent_read(true)

@@ -1,4 +1,4 @@
-//! The policy on failures: what a failed request means, how long to wait, and when to give up.
+//! How long to wait between attempts, and when to give up.
 
 use std::{error::Error, time::Duration};
 
@@ -8,12 +8,7 @@ use aws_sdk_dynamodb::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Store, StoreError, error::Cause, lock};
-
-/// The longest first wait; each further one may be twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+use super::{Store, StoreError, error::Cause, failure::Failure, lock};
 
 /// When an answer is due.
 #[derive(Debug, Clone, Copy)]
@@ -25,50 +20,11 @@ impl Deadline {
     pub fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
     }
-}
 
-/// What a failed request means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// DynamoDB did nothing, since too much was asked of it.
-    Throttled,
-    /// DynamoDB did nothing, since another request was in the way.
-    InTheWay,
-    /// No answer, or one that says nothing: the request may have been carried out, or may yet be.
-    Lost,
-    /// To ask again won't help.
-    Final,
-}
-
-impl Failure {
-    pub(super) fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
-        match error {
-            SdkError::ConstructionFailure(_) => Self::Final,
-            SdkError::ServiceError(service) => match service.err().code() {
-                Some(
-                    "ProvisionedThroughputExceededException"
-                    | "ThrottlingException"
-                    | "RequestLimitExceeded"
-                    | "LimitExceededException",
-                ) => Self::Throttled,
-                Some("TransactionConflictException" | "TransactionInProgressException") => {
-                    Self::InTheWay
-                }
-                _ if service.raw().status().is_server_error() => Self::Lost,
-                _ => Self::Final,
-            },
-            // A time-out, a connection that broke or was refused, an answer that can't be read.
-            _ => Self::Lost,
-        }
-    }
-
-    /// The error of a request that could not be carried out before the deadline.
-    fn at_deadline(self, cause: Cause) -> StoreError {
-        match self {
-            Self::Throttled => StoreError::Throttled(cause),
-            Self::InTheWay | Self::Lost => StoreError::Unavailable(cause),
-            Self::Final => StoreError::Internal(cause),
-        }
+    /// A deadline earlier by `reserve`, or by a quarter of what is left, whichever is less.
+    pub(super) fn earlier_by(self, reserve: Duration) -> Self {
+        let left = self.0.saturating_duration_since(Instant::now());
+        Self(self.0 - reserve.min(left / 4))
     }
 }
 
@@ -91,7 +47,7 @@ impl Backoff<'_> {
             return Err(failure.at_deadline(cause));
         }
         let wait = self.bound.mul_f64(lock(&self.store.random).f64());
-        self.bound = (self.bound * 2).min(LONGEST_WAIT);
+        self.bound = (self.bound * 2).min(self.store.settings.pace.longest_wait);
         if Instant::now() + wait >= self.deadline.0 {
             return Err(failure.at_deadline(cause));
         }
@@ -120,7 +76,7 @@ pub(super) async fn before<T>(
 
 impl Store {
     pub(super) fn backoff(&self, deadline: Deadline) -> Backoff<'_> {
-        Backoff { store: self, deadline, bound: FIRST_WAIT }
+        Backoff { store: self, deadline, bound: self.settings.pace.first_wait }
     }
 
     /// Sends a request that only reads, until it is answered.

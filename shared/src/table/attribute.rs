@@ -21,6 +21,21 @@ pub(super) const FINGERPRINT: &str = "fingerprint";
 /// The name that an item is about, where the item's key has only its hash.
 pub(super) const NAME: &str = "name";
 
+/// How many keys a dimension has, in a cell of that number.
+pub(super) const KEY_COUNT: &str = "keys";
+/// Tells a cell other than the first from a later one of the same number.
+pub(super) const INCARNATION: &str = "incarnation";
+/// How often a cell other than the first was written.
+pub(super) const WRITES: &str = "writes";
+/// When a cell other than the first was written last, in seconds since the Unix epoch.
+pub(super) const WRITTEN_AT: &str = "written_at";
+/// Is there when a cell takes no more writes.
+pub(super) const FROZEN: &str = "frozen";
+/// In a first cell: the others whose sums it has taken over.
+pub(super) const ABSORBED: &str = "absorbed";
+/// In a first cell: when the last step of folding was done, in seconds since the Unix epoch.
+pub(super) const FOLDING_SINCE: &str = "folding_since";
+
 /// Within a placement: the key of the dimension.
 pub(super) const PLACEMENT_KEY: &str = "key";
 /// Within a placement: the shares of the counters, in the order of the counters' names.

@@ -29,6 +29,12 @@ impl UpdateExpression {
         self.set.push(format!("{name}={placeholder}"));
     }
 
+    /// Sets an attribute, unless the item has it.
+    pub(super) fn set_if_absent(&mut self, attribute: &str, value: AttributeValue) {
+        let (name, placeholder) = self.bind(attribute.to_owned(), value);
+        self.set.push(format!("{name}=if_not_exists({name},{placeholder})"));
+    }
+
     /// The expression's text.
     pub(super) fn text(&self) -> String {
         let clause = |keyword: &str, actions: &[String]| match actions {
@@ -70,13 +76,16 @@ mod tests {
     fn five_hundred_sums_fit_into_the_4_kb_of_an_expression() {
         let mut expression = UpdateExpression::default();
         expression.set("expires_at", AttributeValue::N("1".into()));
+        expression.set_if_absent("incarnation", AttributeValue::N("1".into()));
+        expression.set("written_at", AttributeValue::N("1".into()));
+        expression.add("writes".to_owned(), AttributeValue::N("1".into()));
         for stat in 0..500 {
             expression.add(format!("c:{stat}"), AttributeValue::N("1".into()));
         }
         let text = expression.text();
         assert!(text.len() <= 4_096, "{}", text.len());
-        assert!(text.starts_with("ADD #1 :1,#2 :2,"), "{text}");
-        assert!(text.ends_with(" SET #0=:0"), "{text}");
+        assert!(text.starts_with("ADD #3 :3,#4 :4,"), "{text}");
+        assert!(text.ends_with(" SET #0=:0,#1=if_not_exists(#1,:1),#2=:2"), "{text}");
     }
 
     #[test]

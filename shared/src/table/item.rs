@@ -9,9 +9,11 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 
 use super::{
     attribute::{
-        self, EXPIRES_AT, FINGERPRINT, GAUGE_PERIOD, MEMBERS, NAME, Named, PLACEMENT_COUNTERS,
-        PLACEMENT_GAUGES, PLACEMENT_KEY, RECENT_UPDATES, VERSION,
+        self, ABSORBED, EXPIRES_AT, FINGERPRINT, FOLDING_SINCE, FROZEN, GAUGE_PERIOD, INCARNATION,
+        KEY_COUNT, MEMBERS, NAME, Named, PLACEMENT_COUNTERS, PLACEMENT_GAUGES, PLACEMENT_KEY,
+        RECENT_UPDATES, VERSION, WRITES, WRITTEN_AT,
     },
+    cell::{Cell, CellState, CounterCell, FirstCell, Incarnation, OtherCell},
     key::ItemKey,
 };
 use crate::domain::{
@@ -53,6 +55,14 @@ impl Revision {
     #[must_use]
     pub fn was_made_by(&self, update: UpdateToken) -> bool {
         self.recent.contains(&update)
+    }
+
+    /// Whether so many updates were counted since an `earlier` revision that this one does not remember
+    /// all of them.
+    #[must_use]
+    pub fn has_forgotten(&self, earlier: &Self) -> bool {
+        let since = self.version.saturating_sub(earlier.version);
+        usize::try_from(since).map_or(true, |since| since > MAX_RECENT)
     }
 
     /// The number that a condition compares; none when there is no detail.
@@ -140,6 +150,11 @@ fn encode_shares(shares: &Shares, values: &BTreeMap<StatName, Sum>) -> Option<At
     Some(AttributeValue::L(list.collect()))
 }
 
+/// A cell that the first one has absorbed, as it remembers it.
+pub(super) fn encode_absorbed(cell: Cell, incarnation: Incarnation) -> String {
+    format!("{}.{}", cell.number(), incarnation.0)
+}
+
 pub(super) fn encode_marker(marker: &Marker) -> Item {
     let fingerprint = Blob::new(marker.fingerprint.as_bytes());
     HashMap::from([
@@ -217,16 +232,39 @@ pub fn decode_dimension(item: &Item) -> Result<DimensionName, CorruptItem> {
     reader.valid(DimensionName::new(&name))
 }
 
-/// The key, the counters and the numbers of unique members of a cell of a rollup.
+/// A cell of a key's counters and numbers of unique members.
 ///
 /// # Errors
 /// The item is no such cell.
-pub fn decode_counters(item: &Item) -> Result<(DimensionKey, KeyStats), CorruptItem> {
-    decode_rollup(item, |stats, named| match named {
+pub fn decode_counters(item: &Item) -> Result<CounterCell, CorruptItem> {
+    let (key, stats) = decode_rollup(item, |stats, named| match named {
         Named::Counter(stat) => Some((&mut stats.counters, stat)),
         Named::MemberCount(stat) => Some((&mut stats.members, stat)),
         _ => None,
-    })
+    })?;
+    Ok(CounterCell { key, stats, state: Reader { item }.cell_state()? })
+}
+
+/// What an id left behind in the counters of a key that it has moved away from.
+///
+/// # Errors
+/// The item is no such thing.
+pub fn decode_departure(item: &Item) -> Result<BTreeMap<StatName, Sum>, CorruptItem> {
+    let reader = Reader { item };
+    let counters = item.iter().filter_map(|(name, value)| match Named::parse(name) {
+        Some(Named::Counter(stat)) => Some((stat, value)),
+        _ => None,
+    });
+    counters.map(|(stat, value)| Ok((reader.stat(stat)?, reader.number(value)?))).collect()
+}
+
+/// How many keys of a dimension a cell counts.
+///
+/// # Errors
+/// The item is no such cell.
+pub fn decode_key_count(item: &Item) -> Result<u64, CorruptItem> {
+    let reader = Reader { item };
+    reader.number(reader.attribute(KEY_COUNT)?)
 }
 
 /// The key, the period and the gauges of a cell of a rollup; the gauges are in
@@ -302,6 +340,38 @@ impl<'a> Reader<'a> {
             .as_ref()
             .and_then(in_key)
             .ok_or_else(|| self.corrupt("the key has no name"))
+    }
+
+    fn cell_state(&self) -> Result<CellState, CorruptItem> {
+        let cell = ItemKey::of_item(self.item).and_then(|key| key.rollup_cell());
+        let cell = cell.ok_or_else(|| self.corrupt("the key has no cell"))?;
+        if cell == Cell::FIRST {
+            let since = self.item.get(FOLDING_SINCE).map(|since| self.number(since)).transpose()?;
+            return Ok(CellState::First(FirstCell {
+                absorbed: self.absorbed()?,
+                folding_since: since.map(UnixSeconds),
+            }));
+        }
+        Ok(CellState::Other(OtherCell {
+            cell,
+            incarnation: Incarnation(self.number(self.attribute(INCARNATION)?)?),
+            writes: self.number(self.attribute(WRITES)?)?,
+            written_at: UnixSeconds(self.number(self.attribute(WRITTEN_AT)?)?),
+            frozen: self.item.contains_key(FROZEN),
+        }))
+    }
+
+    fn absorbed(&self) -> Result<BTreeSet<(Cell, Incarnation)>, CorruptItem> {
+        let Some(absorbed) = self.item.get(ABSORBED) else {
+            return Ok(BTreeSet::new());
+        };
+        let absorbed = absorbed.as_ss().map_err(|_| self.corrupt("absorbed cells are no set"))?;
+        let parse = |text: &String| {
+            let (cell, incarnation) = text.split_once('.')?;
+            Some((Cell::new(cell.parse().ok()?)?, Incarnation(incarnation.parse().ok()?)))
+        };
+        let cells = absorbed.iter().map(parse);
+        cells.collect::<Option<_>>().ok_or_else(|| self.corrupt("absorbed cells are unreadable"))
     }
 
     fn revision(&self) -> Result<Revision, CorruptItem> {

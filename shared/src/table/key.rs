@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     attribute::{PARTITION_KEY, SORT_KEY},
+    cell::Cell,
     escape::{self, SEPARATOR, part},
 };
 use crate::{
@@ -17,12 +18,10 @@ use crate::{
 const DIMENSIONS: &str = "dims";
 const DETAIL: &str = "detail";
 const DONE: &str = "done";
+const KEY: &str = "key";
+const KEYS: &str = "keys";
 const COUNTERS: &str = "c";
 const GAUGES: &str = "g";
-
-/// One of the items that a rollup is spread over: 0 to 127.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cell(pub u8);
 
 /// The part of a set that a member belongs to, by the first 20 bits of its SHA-256. An item of a set
 /// so holds a millionth of its members, and what a new member costs stays the same to tens of
@@ -66,7 +65,7 @@ impl ItemKey {
     pub fn counters(of: &DimensionAndKey, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
-        Self::new(["dim", &dimension], [COUNTERS, &key, &cell.0.to_string()])
+        Self::new(["dim", &dimension], [COUNTERS, &key, &cell.number().to_string()])
     }
 
     /// A cell of a key's gauges in a period.
@@ -74,7 +73,7 @@ impl ItemKey {
     pub fn gauges(of: &DimensionAndKey, period: Period, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
-        Self::new(["dim", &dimension], [GAUGES, &period_part(period), &key, &cell.0.to_string()])
+        Self::new(["dim", &dimension], [GAUGES, &period_part(period), &key, &cell.number().to_string()])
     }
 
     /// A shard of a set.
@@ -90,6 +89,19 @@ impl ItemKey {
     #[must_use]
     pub fn dimension(dimension: &DimensionName) -> Self {
         Self::new([DIMENSIONS], [part(dimension.as_str())])
+    }
+
+    /// What tells that a dimension has a key.
+    #[must_use]
+    pub fn known_key(of: &DimensionAndKey) -> Self {
+        let dimension = part(of.dimension.as_str());
+        Self::new([KEY, &dimension, &part(of.key.as_str())], [KEY])
+    }
+
+    /// A cell of the number of keys that a dimension has.
+    #[must_use]
+    pub fn key_count(dimension: &DimensionName, cell: Cell) -> Self {
+        Self::new([KEYS, &part(dimension.as_str())], [cell.number().to_string()])
     }
 
     /// What remembers that an update of an id was counted.
@@ -127,6 +139,12 @@ impl ItemKey {
         escape::name(key)
     }
 
+    /// The cell in the sort key of a rollup.
+    pub(super) fn rollup_cell(&self) -> Option<Cell> {
+        let (_before, cell) = self.sort.rsplit_once(SEPARATOR)?;
+        Cell::new(cell.parse().ok()?)
+    }
+
     /// The name in the sort key of an entry of the list of dimensions; `None` when it is hashed there.
     pub(super) fn dimension_name(&self) -> Option<String> {
         escape::name(&self.sort)
@@ -156,6 +174,16 @@ impl KeyRange {
             partition: DIMENSIONS.to_owned(),
             first: " ".to_owned(),
             last: char::MAX.to_string(),
+        }
+    }
+
+    /// The cells of the number of keys that a dimension has.
+    #[must_use]
+    pub fn key_counts(dimension: &DimensionName) -> Self {
+        Self {
+            partition: joined(&[KEYS, &part(dimension.as_str())]),
+            first: "0".to_owned(),
+            last: ":".to_owned(),
         }
     }
 

@@ -3,17 +3,22 @@
 //! ARCHITECTURE.md lists the items. No other module knows a key or an attribute's name.
 
 mod attribute;
+mod cell;
 mod definition;
 mod escape;
 mod expression;
+mod fold;
 mod item;
 mod key;
 mod transaction;
 
+pub use cell::{Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, Striped};
 pub use definition::{create_table, time_to_live};
+pub use fold::FoldStep;
 pub use item::{
-    CorruptItem, Item, Marker, Revision, StoredDetail, UpdateToken, decode_counters, decode_detail,
-    decode_dimension, decode_gauges, decode_marker, decode_members,
+    CorruptItem, Item, Marker, Revision, StoredDetail, UpdateToken, decode_counters,
+    decode_departure, decode_detail, decode_dimension, decode_gauges, decode_key_count,
+    decode_marker, decode_members,
 };
-pub use key::{Cell, ItemKey, KeyRange, Shard};
-pub use transaction::{Action, Target, Transaction, Transactions, Writing};
+pub use key::{ItemKey, KeyRange, Shard};
+pub use transaction::{Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing};

@@ -8,11 +8,15 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    attribute::{self, EXPIRES_AT, MEMBERS, NAME, PARTITION_KEY, VERSION},
+    attribute::{
+        self, EXPIRES_AT, FROZEN, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY, VERSION,
+        WRITES, WRITTEN_AT,
+    },
+    cell::{Cell, Striped},
     escape,
     expression::UpdateExpression,
     item::{Item, Marker, Revision, UpdateToken, encode_detail, encode_marker, number, text},
-    key::{Cell, ItemKey, Shard},
+    key::{ItemKey, Shard},
 };
 use crate::{
     domain::{
@@ -32,16 +36,16 @@ pub enum Target {
     Detail,
     /// The idempotency marker, unless there is one.
     Marker,
-    /// A cell of a key's counters and numbers of members.
-    Counters(DimensionAndKey, Cell),
-    /// A cell of a key's gauges.
-    Gauges(DimensionAndKey, Cell),
+    /// A cell of a sum, unless it is frozen.
+    Cell(Striped, Cell),
     /// A shard of a set, unless it has one of the members.
     Members,
     /// What the id leaves behind under a key.
     Departure,
     /// The list of dimensions.
     Dimension,
+    /// What tells that a dimension has a key, unless it is there.
+    KnownKey,
 }
 
 /// An action of a transaction.
@@ -56,16 +60,41 @@ pub struct Action {
 /// Actions that happen all or none: at most 100, on different items.
 pub type Transaction = Vec<Action>;
 
-/// The transactions of a plan, in their order.
+/// What an update writes in one transaction.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Keys that are new to their dimension, with their numbers.
+    Keys,
+    /// New members of a key's sets, with their numbers.
+    Members(DimensionAndKey, Vec<ShardOfSet>),
+    /// The numeric part, with keys and members if they fit.
+    Numbers {
+        /// Whether it has the keys that are new.
+        keys: bool,
+        /// The members that it has.
+        members: Shards,
+    },
+}
+
+/// The parts of an update, in their order.
 #[derive(Debug, Clone, Default)]
-pub struct Transactions {
-    /// Members beyond what fits into the last transaction, with their numbers. The outer list has one
-    /// entry a key: those touch different items, so they may run at once; each one's transactions may
-    /// not. To repeat one is harmless.
-    pub members: Vec<Vec<Transaction>>,
+pub struct Parts {
+    /// What does not fit into the last part: keys, and members with their numbers. Entries of the outer
+    /// list touch different items, so they may run at once; the parts of one may not. To repeat one is
+    /// harmless.
+    pub first: Vec<Vec<Part>>,
     /// All the rest. None when there are so many new members of one shard that more of them are left
     /// for another plan, to be made when those above are written.
-    pub last: Option<Transaction>,
+    pub last: Option<Part>,
+}
+
+/// Names that the table does not have yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewNames {
+    /// Dimensions that are not in the list of dimensions.
+    pub dimensions: BTreeSet<DimensionName>,
+    /// Keys that their dimension does not have.
+    pub keys: BTreeSet<DimensionAndKey>,
 }
 
 /// All that transactions are made of.
@@ -81,8 +110,8 @@ pub struct Writing<'a> {
     pub token: UpdateToken,
     /// What to write.
     pub plan: &'a Plan,
-    /// Which of the plan's dimensions to add to the list of dimensions.
-    pub dimensions: &'a BTreeSet<DimensionName>,
+    /// Which of the plan's names are new to the table.
+    pub new_names: &'a NewNames,
     /// The idempotency marker, if the update has a key.
     pub marker: Option<(&'a IdempotencyKey, Marker)>,
     /// How long periods are.
@@ -92,34 +121,103 @@ pub struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// The transactions that write the plan; `cell` chooses the cell of each rollup.
+    /// The plan in parts that each fit into a transaction.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        let (members, all) = shards(&self.plan.members);
+        let keys = self.new_names.keys.len() + self.dimensions_of_new_keys().len();
+        let fixed = self.actions_without_members(&members);
+        let keys_fit = fixed + keys <= MAX_ACTIONS;
+        let taken = if keys_fit { fixed + keys } else { fixed };
+        let shard_count: usize = members.values().map(Vec::len).sum();
+        let members_fit = all && taken + shard_count <= MAX_ACTIONS;
+
+        let mut first = Vec::new();
+        if !keys_fit {
+            first.push(vec![Part::Keys]);
+        }
+        if members_fit {
+            return Parts { first, last: Some(Part::Numbers { keys: keys_fit, members }) };
+        }
+        for (of, shards) in members {
+            // One action is for the numbers of members.
+            let chunks = shards.chunks(MAX_ACTIONS - 1);
+            first.push(chunks.map(|chunk| Part::Members(of.clone(), chunk.to_vec())).collect());
+        }
+        let members = Shards::new();
+        Parts { first, last: all.then_some(Part::Numbers { keys: keys_fit, members }) }
+    }
+
+    /// The sums that a part adds to.
+    #[must_use]
+    pub fn striped(&self, part: &Part) -> BTreeSet<Striped> {
+        let keys = |keys: bool| match keys {
+            true => self.dimensions_of_new_keys().into_keys().cloned().map(Striped::Keys).collect(),
+            false => BTreeSet::new(),
+        };
+        match part {
+            Part::Keys => keys(true),
+            Part::Members(of, _) => [Striped::Rollup(of.clone())].into(),
+            Part::Numbers { keys: with_keys, members } => {
+                let plan = self.plan;
+                let rollups = plan.counters.keys().chain(plan.gauges.keys()).chain(members.keys());
+                rollups.cloned().map(Striped::Rollup).chain(keys(*with_keys)).collect()
+            }
+        }
+    }
+
+    /// The transaction that writes a part; `cell` chooses the cell of each sum.
     ///
     /// # Errors
     /// Never, as long as this module sets what the SDK requires.
-    pub fn transactions(
+    pub fn transaction(
         &self,
-        cell: impl Fn(&DimensionAndKey) -> Cell,
-    ) -> Result<Transactions, BuildError> {
-        let (members, all) = shards(&self.plan.members);
-        let fixed = self.actions_without_members(&members);
-        let shard_count: usize = members.values().map(Vec::len).sum();
-        if all && fixed + shard_count <= MAX_ACTIONS {
-            return Ok(Transactions {
-                members: Vec::new(),
-                last: Some(self.last(&members, cell)?),
-            });
+        part: &Part,
+        cell: impl Fn(&Striped) -> Cell,
+    ) -> Result<Transaction, BuildError> {
+        let mut actions = Transaction::new();
+        match part {
+            Part::Keys => self.write_keys(&cell, &mut actions)?,
+            Part::Members(of, shards) => {
+                actions.push(self.add_counters(of, &cell, &Sums::new(), shards)?);
+                for shard in shards {
+                    actions.push(self.add_members(shard)?);
+                }
+            }
+            Part::Numbers { keys, members } => {
+                self.write_numbers(members, &cell, &mut actions)?;
+                if *keys {
+                    self.write_keys(&cell, &mut actions)?;
+                }
+            }
         }
-        let chunked = members.iter().map(|(of, shards)| {
-            // One action is for the numbers of members.
-            let chunks = shards.chunks(MAX_ACTIONS - 1);
-            chunks.map(|chunk| self.members_and_counts(of, chunk, cell(of))).collect()
-        });
-        let chunked = chunked.collect::<Result<_, _>>()?;
-        let last = all.then(|| self.last(&BTreeMap::new(), cell)).transpose()?;
-        Ok(Transactions { members: chunked, last })
+        Ok(actions)
     }
 
-    /// How many actions the last transaction has, besides the shards of sets, if it has `members` too.
+    /// Writes the detail as it was read, in a revision of its own. What was sent for the revision before
+    /// can't happen after that, also if it is still on its way.
+    ///
+    /// # Errors
+    /// Never, as long as this module sets what the SDK requires.
+    pub fn fence(&self, read: &Detail) -> Result<Put, BuildError> {
+        self.detail_put(read)
+    }
+
+    /// Whether a part writes nothing.
+    #[must_use]
+    pub fn is_empty(&self, part: &Part) -> bool {
+        match part {
+            Part::Keys => self.new_names.keys.is_empty(),
+            Part::Members(_, shards) => shards.is_empty(),
+            Part::Numbers { keys, members } => {
+                self.actions_without_members(members) == 0
+                    && !(*keys && !self.new_names.keys.is_empty())
+            }
+        }
+    }
+
+    /// How many actions the last transaction has, besides new keys and the shards of sets, if it has
+    /// `members` too.
     fn actions_without_members(&self, members: &Shards) -> usize {
         let plan = self.plan;
         let counted_keys: BTreeSet<_> = plan.counters.keys().chain(members.keys()).collect();
@@ -128,15 +226,24 @@ impl Writing<'_> {
             + counted_keys.len()
             + plan.gauges.len()
             + plan.departures.len()
-            + self.dimensions.len()
+            + self.new_names.dimensions.len()
     }
 
-    fn last(
+    /// The dimensions of the keys that are new, and how many each has.
+    fn dimensions_of_new_keys(&self) -> BTreeMap<&DimensionName, usize> {
+        let mut dimensions = BTreeMap::new();
+        for key in &self.new_names.keys {
+            *dimensions.entry(&key.dimension).or_default() += 1;
+        }
+        dimensions
+    }
+
+    fn write_numbers(
         &self,
         members: &Shards,
-        cell: impl Fn(&DimensionAndKey) -> Cell,
-    ) -> Result<Transaction, BuildError> {
-        let mut actions = Transaction::new();
+        cell: &impl Fn(&Striped) -> Cell,
+        actions: &mut Transaction,
+    ) -> Result<(), BuildError> {
         if let Some((key, marker)) = &self.marker {
             actions.push(self.put_marker(key, marker)?);
         }
@@ -148,39 +255,49 @@ impl Writing<'_> {
             let none = Sums::new();
             let counters = self.plan.counters.get(of).unwrap_or(&none);
             let shards = members.get(of).map_or(&[][..], Vec::as_slice);
-            actions.push(self.add_counters(of, cell(of), counters, shards)?);
+            actions.push(self.add_counters(of, cell, counters, shards)?);
             for shard in shards {
                 actions.push(self.add_members(shard)?);
             }
         }
         if let Some(period) = self.plan.period {
             for (of, gauges) in &self.plan.gauges {
-                actions.push(self.add_gauges(of, period, cell(of), gauges)?);
+                actions.push(self.add_gauges(of, period, cell, gauges)?);
             }
         }
         for (from, counters) in &self.plan.departures {
             actions.push(self.add_departure(from, counters)?);
         }
-        for dimension in self.dimensions {
+        for dimension in &self.new_names.dimensions {
             actions.push(self.put_dimension(dimension)?);
         }
-        Ok(actions)
+        Ok(())
     }
 
-    fn members_and_counts(
+    fn write_keys(
         &self,
-        of: &DimensionAndKey,
-        shards: &[ShardOfSet],
-        cell: Cell,
-    ) -> Result<Transaction, BuildError> {
-        let mut actions = vec![self.add_counters(of, cell, &Sums::new(), shards)?];
-        for shard in shards {
-            actions.push(self.add_members(shard)?);
+        cell: &impl Fn(&Striped) -> Cell,
+        actions: &mut Transaction,
+    ) -> Result<(), BuildError> {
+        for of in &self.new_names.keys {
+            actions.push(self.put_known_key(of)?);
         }
-        Ok(actions)
+        for (dimension, count) in self.dimensions_of_new_keys() {
+            let striped = Striped::Keys(dimension.clone());
+            let cell = cell(&striped);
+            let mut expression = UpdateExpression::default();
+            expression.add(KEY_COUNT.to_owned(), number(count));
+            let key = ItemKey::key_count(dimension, cell);
+            actions.push(self.update(Target::Cell(striped, cell), &key, expression)?);
+        }
+        Ok(())
     }
 
     fn put_detail(&self, detail: &Detail) -> Result<Action, BuildError> {
+        Ok(put_action(Target::Detail, self.detail_put(detail)?))
+    }
+
+    fn detail_put(&self, detail: &Detail) -> Result<Put, BuildError> {
         let next = self.revision.after(self.token);
         let put = Put::builder()
             .table_name(self.table)
@@ -192,7 +309,7 @@ impl Writing<'_> {
                 .expression_attribute_names("#v", VERSION)
                 .expression_attribute_values(":v", version),
         };
-        Ok(put_action(Target::Detail, put.build()?))
+        put.build()
     }
 
     fn put_marker(&self, key: &IdempotencyKey, marker: &Marker) -> Result<Action, BuildError> {
@@ -215,14 +332,26 @@ impl Writing<'_> {
         Ok(put_action(Target::Dimension, put))
     }
 
+    fn put_known_key(&self, of: &DimensionAndKey) -> Result<Action, BuildError> {
+        let put = Put::builder()
+            .table_name(self.table)
+            .set_item(Some(ItemKey::known_key(of).attributes()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+            .build()?;
+        Ok(put_action(Target::KnownKey, put))
+    }
+
     fn add_counters(
         &self,
         of: &DimensionAndKey,
-        cell: Cell,
+        cell: &impl Fn(&Striped) -> Cell,
         counters: &Sums,
         members: &[ShardOfSet],
     ) -> Result<Action, BuildError> {
+        let striped = Striped::Rollup(of.clone());
+        let cell = cell(&striped);
         let mut expression = UpdateExpression::default();
+        let condition = (cell != Cell::FIRST).then(|| self.mark_write(&mut expression));
         for (stat, gain) in counters {
             expression.add(attribute::counter(stat), number(gain));
         }
@@ -234,17 +363,28 @@ impl Writing<'_> {
             expression.add(attribute::member_count(stat), number(count));
         }
         name_if_hashed(&mut expression, of);
-        let target = Target::Counters(of.clone(), cell);
-        self.update(target, &ItemKey::counters(of, cell), expression)
+        let target = Target::Cell(striped, cell);
+        self.update_if(target, &ItemKey::counters(of, cell), expression, condition)
+    }
+
+    /// Notes in a cell other than the first what folding needs to know; the condition that it takes
+    /// writes.
+    fn mark_write(&self, expression: &mut UpdateExpression) -> String {
+        expression.add(WRITES.to_owned(), number(1));
+        expression.set(WRITTEN_AT, number(self.now.0));
+        expression.set_if_absent(INCARNATION, number(self.token.0));
+        format!("attribute_not_exists({FROZEN})")
     }
 
     fn add_gauges(
         &self,
         of: &DimensionAndKey,
         period: Period,
-        cell: Cell,
+        cell: &impl Fn(&Striped) -> Cell,
         gauges: &Sums,
     ) -> Result<Action, BuildError> {
+        let striped = Striped::Rollup(of.clone());
+        let cell = cell(&striped);
         let mut expression = UpdateExpression::default();
         for (stat, gain) in gauges {
             expression.add(attribute::gauge(stat), number(gain));
@@ -252,7 +392,7 @@ impl Writing<'_> {
         let expiry = self.period_length.expiry(period);
         expression.set(EXPIRES_AT, number(expiry.0));
         name_if_hashed(&mut expression, of);
-        let target = Target::Gauges(of.clone(), cell);
+        let target = Target::Cell(striped, cell);
         self.update(target, &ItemKey::gauges(of, period, cell), expression)
     }
 
@@ -292,10 +432,21 @@ impl Writing<'_> {
         key: &ItemKey,
         expression: UpdateExpression,
     ) -> Result<Action, BuildError> {
+        self.update_if(target, key, expression, None)
+    }
+
+    fn update_if(
+        &self,
+        target: Target,
+        key: &ItemKey,
+        expression: UpdateExpression,
+        condition: Option<String>,
+    ) -> Result<Action, BuildError> {
         let update = Update::builder()
             .table_name(self.table)
             .set_key(Some(key.attributes()))
             .update_expression(expression.text())
+            .set_condition_expression(condition)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
             .build()?;
@@ -304,14 +455,15 @@ impl Writing<'_> {
 }
 
 /// Members of a set that belong to one of its items.
-#[derive(Debug)]
-struct ShardOfSet {
+#[derive(Debug, Clone)]
+pub struct ShardOfSet {
     set: MemberSet,
     shard: Shard,
     members: Vec<Member>,
 }
 
-type Shards = BTreeMap<DimensionAndKey, Vec<ShardOfSet>>;
+/// New members by the key that they are counted under.
+pub type Shards = BTreeMap<DimensionAndKey, Vec<ShardOfSet>>;
 
 /// Most members that one action adds to a shard: keeps the condition below the 4 KB of an expression.
 const MAX_MEMBERS_OF_ACTION: usize = 100;

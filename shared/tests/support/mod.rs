@@ -23,7 +23,7 @@ use shared::{
         DimensionName, DimensionSummary, Fingerprint, Id, IdempotencyKey, KeyStats, PeriodLength,
         StatName, Sum, UnixSeconds, Update,
     },
-    store::{Deadline, Outcome, Store, StoreError},
+    store::{Deadline, Outcome, Settings, Store, StoreError},
 };
 
 /// The start of a period.
@@ -62,7 +62,8 @@ impl TestStore {
     }
 
     fn store_on(client: &Client, table: &str) -> Store {
-        Store::new(client.clone(), table, PeriodLength::DEFAULT, fastrand::Rng::new())
+        let settings = Settings::new(table, PeriodLength::DEFAULT);
+        Store::new(client.clone(), settings, fastrand::Rng::new())
     }
 
     pub async fn post(&self, id: &str, body: &str) -> Outcome {

@@ -1,0 +1,156 @@
+//! Names that are new to the table: which they are, and whether there is room for them.
+//!
+//! A dimension that somebody gives a million keys by mistake (a time stamp for a key, say) would make every
+//! query of it slow and dear. So each new key is registered, counted, and refused beyond a limit. The count
+//! is spread over cells as other sums are, and only read when an id reports under a key that is new.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Mutex, time::Duration};
+
+use futures_util::future::try_join_all;
+use lru::LruCache;
+
+use super::{Deadline, Store, StoreError, load::Consistency, lock};
+use crate::{
+    domain::{DimensionName, UnixSeconds},
+    rollup::{DimensionAndKey, Plan},
+    table::{ItemKey, KeyRange, NewNames, decode_key_count},
+};
+
+/// Most dimensions, and most keys, that are remembered to be in the table.
+const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// A process may admit this part of the room that it has seen before it looks again: with up to so many
+/// processes, all together never admit more than there is room for, except for what is on its way at once.
+const PART_OF_ROOM: u64 = 128;
+/// After so long it looks again in any case.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// What this process remembers of names.
+#[derive(Debug)]
+pub(super) struct Names(Mutex<Remembered>);
+
+#[derive(Debug)]
+struct Remembered {
+    dimensions: LruCache<DimensionName, ()>,
+    keys: LruCache<DimensionAndKey, ()>,
+    room: LruCache<DimensionName, Room>,
+}
+
+/// How many keys this process may admit until when, before it looks again.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    keys: u64,
+    until: UnixSeconds,
+}
+
+impl Names {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Remembered {
+            dimensions: LruCache::sparse(MAX_REMEMBERED),
+            keys: LruCache::sparse(MAX_REMEMBERED),
+            room: LruCache::sparse(MAX_REMEMBERED),
+        }))
+    }
+
+    /// Remembers that the table has all names of a plan that was written.
+    pub(super) fn remember(&self, plan: &Plan) {
+        let mut names = lock(&self.0);
+        for dimension in &plan.dimensions {
+            names.dimensions.put(dimension.clone(), ());
+        }
+        for key in &plan.keys {
+            names.keys.put(key.clone(), ());
+        }
+    }
+
+    fn unknown(&self, plan: &Plan) -> NewNames {
+        let mut names = lock(&self.0);
+        let mut unknown = NewNames::default();
+        for dimension in &plan.dimensions {
+            if names.dimensions.get(dimension).is_none() {
+                unknown.dimensions.insert(dimension.clone());
+            }
+        }
+        for key in &plan.keys {
+            if names.keys.get(key).is_none() {
+                unknown.keys.insert(key.clone());
+            }
+        }
+        unknown
+    }
+
+    fn take_room(&self, dimension: &DimensionName, keys: u64, now: UnixSeconds) -> bool {
+        let mut names = lock(&self.0);
+        match names.room.get_mut(dimension) {
+            Some(room) if now < room.until && keys <= room.keys => {
+                room.keys -= keys;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn set_room(&self, dimension: &DimensionName, room: Room) {
+        lock(&self.0).room.put(dimension.clone(), room);
+    }
+}
+
+impl Store {
+    /// The names of a plan that are new to the table. Costs nothing for those that this process knows.
+    ///
+    /// # Errors
+    /// A dimension has no room for its new keys.
+    pub(super) async fn new_names(
+        &self,
+        plan: &Plan,
+        consistency: Consistency,
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> Result<NewNames, StoreError> {
+        let mut names = self.names.unknown(plan);
+        if names == NewNames::default() {
+            return Ok(names);
+        }
+        let dimensions = names.dimensions.iter().map(ItemKey::dimension);
+        let keys = dimensions.chain(names.keys.iter().map(ItemKey::known_key)).collect();
+        let found = self.get(keys, consistency, deadline).await?;
+        names.dimensions.retain(|dimension| !found.contains_key(&ItemKey::dimension(dimension)));
+        names.keys.retain(|key| !found.contains_key(&ItemKey::known_key(key)));
+
+        let mut new_keys: BTreeMap<&DimensionName, u64> = BTreeMap::new();
+        for key in &names.keys {
+            *new_keys.entry(&key.dimension).or_default() += 1;
+        }
+        let admitted =
+            new_keys.into_iter().map(|(of, keys)| self.admit(of, keys, now, deadline));
+        try_join_all(admitted).await?;
+        Ok(names)
+    }
+
+    /// Makes sure that there is room for so many new keys of a dimension.
+    async fn admit(
+        &self,
+        dimension: &DimensionName,
+        new_keys: u64,
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> Result<(), StoreError> {
+        if self.names.take_room(dimension, new_keys, now) {
+            return Ok(());
+        }
+        let mut count = 0_u64;
+        self.read_range(&KeyRange::key_counts(dimension), deadline, |item| {
+            count = count.saturating_add(decode_key_count(item)?);
+            Ok(())
+        })
+        .await?;
+        let limit = self.settings.max_keys;
+        let room = limit.saturating_sub(count).checked_sub(new_keys);
+        let room = room.ok_or_else(|| StoreError::TooManyKeys {
+            dimension: dimension.clone(),
+            limit,
+        })?;
+        let until = now.after(LOOKS_AGAIN_AFTER);
+        self.names.set_room(dimension, Room { keys: room / PART_OF_ROOM, until });
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! The policy on failures: what an answer that is not a success means, and what is done about it.
+//!
+//! ARCHITECTURE.md has it as a table. How long to wait and when to give up is in `retry`.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::CancellationReason,
+};
+
+use super::{StoreError, error::Cause};
+use crate::{
+    domain::Overflow,
+    table::{Striped, Target, Transaction},
+};
+
+/// What a failed request means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// DynamoDB did nothing, since too much was asked of it.
+    Throttled,
+    /// DynamoDB did nothing, since another request was in the way.
+    InTheWay,
+    /// No answer, or one that says nothing: the request may have been carried out, or may yet be.
+    Lost,
+    /// To ask again won't help.
+    Final,
+}
+
+impl Failure {
+    pub(super) fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
+        match error {
+            SdkError::ConstructionFailure(_) => Self::Final,
+            SdkError::ServiceError(service) => match service.err().code() {
+                Some(
+                    "ProvisionedThroughputExceededException"
+                    | "ThrottlingException"
+                    | "RequestLimitExceeded"
+                    | "LimitExceededException",
+                ) => Self::Throttled,
+                // Of a transaction, or of a plain write to an item that a transaction holds.
+                Some("TransactionConflictException" | "TransactionInProgressException") => {
+                    Self::InTheWay
+                }
+                _ if service.raw().status().is_server_error() => Self::Lost,
+                _ => Self::Final,
+            },
+            // A time-out, a connection that broke or was refused, an answer that can't be read.
+            _ => Self::Lost,
+        }
+    }
+
+    /// The error of a request that could not be carried out before the deadline.
+    pub(super) fn at_deadline(self, cause: Cause) -> StoreError {
+        match self {
+            Self::Throttled => StoreError::Throttled(cause),
+            Self::InTheWay | Self::Lost => StoreError::Unavailable(cause),
+            Self::Final => StoreError::Internal(cause),
+        }
+    }
+}
+
+/// What a transaction that failed calls for.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It never can be carried out.
+    Refused(StoreError),
+    /// What its plan was made from has changed, or is being changed.
+    Replan,
+    /// It can be tried again as it is, or if it was cancelled, on other cells.
+    Again(Failure, Crowded),
+}
+
+/// The sums whose cells a transaction can't write to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Crowded {
+    /// Other writers are on the cell, or it takes no more writes at the moment.
+    pub(super) contended: BTreeSet<Striped>,
+    /// The cell has been folded.
+    pub(super) folded: BTreeSet<Striped>,
+}
+
+pub(super) fn judge(
+    transaction: &Transaction,
+    error: &SdkError<TransactWriteItemsError, HttpResponse>,
+) -> Verdict {
+    let service_error = error.as_service_error();
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = service_error {
+        return judge_reasons(transaction, cancelled.cancellation_reasons());
+    }
+    match service_error.map(|error| (error.meta().code(), error.meta().message())) {
+        Some((Some("ValidationException"), message)) => {
+            Verdict::Refused(refusal(message.unwrap_or_default()))
+        }
+        _ => Verdict::Again(Failure::of(error), Crowded::default()),
+    }
+}
+
+/// The gravest of the reasons decides.
+fn judge_reasons(transaction: &Transaction, reasons: &[CancellationReason]) -> Verdict {
+    let mut replan = false;
+    let mut failure = None;
+    let mut crowded = Crowded::default();
+    for (action, reason) in transaction.iter().zip(reasons) {
+        match (reason.code().unwrap_or("None"), &action.target) {
+            ("None", _) => {}
+            ("ConditionalCheckFailed", Target::Cell(sum, _)) => {
+                crowded.folded.insert(sum.clone());
+            }
+            ("ConditionalCheckFailed", _) => replan = true,
+            ("TransactionConflict", Target::Cell(sum, _)) => {
+                crowded.contended.insert(sum.clone());
+            }
+            // Whoever is in the way there writes the same, or is this very update.
+            ("TransactionConflict", Target::Departure | Target::Dimension) => {
+                failure = failure.or(Some(Failure::InTheWay));
+            }
+            // Whoever is in the way there is about to make this plan stale.
+            (
+                "TransactionConflict",
+                Target::Detail | Target::Marker | Target::Members | Target::KnownKey,
+            ) => replan = true,
+            ("ThrottlingError" | "ProvisionedThroughputExceeded", target) => {
+                if let Target::Cell(sum, _) = target {
+                    crowded.contended.insert(sum.clone());
+                }
+                failure = Some(Failure::Throttled);
+            }
+            ("ValidationError", _) => {
+                return Verdict::Refused(refusal(reason.message().unwrap_or_default()));
+            }
+            (other, _) => {
+                let cause = format!("transaction cancelled: {other}: {:?}", reason.message());
+                return Verdict::Refused(StoreError::Internal(cause.into()));
+            }
+        }
+    }
+    match replan {
+        true => Verdict::Replan,
+        false => Verdict::Again(failure.unwrap_or(Failure::InTheWay), crowded),
+    }
+}
+
+/// DynamoDB has one code for all that it finds wrong with a value; only the message tells what.
+fn refusal(message: &str) -> StoreError {
+    let lower = message.to_lowercase();
+    if lower.contains("overflow") || lower.contains("significant digits") {
+        StoreError::Overflow(Overflow)
+    } else if lower.contains("size") {
+        StoreError::TooLarge(message.into())
+    } else {
+        StoreError::Internal(message.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::TransactWriteItem;
+
+    use super::*;
+    use crate::{
+        domain::DimensionName,
+        table::{Action, Cell},
+    };
+
+    fn judged(reasons: &[(Target, &str, &str)]) -> Verdict {
+        let transaction = reasons.iter().map(|(target, ..)| Action {
+            target: target.clone(),
+            write: TransactWriteItem::builder().build(),
+        });
+        let reasons = reasons.iter().map(|(_, code, message)| {
+            CancellationReason::builder().code(*code).message(*message).build()
+        });
+        judge_reasons(&transaction.collect(), &reasons.collect::<Vec<_>>())
+    }
+
+    fn sum(name: &str) -> Striped {
+        Striped::Keys(DimensionName::new(name).unwrap())
+    }
+
+    fn cell(name: &str) -> Target {
+        Target::Cell(sum(name), Cell::FIRST)
+    }
+
+    #[test]
+    fn a_failed_condition_calls_for_a_new_plan_whatever_else_is_in_the_way() {
+        let verdict = judged(&[
+            (Target::Detail, "ConditionalCheckFailed", ""),
+            (Target::Dimension, "TransactionConflict", ""),
+            (Target::Departure, "ThrottlingError", ""),
+            (cell("a"), "TransactionConflict", ""),
+        ]);
+        assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_conflict_calls_for_a_new_plan_where_the_plan_depends_on_the_item() {
+        for target in [Target::Detail, Target::Marker, Target::Members, Target::KnownKey] {
+            let verdict = judged(&[(target, "TransactionConflict", "")]);
+            assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
+        }
+        for target in [Target::Departure, Target::Dimension] {
+            let verdict =
+                judged(&[(Target::Detail, "None", ""), (target, "TransactionConflict", "")]);
+            assert!(matches!(verdict, Verdict::Again(Failure::InTheWay, _)), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_or_throttle_on_a_cell_calls_for_another_cell() {
+        let verdict = judged(&[
+            (cell("a"), "TransactionConflict", ""),
+            (cell("b"), "None", ""),
+            (cell("c"), "ThrottlingError", ""),
+            (cell("d"), "ConditionalCheckFailed", ""),
+        ]);
+        let Verdict::Again(Failure::Throttled, crowded) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(crowded.contended, [sum("a"), sum("c")].into());
+        assert_eq!(crowded.folded, [sum("d")].into());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_what_is_wrong_with_it() {
+        let refused = |message| match judged(&[(Target::Detail, "ValidationError", message)]) {
+            Verdict::Refused(error) => error,
+            other => panic!("{other:?}"),
+        };
+        let size = refused("Item size to update has exceeded the maximum allowed size");
+        assert!(matches!(size, StoreError::TooLarge(_)), "{size:?}");
+        let digits = refused("Attempting to store more than 38 significant digits in a Number");
+        assert!(matches!(digits, StoreError::Overflow(_)), "{digits:?}");
+        let other = refused("The provided expression refers to an attribute that is strange");
+        assert!(matches!(other, StoreError::Internal(_)), "{other:?}");
+    }
+
+    #[test]
+    fn throttled_actions_are_tried_again() {
+        let verdict = judged(&[(Target::Detail, "ThrottlingError", "")]);
+        assert!(matches!(verdict, Verdict::Again(Failure::Throttled, _)), "{verdict:?}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Folding: the cells of keys that have gone quiet become one again.
+
+use super::{Deadline, Store, StoreError, failure::Failure, retry::before};
+use crate::{
+    domain::{DimensionKey, DimensionName, UnixSeconds},
+    rollup::DimensionAndKey,
+    table::{CounterCell, FoldStep, KeyRange, decode_counters},
+};
+
+/// What a run of folding did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Cells whose sums were added to the first cell of their key.
+    pub absorbed: usize,
+    /// Cells that were deleted, having been absorbed earlier.
+    pub removed: usize,
+    /// Keys of which folding is complete.
+    pub completed: usize,
+    /// Keys that are left for the next run, since somebody wrote to them at the same time or a sum does
+    /// not fit.
+    pub postponed: usize,
+}
+
+impl Store {
+    /// Does the next step of folding the counters of a dimension's keys, where there is one to do at
+    /// `now`. Gauges are not folded: they expire first.
+    ///
+    /// Exact whatever else is going on; queries show the same sums before, while and after.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. To repeat it is harmless.
+    pub async fn fold(
+        &self,
+        dimension: &DimensionName,
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> Result<Folded, StoreError> {
+        let mut steps = Vec::new();
+        let mut folded = Folded::default();
+        let mut cells: Vec<CounterCell> = Vec::new();
+        let mut choose = |cells: &mut Vec<CounterCell>| {
+            let key = cells.first().map(|cell| cell.key.clone());
+            match (key, FoldStep::next(cells, now)) {
+                (Some(key), Ok(Some(step))) => steps.push((key, step)),
+                (_, Ok(_)) => {}
+                (_, Err(_)) => folded.postponed += 1,
+            }
+            cells.clear();
+        };
+        self.read_range(&KeyRange::counters(dimension), deadline, |item| {
+            let cell = decode_counters(item)?;
+            if cells.first().is_some_and(|first| first.key != cell.key) {
+                choose(&mut cells);
+            }
+            cells.push(cell);
+            Ok(())
+        })
+        .await?;
+        choose(&mut cells);
+        for (key, step) in steps {
+            self.do_step(dimension, key, &step, now, deadline, &mut folded).await?;
+        }
+        Ok(folded)
+    }
+
+    async fn do_step(
+        &self,
+        dimension: &DimensionName,
+        key: DimensionKey,
+        step: &FoldStep,
+        now: UnixSeconds,
+        deadline: Deadline,
+        folded: &mut Folded,
+    ) -> Result<(), StoreError> {
+        let of = DimensionAndKey { dimension: dimension.clone(), key };
+        let writes = step.writes(&self.settings.table, &of, now)?;
+        let mut backoff = self.backoff(deadline);
+        loop {
+            let request =
+                self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let error = match before(deadline, request.send()).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) => error,
+                Err(passed) => return Err(StoreError::Unavailable(passed.into())),
+            };
+            // Somebody wrote to it; or this very step was done, and its answer lost.
+            if error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception()) {
+                folded.postponed += 1;
+                return Ok(());
+            }
+            backoff.wait(Failure::of(&error), error.into()).await?;
+        }
+        match step {
+            FoldStep::Absorb { cells, .. } => folded.absorbed += cells.len(),
+            FoldStep::Remove { cells, .. } => folded.removed += cells.len(),
+            FoldStep::Forget { .. } => folded.completed += 1,
+        }
+        Ok(())
+    }
+}

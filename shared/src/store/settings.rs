@@ -1,0 +1,80 @@
+//! What a store is told once.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{self, retry::RetryConfig, timeout::TimeoutConfig};
+
+use crate::{domain::PeriodLength, table::Cell};
+
+/// Most keys of a dimension where nothing else is said.
+pub const DEFAULT_MAX_KEYS: u64 = 1_000_000;
+
+/// What a store is told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The table's name.
+    pub table: String,
+    /// How long periods are.
+    pub period_length: PeriodLength,
+    /// Most keys that a dimension may have.
+    pub max_keys: u64,
+    /// Most cells that a sum is spread over: 1 to 128.
+    pub max_cells: u8,
+    /// How long to wait for what.
+    pub pace: Pace,
+}
+
+impl Settings {
+    /// The settings of a store on the table named `table`, with all else as it should be.
+    #[must_use]
+    pub fn new(table: impl Into<String>, period_length: PeriodLength) -> Self {
+        Self {
+            table: table.into(),
+            period_length,
+            max_keys: DEFAULT_MAX_KEYS,
+            max_cells: Cell::MOST,
+            pace: Pace::default(),
+        }
+    }
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long DynamoDB may take to accept a connection.
+    pub connect: Duration,
+    /// How long DynamoDB may take to answer one attempt.
+    pub attempt: Duration,
+    /// The bound of the first wait between attempts; that of each further one is twice as long.
+    pub first_wait: Duration,
+    /// The highest bound of a wait.
+    pub longest_wait: Duration,
+    /// The time before the deadline that is kept for finding out what became of an update whose answer
+    /// was lost; at most a quarter of all there is.
+    pub settling: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            attempt: Duration::from_secs(5),
+            first_wait: Duration::from_millis(20),
+            longest_wait: Duration::from_secs(1),
+            settling: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Pace {
+    /// What a client needs besides region and credentials: time-outs, and no retries by the SDK, since
+    /// the store knows what a failure means for an update.
+    #[must_use]
+    pub fn client_config(&self, builder: config::Builder) -> config::Builder {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            .operation_attempt_timeout(self.attempt)
+            .build();
+        builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts)
+    }
+}

@@ -1,0 +1,111 @@
+//! The end of an update whose answer was lost: finding out what became of it.
+
+use super::{
+    Deadline, Outcome, Store, StoreError, error::Cause, failure::Failure, load::Consistency,
+    retry::before, update::Request,
+};
+use crate::{
+    domain::Detail,
+    table::{NewNames, Revision, UpdateToken, Writing},
+};
+
+/// What is known of a plain write.
+enum Fenced {
+    /// It was written.
+    Done,
+    /// Another write was faster.
+    Overtaken,
+}
+
+impl Store {
+    /// Finds out whether an update was counted of which a request may still be on its way, and says so;
+    /// if not, makes sure that it never will be.
+    ///
+    /// The detail tells, by the update's token. If it does not have it, it is written as it is, in a
+    /// revision of its own: whatever is still on its way then fails, since it is conditional on the
+    /// revision before.
+    ///
+    /// # Errors
+    /// The update was not counted (`error` as it is), or that can't be known before the deadline.
+    pub(super) async fn settle(
+        &self,
+        request: &Request<'_>,
+        token: UpdateToken,
+        error: StoreError,
+        deadline: Deadline,
+    ) -> Result<Outcome, StoreError> {
+        loop {
+            let loaded = self.load(request, Consistency::Strong, deadline).await;
+            let Ok(loaded) = loaded else {
+                return Err(StoreError::Indeterminate(error.into()));
+            };
+            if loaded.stored.revision.was_made_by(token) {
+                return Ok(Outcome::Counted);
+            }
+            if request.is_repeated(&loaded)? {
+                return Ok(Outcome::Counted);
+            }
+            let plan = request.plan(&loaded, self.settings.period_length)?;
+            if plan.is_empty() && request.idempotency.is_none() {
+                return Ok(Outcome::Counted);
+            }
+            if plan.detail.is_none() {
+                // Only members or a marker: nothing fences those, and nothing counts them twice.
+                return Err(StoreError::Indeterminate(error.into()));
+            }
+            let stored = &loaded.stored;
+            match self.fence(request, &stored.detail, &stored.revision, deadline).await {
+                Ok(Fenced::Done) => return Err(error),
+                Ok(Fenced::Overtaken) => {}
+                Err(_) => return Err(StoreError::Indeterminate(error.into())),
+            }
+        }
+    }
+
+    async fn fence(
+        &self,
+        request: &Request<'_>,
+        detail: &Detail,
+        revision: &Revision,
+        deadline: Deadline,
+    ) -> Result<Fenced, StoreError> {
+        let new_names = NewNames::default();
+        let plan = crate::rollup::Plan::default();
+        let writing = Writing {
+            table: &self.settings.table,
+            id: request.id,
+            revision,
+            token: self.new_update_token(),
+            plan: &plan,
+            new_names: &new_names,
+            marker: None,
+            period_length: self.settings.period_length,
+            now: request.now,
+        };
+        let put = writing.fence(detail)?;
+        let mut backoff = self.backoff(deadline);
+        loop {
+            let sent = self
+                .client
+                .put_item()
+                .table_name(put.table_name())
+                .set_item(Some(put.item().clone()))
+                .set_condition_expression(put.condition_expression().map(str::to_owned))
+                .set_expression_attribute_names(put.expression_attribute_names().cloned())
+                .set_expression_attribute_values(put.expression_attribute_values().cloned())
+                .send();
+            let error = match before(deadline, sent).await {
+                Ok(Ok(_)) => return Ok(Fenced::Done),
+                Ok(Err(error)) => error,
+                Err(passed) => return Err(StoreError::Unavailable(passed.into())),
+            };
+            let service_error = error.as_service_error();
+            // Also when an answer was lost before, and this write so meets itself.
+            if service_error.is_some_and(|error| error.is_conditional_check_failed_exception()) {
+                return Ok(Fenced::Overtaken);
+            }
+            let failure = Failure::of(&error);
+            backoff.wait(failure, Cause::from(error)).await?;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Conflicts as the real service has them: the items of a transaction are held while it goes on.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    answer::{self, Answer, Reason},
+    operation::Operation,
+    request::{ItemKey, Request},
+};
+
+/// The items that transactions hold.
+#[derive(Debug, Default)]
+pub(crate) struct Hold(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// How long items are held at least. None: they are not held.
+    length: Option<Duration>,
+    items: HashSet<ItemKey>,
+}
+
+/// Whether a request may go on to DynamoDB.
+pub(crate) enum Admission {
+    /// It may.
+    Free,
+    /// It may, and holds its items.
+    Holding(Holding),
+    /// It may not: another holds an item of it.
+    Conflict(Answer),
+}
+
+impl Hold {
+    pub(crate) fn set_length(&self, length: Option<Duration>) {
+        self.lock().length = length;
+    }
+
+    pub(crate) fn admit(self: &Arc<Self>, request: &Request) -> Admission {
+        let is_transaction = request.operation == Operation::TransactWriteItems;
+        if !is_transaction && !request.operation.is_single_write() {
+            return Admission::Free;
+        }
+        let Some(length) = self.lock().length else {
+            return Admission::Free;
+        };
+        match is_transaction {
+            true => self.admit_transaction(request, length),
+            false => self.admit_write(request),
+        }
+    }
+
+    fn admit_transaction(self: &Arc<Self>, request: &Request, length: Duration) -> Admission {
+        let Some(items) = request.transaction() else {
+            return Admission::Free;
+        };
+        let until = Instant::now() + length;
+        let mut state = self.lock();
+        let is_held =
+            |item: &Option<ItemKey>| item.as_ref().is_some_and(|item| state.items.contains(item));
+        let conflicts: Vec<_> = items.iter().map(is_held).collect();
+        if conflicts.contains(&true) {
+            return Admission::Conflict(answer::cancelled(Reason::Conflict, &conflicts));
+        }
+        let items: Vec<_> = items.into_iter().flatten().collect();
+        state.items.extend(items.iter().cloned());
+        Admission::Holding(Holding { hold: Arc::clone(self), items, until })
+    }
+
+    fn admit_write(&self, request: &Request) -> Admission {
+        let item = request.written();
+        match item.is_some_and(|item| self.lock().items.contains(&item)) {
+            true => Admission::Conflict(answer::conflict()),
+            false => Admission::Free,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A transaction that holds its items until this is dropped.
+pub(crate) struct Holding {
+    hold: Arc<Hold>,
+    items: Vec<ItemKey>,
+    until: Instant,
+}
+
+impl Holding {
+    /// Releases the items when they were held long enough.
+    pub(crate) async fn release(self) {
+        sleep_until(self.until).await;
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let mut state = self.hold.lock();
+        for item in &self.items {
+            state.items.remove(item);
+        }
+    }
+}

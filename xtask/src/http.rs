@@ -16,9 +16,13 @@ pub struct Client {
 impl Client {
     /// A client of the service at `base`, such as `http://localhost:9000`.
     pub fn new(base: &str) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(40)));
+        Self::with_timeout(base, Duration::from_secs(40))
+    }
+
+    /// A client that waits only so long for an answer.
+    pub fn with_timeout(base: &str, timeout: Duration) -> Self {
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout));
         Self { agent: config.build().into(), base: base.to_owned() }
     }
 
@@ -38,6 +42,29 @@ impl Client {
     pub fn post(&self, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
         answer(self.agent.post(format!("{}{path}", self.base)).send(body))
     }
+
+    /// The answer to a POST that may be one of several attempts at the same update.
+    pub fn post_with_key(
+        &self,
+        path: &str,
+        body: &str,
+        idempotency_key: &str,
+    ) -> anyhow::Result<PostAnswer> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let response = request.header("Idempotency-Key", idempotency_key).send(body)?;
+        let retry_after = response.headers().get("Retry-After");
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let (status, body) = answer(Ok(response))?;
+        Ok(PostAnswer { status, retry_after: retry_after.map(Duration::from_secs), body })
+    }
+}
+
+/// What a client needs to decide whether to send an update again, and when.
+#[derive(Debug)]
+pub struct PostAnswer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    pub body: String,
 }
 
 fn answer(response: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result<(u16, String)> {

@@ -1,8 +1,11 @@
 //! Developer commands. `cargo xtask dev` runs the service, `cargo xtask test` runs all tests.
 
 mod children;
+mod crash;
 mod dev;
+mod expected;
 mod http;
+mod load;
 mod replay;
 mod service;
 mod session;
@@ -23,6 +26,8 @@ enum Command {
     Test(test::Options),
     /// Send generated updates to a running service and compare every rollup with a calculation of its own
     Replay(replay::Options),
+    /// Kill the service's processes under load and compare every rollup with what was acknowledged
+    Crash(crash::Options),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +35,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Crash(options) => crash::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -58,7 +58,8 @@ impl Settings {
 #[derive(Debug)]
 pub struct Service {
     settings: Settings,
-    endpoint: String,
+    /// The port of a DynamoDB that is started here.
+    database_port: u16,
     // Dropped in this order: first those who ask, then those who answer.
     functions: Vec<Function>,
     gateway: Running,
@@ -70,6 +71,8 @@ struct Function {
     running: Running,
     spec: FunctionSpec,
     started: Instant,
+    /// Whether it was ended on purpose, for a test.
+    killed: bool,
 }
 
 /// A function process: what it runs, and which of the gateway's queues it answers.
@@ -107,7 +110,9 @@ impl Service {
         require_free_port(&settings)?;
         let cargo_lambda = tools::cargo_lambda()?;
         build(settings.release)?;
-        let (database, endpoint) = start_database(&settings)?;
+        let database_port = free_port()?;
+        let database = start_database(&settings, database_port)?;
+        let endpoint = dynamodb_endpoint(&settings, database_port);
         say(&format!("creating the table in the DynamoDB at {endpoint}, unless it exists"));
         run(with_aws(
             &mut Command::new(binary("local-dynamodb", settings.release)),
@@ -117,7 +122,8 @@ impl Service {
         .arg("create-table"))?;
         say(&format!("starting cargo lambda watch on {}:{}", settings.bind, settings.port));
         let gateway = start_gateway(&cargo_lambda, &settings)?;
-        let mut service = Self { settings, endpoint, functions: Vec::new(), gateway, database };
+        let mut service =
+            Self { settings, database_port, functions: Vec::new(), gateway, database };
         service.wait_for_gateway()?;
         for spec in FUNCTIONS {
             let function = service.start_function(spec)?;
@@ -136,11 +142,17 @@ impl Service {
         format!("http://{host}:{}", self.settings.port)
     }
 
-    /// Starts functions again that have ended, and says so.
+    /// Where its DynamoDB is.
+    pub fn dynamodb_endpoint(&self) -> String {
+        dynamodb_endpoint(&self.settings, self.database_port)
+    }
+
+    /// Starts functions again that have ended, and says so. Returns how many have.
     ///
     /// # Errors
-    /// The database or `cargo lambda watch` has ended.
-    pub fn look_after(&mut self) -> anyhow::Result<()> {
+    /// `cargo lambda watch` has ended, or the database has, other than by [`Self::kill_database`].
+    pub fn look_after(&mut self) -> anyhow::Result<usize> {
+        let mut ended = 0;
         for part in self.database.iter_mut().chain([&mut self.gateway]) {
             if let Some(status) = part.ended()? {
                 bail!("{} ended: {status}", part.name());
@@ -158,7 +170,9 @@ impl Service {
                 "the function {} ended ({}); starting it again. A request that it was answering is lost",
                 spec.name, status
             ));
-            if function.started.elapsed() < Duration::from_secs(2) {
+            ended += 1;
+            // One that can't start should not be started all the time.
+            if !function.killed && function.started.elapsed() < Duration::from_secs(2) {
                 thread::sleep(Duration::from_secs(1));
             }
             let again = self.start_function(spec)?;
@@ -166,12 +180,25 @@ impl Service {
                 *function = again;
             }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// Kills a function's process as a crash would, for tests.
     pub fn kill(&mut self, function: &str) -> anyhow::Result<()> {
-        self.function(function)?.running.kill()
+        let function = self.function(function)?;
+        function.killed = true;
+        function.running.kill()
+    }
+
+    /// Kills the database's process as a crash would, for tests. The functions run on without it.
+    pub fn kill_database(&mut self) -> anyhow::Result<()> {
+        self.database.take().context("the database was not started here")?.kill()
+    }
+
+    /// Starts a database that was killed again, on the same port and data.
+    pub fn restart_database(&mut self) -> anyhow::Result<()> {
+        self.database = start_database(&self.settings, self.database_port)?;
+        Ok(())
     }
 
     /// Whether a function's process runs.
@@ -196,7 +223,7 @@ impl Service {
 
     fn start_function(&self, spec: FunctionSpec) -> anyhow::Result<Function> {
         let mut command = Command::new(binary(spec.binary, self.settings.release));
-        with_aws(&mut command, &self.settings, &self.endpoint)
+        with_aws(&mut command, &self.settings, &self.dynamodb_endpoint())
             .current_dir(root())
             .env("AWS_LAMBDA_RUNTIME_API", format!("{}/.rt/{}", self.local_url(), spec.queue))
             .env("AWS_LAMBDA_FUNCTION_NAME", spec.name)
@@ -213,6 +240,7 @@ impl Service {
             running: Running::start(spec.name, &mut command)?,
             spec,
             started: Instant::now(),
+            killed: false,
         })
     }
 
@@ -262,12 +290,19 @@ fn binary(name: &str, release: bool) -> PathBuf {
     target(&format!("{profile}/{name}"))
 }
 
-fn start_database(settings: &Settings) -> anyhow::Result<(Option<Running>, String)> {
-    let port = free_port()?;
+fn dynamodb_endpoint(settings: &Settings, port: u16) -> String {
+    match &settings.database {
+        Database::Endpoint(endpoint) => endpoint.clone(),
+        Database::Embedded(_) | Database::DynamoDbLocal(_) => format!("http://127.0.0.1:{port}"),
+    }
+}
+
+/// Starts the DynamoDB on this port, unless it is one that runs already.
+fn start_database(settings: &Settings, port: u16) -> anyhow::Result<Option<Running>> {
     let mut command = match &settings.database {
         Database::Endpoint(endpoint) => {
             say(&format!("using the DynamoDB at {endpoint}"));
-            return Ok((None, endpoint.clone()));
+            return Ok(None);
         }
         Database::Embedded(file) => {
             say(&format!("starting the embedded DynamoDB, with its data in {}", file.display()));
@@ -285,7 +320,7 @@ fn start_database(settings: &Settings) -> anyhow::Result<(Option<Running>, Strin
     };
     let mut running = Running::start("dynamodb", &mut command)?;
     wait_for_dynamodb(&mut running, port)?;
-    Ok((Some(running), format!("http://127.0.0.1:{port}")))
+    Ok(Some(running))
 }
 
 /// Waits until a DynamoDB accepts connections.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     children::Running,
+    crash,
     http::free_port,
     service::wait_for_dynamodb,
     session, tools,
@@ -34,6 +35,8 @@ enum Step {
     DynamodbLocal,
     /// The built functions, played the README's session over HTTP
     EndToEnd,
+    /// The built functions and the database, killed under load
+    Crash,
 }
 
 fn run_steps(steps: &[Step]) -> anyhow::Result<()> {
@@ -76,6 +79,7 @@ impl Step {
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
             Self::EndToEnd => session::run(),
+            Self::Crash => crash::run(&crash::Options::default()),
         }
     }
 }

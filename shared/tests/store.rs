@@ -174,7 +174,7 @@ async fn an_unchanged_update_after_a_move_or_without_a_dimension_sends_no_write_
 }
 
 #[tokio::test]
-async fn a_large_update_takes_two_round_trips() {
+async fn a_large_update_takes_two_round_trips_and_the_first_under_new_keys_three() {
     let test = TestStore::new().await;
     let body = format!(
         r#"{{"dims":{{{}}},"counters":{{{}}},"gauges":{{{}}}}}"#,
@@ -185,7 +185,15 @@ async fn a_large_update_takes_two_round_trips() {
     test.requests.take();
     assert_eq!(test.post("a", &body).await, Outcome::Counted);
     let (operations, round_trips) = test.requests.take();
-    assert_eq!(operations, ["BatchGetItem", "BatchGetItem", "TransactWriteItems"]);
+    let counts = ["Query"; 5];
+    assert_eq!(operations[..3], ["BatchGetItem", "BatchGetItem", "Query"]);
+    assert_eq!(operations[2..], [&counts[..], &["TransactWriteItems"]].concat());
+    assert_eq!(round_trips, 3);
+
+    // Another id, under keys that the process knows.
+    assert_eq!(test.post("b", &body).await, Outcome::Counted);
+    let (operations, round_trips) = test.requests.take();
+    assert_eq!(operations, ["BatchGetItem", "TransactWriteItems"]);
     assert_eq!(round_trips, 2);
 
     // Warm, with all values changed.
@@ -427,4 +435,41 @@ async fn an_id_that_outgrows_an_item_is_refused_and_nothing_of_the_update_is_wri
     let summary = test.summary_at(NOW, "d").await;
     assert_eq!(summary.keys().count(), round);
     assert_eq!(sums(&summary.total().members)["s"], round.to_string());
+}
+
+#[tokio::test]
+async fn a_dimension_takes_new_keys_up_to_its_limit() {
+    let test = TestStore::with(|settings| settings.max_keys = 3).await;
+    let body = |key: &str, other: &str| {
+        format!(r#"{{"dims":{{"d":"{key}","e":"{other}"}},"counters":{{"x":1}}}}"#)
+    };
+    for key in ["a", "b", "c"] {
+        test.post(key, &body(key, "same")).await;
+    }
+    let before = (test.shown("d").await, test.shown("e").await);
+    for store in [&test.store, &test.another()] {
+        let refused = post(store, NOW, "d", &body("d", "same")).await;
+        let Err(StoreError::TooManyKeys { dimension, limit: 3 }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(dimension.as_str(), "d");
+        // Also when an id that was under another key would move there.
+        let refused = post(store, NOW, "a", &body("d", "new")).await;
+        assert!(matches!(refused, Err(StoreError::TooManyKeys { .. })), "{refused:?}");
+    }
+    assert_eq!((test.shown("d").await, test.shown("e").await), before, "nothing was written");
+
+    // Keys that it has take more ids, and other dimensions have room of their own.
+    test.post("d", &body("c", "new")).await;
+    assert_eq!(test.shown("d").await, "a: c.x=1\nb: c.x=1\nc: c.x=2\ntotal: c.x=4");
+}
+
+#[tokio::test]
+async fn a_limit_holds_for_all_processes_together() {
+    let test = TestStore::with(|settings| settings.max_keys = 20).await;
+    for i in 0..60 {
+        let body = format!(r#"{{"dims":{{"d":"{i}"}},"counters":{{"x":1}}}}"#);
+        let result = post(&test.another(), NOW, &i.to_string(), &body).await;
+        assert_eq!(result.is_ok(), i < 20, "{i}: {result:?}");
+    }
 }

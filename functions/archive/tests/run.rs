@@ -14,7 +14,7 @@ use archive::{Function, Schedule, ScheduleEvent};
 use shared::{
     domain::{Id, PeriodLength, Update},
     lambda::Call,
-    store::{Deadline, Store},
+    store::{Deadline, Settings, Store},
 };
 
 fn call() -> Call {

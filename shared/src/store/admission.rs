@@ -4,9 +4,12 @@
 //! query of it slow and dear. So each new key is registered, counted, and refused beyond a limit. The count
 //! is spread over cells as other sums are, and only read when an id reports under a key that is new.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize, sync::Mutex, time::Duration,
+};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use lru::LruCache;
 
 use super::{Deadline, Store, StoreError, load::Consistency, lock};
@@ -18,8 +21,8 @@ use crate::{
 
 /// Most dimensions, and most keys, that are remembered to be in the table.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// A process may admit this part of the room that it has seen before it looks again: with up to so many
-/// processes, all together never admit more than there is room for, except for what is on its way at once.
+/// A process looks again when it has admitted this part of the room that it saw: up to so many processes
+/// together never admit more than there is room for, except for what is on its way at once.
 const PART_OF_ROOM: u64 = 128;
 /// After so long it looks again in any case.
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -35,10 +38,14 @@ struct Remembered {
     room: LruCache<DimensionName, Room>,
 }
 
-/// How many keys this process may admit until when, before it looks again.
+/// What this process has seen of a dimension's room, less what it has admitted since.
 #[derive(Debug, Clone, Copy)]
 struct Room {
+    /// How many more keys there may be.
     keys: u64,
+    /// When no more than this many are left, it looks again.
+    look_again_at: u64,
+    /// So long this is trusted.
     until: UnixSeconds,
 }
 
@@ -78,15 +85,22 @@ impl Names {
         unknown
     }
 
-    fn take_room(&self, dimension: &DimensionName, keys: u64, now: UnixSeconds) -> bool {
+    fn knows_room(&self, dimension: &DimensionName, now: UnixSeconds) -> bool {
         let mut names = lock(&self.0);
-        match names.room.get_mut(dimension) {
-            Some(room) if now < room.until && keys <= room.keys => {
-                room.keys -= keys;
-                true
-            }
-            _ => false,
+        let room = names.room.get(dimension);
+        room.is_some_and(|room| now < room.until && room.keys > room.look_again_at)
+    }
+
+    fn take_room(&self, dimension: &DimensionName, keys: u64) -> bool {
+        let mut names = lock(&self.0);
+        let Some(room) = names.room.get_mut(dimension) else {
+            return false;
+        };
+        match room.keys.checked_sub(keys) {
+            Some(left) => room.keys = left,
+            None => return false,
         }
+        true
     }
 
     fn set_room(&self, dimension: &DimensionName, room: Room) {
@@ -110,9 +124,13 @@ impl Store {
         if names == NewNames::default() {
             return Ok(names);
         }
-        let dimensions = names.dimensions.iter().map(ItemKey::dimension);
-        let keys = dimensions.chain(names.keys.iter().map(ItemKey::known_key)).collect();
-        let found = self.get(keys, consistency, deadline).await?;
+        // Both at once: a new key then costs one round trip, not two.
+        let of_keys: BTreeSet<_> = names.keys.iter().map(|key| &key.dimension).collect();
+        let room = of_keys.into_iter().map(|of| self.look_for_room(of, now, deadline));
+        let items = names.dimensions.iter().map(ItemKey::dimension);
+        let items = items.chain(names.keys.iter().map(ItemKey::known_key)).collect();
+        let (found, _) =
+            try_join(self.get(items, consistency, deadline), try_join_all(room)).await?;
         names.dimensions.retain(|dimension| !found.contains_key(&ItemKey::dimension(dimension)));
         names.keys.retain(|key| !found.contains_key(&ItemKey::known_key(key)));
 
@@ -120,21 +138,23 @@ impl Store {
         for key in &names.keys {
             *new_keys.entry(&key.dimension).or_default() += 1;
         }
-        let admitted =
-            new_keys.into_iter().map(|(of, keys)| self.admit(of, keys, now, deadline));
-        try_join_all(admitted).await?;
+        for (dimension, keys) in new_keys {
+            if !self.names.take_room(dimension, keys) {
+                let limit = self.settings.max_keys;
+                return Err(StoreError::TooManyKeys { dimension: dimension.clone(), limit });
+            }
+        }
         Ok(names)
     }
 
-    /// Makes sure that there is room for so many new keys of a dimension.
-    async fn admit(
+    /// Sees how much room there is for new keys of a dimension, unless that was seen lately.
+    async fn look_for_room(
         &self,
         dimension: &DimensionName,
-        new_keys: u64,
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
-        if self.names.take_room(dimension, new_keys, now) {
+        if self.names.knows_room(dimension, now) {
             return Ok(());
         }
         let mut count = 0_u64;
@@ -143,14 +163,10 @@ impl Store {
             Ok(())
         })
         .await?;
-        let limit = self.settings.max_keys;
-        let room = limit.saturating_sub(count).checked_sub(new_keys);
-        let room = room.ok_or_else(|| StoreError::TooManyKeys {
-            dimension: dimension.clone(),
-            limit,
-        })?;
+        let keys = self.settings.max_keys.saturating_sub(count);
+        let trusted = keys / PART_OF_ROOM;
         let until = now.after(LOOKS_AGAIN_AFTER);
-        self.names.set_room(dimension, Room { keys: room / PART_OF_ROOM, until });
+        self.names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub const NOW: UnixSeconds = UnixSeconds(360 * 5_000_000);
 pub struct TestStore {
     pub store: Store,
     pub client: Client,
-    pub table: String,
+    pub settings: Settings,
     pub requests: Arc<Requests>,
 }
 
@@ -48,22 +48,26 @@ impl TestStore {
         Self { requests, ..Self::on(&endpoint, client).await }
     }
 
+    /// A store with other settings.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut test = Self::new().await;
+        change(&mut test.settings);
+        test.store = test.another();
+        test
+    }
+
     /// A store with this client, on a new table of the DynamoDB at `endpoint`.
     pub async fn on(endpoint: &str, client: Client) -> Self {
         let table = format!("test-{:016x}", fastrand::u64(..));
         local_dynamodb::create_table(&local_dynamodb::client(endpoint), &table).await.unwrap();
-        let store = Self::store_on(&client, &table);
-        Self { store, client, table, requests: Arc::default() }
+        let settings = Settings::new(table, PeriodLength::DEFAULT);
+        let store = Store::new(client.clone(), settings.clone(), fastrand::Rng::new());
+        Self { store, client, settings, requests: Arc::default() }
     }
 
     /// A second store on the same table, as of another process.
     pub fn another(&self) -> Store {
-        Self::store_on(&self.client, &self.table)
-    }
-
-    fn store_on(client: &Client, table: &str) -> Store {
-        let settings = Settings::new(table, PeriodLength::DEFAULT);
-        Store::new(client.clone(), settings, fastrand::Rng::new())
+        Store::new(self.client.clone(), self.settings.clone(), fastrand::Rng::new())
     }
 
     pub async fn post(&self, id: &str, body: &str) -> Outcome {

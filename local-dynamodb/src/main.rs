@@ -1,4 +1,4 @@
-//! `local-dynamodb serve` runs a DynamoDB; `local-dynamodb create-table` creates statshub's table.
+//! `local-dynamodb serve` runs a DynamoDB; `create-table` and `audit` are for statshub's table in any.
 
 use std::path::PathBuf;
 
@@ -22,16 +22,30 @@ enum Command {
         #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
         name: String,
     },
+    /// Check that the rollups of a table that nobody writes to are the sums of its details
+    Audit {
+        /// The table's name
+        #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
+        name: String,
+    },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve { file, port } => local_dynamodb::serve_file(&file, port).await,
-        Command::CreateTable { name } => {
-            let config = aws_config::load_from_env().await;
-            let client = aws_sdk_dynamodb::Client::new(&config);
-            local_dynamodb::create_table(&client, &name).await
+        Command::CreateTable { name } => local_dynamodb::create_table(&client().await, &name).await,
+        Command::Audit { name } => {
+            let discrepancies = local_dynamodb::audit(&client().await, &name).await?;
+            for discrepancy in &discrepancies {
+                println!("{discrepancy}");
+            }
+            anyhow::ensure!(discrepancies.is_empty(), "{} discrepancies", discrepancies.len());
+            Ok(())
         }
     }
+}
+
+async fn client() -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&aws_config::load_from_env().await)
 }

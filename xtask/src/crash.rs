@@ -169,8 +169,9 @@ impl Test {
         for reporter in &self.reporters {
             expected.merge(reporter.expected());
         }
-        // An audit of the table in `self.service.dynamodb_endpoint()` belongs here, as a third part.
-        Ok(wrong_numbers(&self.service, &expected)? + unlisted(&self.service, &expected)?)
+        Ok(wrong_numbers(&self.service, &expected)?
+            + unlisted(&self.service, &expected)?
+            + usize::from(!self.service.audit()?))
     }
 }
 

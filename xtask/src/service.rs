@@ -143,8 +143,15 @@ impl Service {
     }
 
     /// Where its DynamoDB is.
-    pub fn dynamodb_endpoint(&self) -> String {
+    fn dynamodb_endpoint(&self) -> String {
         dynamodb_endpoint(&self.settings, self.database_port)
+    }
+
+    /// Whether the rollups in the table are the sums of its details; says what is not.
+    pub fn audit(&self) -> anyhow::Result<bool> {
+        let mut command = Command::new(binary("local-dynamodb", self.settings.release));
+        with_aws(&mut command, &self.settings, &self.dynamodb_endpoint()).arg("audit");
+        Ok(command.status()?.success())
     }
 
     /// Starts functions again that have ended, and says so. Returns how many have.

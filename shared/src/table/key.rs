@@ -15,6 +15,9 @@ use crate::{
     rollup::{DimensionAndKey, MemberSet},
 };
 
+const ID: &str = "id";
+const DIMENSION: &str = "dim";
+const SET: &str = "set";
 const DIMENSIONS: &str = "dims";
 const DETAIL: &str = "detail";
 const DONE: &str = "done";
@@ -38,6 +41,22 @@ impl Shard {
     }
 }
 
+/// What an audit wants to know of an item's key. The names are in the escaped form of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    Detail,
+    /// Of `<dimension>#<key>`.
+    Departure(&'a str),
+    /// Of `<dimension>#<key>`.
+    Counters(String),
+    /// Of the set `<dimension>#<key>#<stat>`.
+    Members(&'a str),
+    /// `<dimension>#<key>`.
+    KnownKey(&'a str),
+    /// Of a dimension.
+    KeyCount(&'a str),
+}
+
 /// The primary key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemKey {
@@ -49,7 +68,7 @@ impl ItemKey {
     /// The detail of an id.
     #[must_use]
     pub fn detail(id: &Id) -> Self {
-        Self::new(["id", &part(id.as_str())], [DETAIL])
+        Self::new([ID, &part(id.as_str())], [DETAIL])
     }
 
     /// What an id has left behind in the counters of a key that it has moved away from.
@@ -57,7 +76,7 @@ impl ItemKey {
     pub fn departure(id: &Id, from: &DimensionAndKey) -> Self {
         let dimension = part(from.dimension.as_str());
         let key = part(from.key.as_str());
-        Self::new(["id", &part(id.as_str())], ["left", &dimension, &key])
+        Self::new([ID, &part(id.as_str())], ["left", &dimension, &key])
     }
 
     /// A cell of a key's counters and numbers of unique members.
@@ -65,7 +84,7 @@ impl ItemKey {
     pub fn counters(of: &DimensionAndKey, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
-        Self::new(["dim", &dimension], [COUNTERS, &key, &cell.number().to_string()])
+        Self::new([DIMENSION, &dimension], [COUNTERS, &key, &cell.number().to_string()])
     }
 
     /// A cell of a key's gauges in a period.
@@ -73,7 +92,7 @@ impl ItemKey {
     pub fn gauges(of: &DimensionAndKey, period: Period, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
-        Self::new(["dim", &dimension], [GAUGES, &period_part(period), &key, &cell.number().to_string()])
+        Self::new([DIMENSION, &dimension], [GAUGES, &period_part(period), &key, &cell.number().to_string()])
     }
 
     /// A shard of a set.
@@ -82,7 +101,7 @@ impl ItemKey {
         let dimension = part(set.of.dimension.as_str());
         let key = part(set.of.key.as_str());
         let stat = part(set.stat.as_str());
-        Self::new(["set", &dimension, &key, &stat], [format!("{:05x}", shard.0)])
+        Self::new([SET, &dimension, &key, &stat], [format!("{:05x}", shard.0)])
     }
 
     /// The entry of a dimension in the list of dimensions.
@@ -124,6 +143,23 @@ impl ItemKey {
             (PARTITION_KEY.to_owned(), AttributeValue::S(self.partition.clone())),
             (SORT_KEY.to_owned(), AttributeValue::S(self.sort.clone())),
         ])
+    }
+
+    /// What an audit wants to know; `None` for what it does not look at.
+    pub(super) fn kind(&self) -> Option<Kind<'_>> {
+        let (kind, names) = self.partition.split_once(SEPARATOR)?;
+        match (kind, self.sort.as_str().split_once(SEPARATOR)) {
+            (ID, None) => Some(Kind::Detail),
+            (ID, Some((_left, of))) => Some(Kind::Departure(of)),
+            (DIMENSION, Some((COUNTERS, key_and_cell))) => {
+                let (key, _cell) = key_and_cell.rsplit_once(SEPARATOR)?;
+                Some(Kind::Counters(format!("{names}{SEPARATOR}{key}")))
+            }
+            (SET, _) => Some(Kind::Members(names)),
+            (KEY, _) => Some(Kind::KnownKey(names)),
+            (KEYS, _) => Some(Kind::KeyCount(names)),
+            _ => None,
+        }
     }
 
     /// Whether this is the key of gauges of `period`.
@@ -213,7 +249,7 @@ impl KeyRange {
         // The character after the separator closes the range behind all keys that begin with `last`.
         let after_separator = char::from(SEPARATOR as u8 + 1);
         Self {
-            partition: joined(&["dim", &part(dimension.as_str())]),
+            partition: joined(&[DIMENSION, &part(dimension.as_str())]),
             first: format!("{first}{SEPARATOR}"),
             last: format!("{last}{after_separator}"),
         }

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md lists the items. No other module knows a key or an attribute's name.
 
 mod attribute;
+mod audit;
 mod cell;
 mod definition;
 mod escape;
@@ -12,6 +13,7 @@ mod item;
 mod key;
 mod transaction;
 
+pub use audit::{Audit, AuditError, Discrepancy};
 pub use cell::{Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, Striped};
 pub use definition::{create_table, time_to_live};
 pub use fold::FoldStep;

@@ -1,0 +1,182 @@
+//! The table's invariants, checked on its items: rollups are the sums of details, numbers of members those
+//! in the sets. Needs no log and no history. For tests, and for whoever wants to be sure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    attribute::MEMBERS,
+    cell::{CellState, CounterCell, CountingCells},
+    escape::{SEPARATOR, part},
+    item::{CorruptItem, Item, decode_counters, decode_departure, decode_detail, decode_key_count},
+    key::{ItemKey, Kind},
+};
+use crate::domain::{Overflow, Sum};
+
+/// A sum by what it is of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
+type Sums = BTreeMap<String, Sum>;
+
+/// An audit under way: it is given every item of a table that nobody writes to, in any order.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// What details and members add up to.
+    computed: Sums,
+    cells: BTreeMap<String, Vec<CounterCell>>,
+    /// The keys that are registered, and those that some id was last seen under.
+    registered: BTreeSet<String>,
+    placed: BTreeSet<String>,
+    key_counts: BTreeMap<String, u64>,
+}
+
+/// A number that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discrepancy {
+    /// What it is of.
+    pub of: String,
+    /// What the table says.
+    pub stored: String,
+    /// What follows from the rest of the table.
+    pub computed: String,
+}
+
+impl fmt::Display for Discrepancy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: stored {}, computed {}", self.of, self.stored, self.computed)
+    }
+}
+
+/// Why an audit can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// An item can't be read.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptItem),
+    /// A sum would need more than 38 digits.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+impl Audit {
+    /// Takes an item into account.
+    ///
+    /// # Errors
+    /// The item can't be read, or a sum would need more than 38 digits.
+    pub fn add(&mut self, item: &Item) -> Result<(), AuditError> {
+        let Some(key) = ItemKey::of_item(item) else {
+            return Ok(());
+        };
+        match key.kind() {
+            Some(Kind::Detail) => self.add_detail(item)?,
+            Some(Kind::Departure(of)) => {
+                for (stat, sum) in decode_departure(item)? {
+                    gain(&mut self.computed, format!("{of}#c:{}", part(stat.as_str())), sum)?;
+                }
+            }
+            Some(Kind::Counters(of)) => {
+                self.cells.entry(of).or_default().push(decode_counters(item)?);
+            }
+            Some(Kind::Members(set)) => {
+                let members = item.get(MEMBERS).and_then(|members| members.as_ss().ok());
+                let count = i64::try_from(members.map_or(0, Vec::len)).unwrap_or(i64::MAX);
+                let (of, stat) = set.rsplit_once(SEPARATOR).unwrap_or((set, ""));
+                gain(&mut self.computed, format!("{of}#m:{stat}"), count.into())?;
+            }
+            Some(Kind::KnownKey(of)) => {
+                self.registered.insert(of.to_owned());
+            }
+            Some(Kind::KeyCount(dimension)) => {
+                *self.key_counts.entry(dimension.to_owned()).or_default() +=
+                    decode_key_count(item)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What is not as it should be.
+    ///
+    /// # Errors
+    /// A sum would need more than 38 digits.
+    pub fn finish(mut self) -> Result<Vec<Discrepancy>, AuditError> {
+        let stored = std::mem::take(&mut self.cells);
+        let stored = stored.into_iter().map(|(of, cells)| sums_of_cells(&of, cells));
+        let mut stored: Sums =
+            stored.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        stored.retain(|_, sum| *sum != Sum::ZERO);
+        self.computed.retain(|_, sum| *sum != Sum::ZERO);
+        let mut found = differences(&stored, &self.computed);
+
+        let unregistered = self.placed.difference(&self.registered).map(|of| Discrepancy {
+            of: format!("{of} among the keys"),
+            stored: "absent".to_owned(),
+            computed: "present".to_owned(),
+        });
+        found.extend(unregistered);
+        let mut registered: BTreeMap<String, u64> = BTreeMap::new();
+        for of in &self.registered {
+            let (dimension, _) = of.split_once(SEPARATOR).unwrap_or((of, ""));
+            *registered.entry(format!("{dimension}: its number of keys")).or_default() += 1;
+        }
+        let counts = self.key_counts.into_iter();
+        let counts = counts.map(|(of, count)| (format!("{of}: its number of keys"), count));
+        found.extend(differences(&counts.collect(), &registered));
+        Ok(found)
+    }
+
+    fn add_detail(&mut self, item: &Item) -> Result<(), AuditError> {
+        let detail = decode_detail(item)?.detail;
+        for (dimension, placement) in &detail.placements {
+            let of = format!("{}#{}", part(dimension.as_str()), part(placement.key.as_str()));
+            for (stat, sum) in placement.counters.of(&detail.counters)? {
+                gain(&mut self.computed, format!("{of}#c:{}", part(stat.as_str())), sum)?;
+            }
+            self.placed.insert(of);
+        }
+        Ok(())
+    }
+}
+
+fn sums_of_cells(of: &str, mut cells: Vec<CounterCell>) -> Result<Sums, AuditError> {
+    cells.sort_by_key(|cell| match &cell.state {
+        CellState::First(_) => None,
+        CellState::Other(other) => Some(other.cell),
+    });
+    let mut sums = Sums::new();
+    let mut counting = CountingCells::default();
+    for cell in cells {
+        if !counting.counts(&cell) {
+            continue;
+        }
+        for (group, stats) in [("c", &cell.stats.counters), ("m", &cell.stats.members)] {
+            for (stat, sum) in stats {
+                gain(&mut sums, format!("{of}#{group}:{}", part(stat.as_str())), *sum)?;
+            }
+        }
+    }
+    Ok(sums)
+}
+
+fn gain(sums: &mut Sums, of: String, gain: Sum) -> Result<(), Overflow> {
+    let sum = sums.entry(of).or_default();
+    *sum = sum.checked_add(gain)?;
+    Ok(())
+}
+
+fn differences<N: Copy + Default + PartialEq + ToString>(
+    stored: &BTreeMap<String, N>,
+    computed: &BTreeMap<String, N>,
+) -> Vec<Discrepancy> {
+    let all: BTreeSet<_> = stored.keys().chain(computed.keys()).collect();
+    let number = |numbers: &BTreeMap<String, N>, of| numbers.get(of).copied().unwrap_or_default();
+    let pairs = all.into_iter().map(|of| (of, number(stored, of), number(computed, of)));
+    let different = pairs.filter(|(_, stored, computed)| stored != computed);
+    different
+        .map(|(of, stored, computed)| Discrepancy {
+            of: of.clone(),
+            stored: stored.to_string(),
+            computed: computed.to_string(),
+        })
+        .collect()
+}

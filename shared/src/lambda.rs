@@ -20,6 +20,8 @@ use crate::{
 
 /// How long a request may take where Lambda names no deadline. API Gateway waits for 30 seconds.
 const LONGEST_REQUEST: Duration = Duration::from_secs(25);
+/// How long a job may take. Source: *Lambda quotas*, AWS Lambda Developer Guide.
+const LONGEST_JOB: Duration = Duration::from_secs(15 * 60);
 /// What is left of Lambda's deadline to answer in.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
 
@@ -81,14 +83,22 @@ pub async fn start() -> Result<(Config, Store), Error> {
 }
 
 impl Call {
-    /// The call of an invocation that came at `now`.
+    /// The call of a request of the API that came at `now`.
     #[must_use]
     pub fn of(context: &Context, now: SystemTime) -> Self {
+        Self::at_most(LONGEST_REQUEST, context, now)
+    }
+
+    /// The call of a scheduled job that began at `now`: it may take as long as Lambda lets it.
+    #[must_use]
+    pub fn of_job(context: &Context, now: SystemTime) -> Self {
+        Self::at_most(LONGEST_JOB, context, now)
+    }
+
+    fn at_most(longest: Duration, context: &Context, now: SystemTime) -> Self {
         // A deadline in the past says nothing: `cargo lambda` names one in 1970.
         let left = context.deadline().duration_since(now).ok();
-        let time = left.map_or(LONGEST_REQUEST, |left| {
-            left.saturating_sub(TIME_TO_ANSWER).min(LONGEST_REQUEST)
-        });
+        let time = left.map_or(longest, |left| left.saturating_sub(TIME_TO_ANSWER).min(longest));
         Self { now: now.into(), deadline: Deadline::after(time) }
     }
 }

@@ -1,168 +1,142 @@
-//! Answers that are lost, and requests that arrive late: what no local DynamoDB does by itself.
+//! Answers that are lost, and requests that arrive late: each counts once, and the store knows what
+//! became of it before it says anything.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod support;
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    sync::{Arc, Mutex},
-};
+use std::time::Duration;
 
-use aws_sdk_dynamodb::{
-    Client,
-    config::{
-        ConfigBag, Intercept, RuntimeComponents,
-        http::HttpRequest,
-        interceptors::{
-            BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
-        },
-    },
-    error::BoxError,
+use aws_sdk_dynamodb::Client;
+use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Seen, Which};
+use shared::{
+    domain::Update,
+    store::{Deadline, Outcome, Pace, StoreError},
 };
-use aws_smithy_types::body::SdkBody;
-use shared::store::Outcome;
-use support::TestStore;
+use support::{NOW, TestStore, id};
 
 const ADD_ONE: &str = r#"{"dims":{"d":"k"},"increments":{"x":1},"members":{"s":"m"}}"#;
+const COUNTED: &str = "k: c.x=1 m.s=1\ntotal: c.x=1 m.s=1";
+/// More attempts than fit before the deadline.
+const ALL: std::ops::Range<u64> = 0..1_000;
 
-/// Plays a script on the transactions of a client, one entry for each attempt; all further ones go
-/// through.
-#[derive(Debug)]
-struct Script {
-    endpoint: String,
-    state: Mutex<State>,
+/// A store behind a proxy, and one that looks at the same table without it.
+struct Behind {
+    proxy: Proxy,
+    faulty: TestStore,
+    seen: TestStore,
 }
 
-#[derive(Debug)]
-struct State {
-    attempts: Vec<Attempt>,
-    current: Attempt,
-    held_back: Option<Vec<u8>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    /// As it should be.
-    Answered,
-    /// Carried out, but the answer is lost.
-    AnswerLost,
-    /// Held back on its way; the client sees an error.
-    HeldBack,
-    /// Cancelled by a conflict; then what was held back arrives.
-    CancelledAndOvertaken,
-}
-
-impl Script {
-    fn new(endpoint: &str, attempts: &[Attempt]) -> Arc<Self> {
-        let state = State {
-            attempts: attempts.iter().rev().copied().collect(),
-            current: Attempt::Answered,
-            held_back: None,
+impl Behind {
+    async fn new() -> Self {
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        let proxy = Proxy::start(&endpoint).await.unwrap();
+        let pace = Pace {
+            attempt: Duration::from_secs(2),
+            first_wait: Duration::from_millis(2),
+            longest_wait: Duration::from_millis(20),
+            ..Pace::default()
         };
-        Arc::new(Self { endpoint: endpoint.to_owned(), state: Mutex::new(state) })
+        let config = pace.client_config(local_dynamodb::client_config(proxy.endpoint()));
+        let seen = TestStore::on(&endpoint, local_dynamodb::client(&endpoint)).await;
+        let mut faulty = TestStore::on(&endpoint, Client::from_conf(config.build())).await;
+        faulty.settings.table.clone_from(&seen.settings.table);
+        faulty.settings.pace = pace;
+        faulty.store = faulty.another();
+        Self { proxy, faulty, seen }
     }
 
-    /// Sends a request as it was recorded.
-    fn deliver(&self, request: &[u8]) {
-        let address = self.endpoint.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(request).unwrap();
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 200");
-    }
-}
-
-fn recorded(request: &HttpRequest) -> Vec<u8> {
-    let body = request.body().bytes().unwrap();
-    let headers = request.headers().iter();
-    let headers = headers.filter(|(name, _)| !["content-length", "host"].contains(name));
-    let headers: Vec<_> = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = body.len();
-    let head = format!("POST / HTTP/1.1\r\nhost: local\r\ncontent-length: {length}\r\n");
-    [head.as_bytes(), headers.concat().as_bytes(), b"\r\n", body].concat()
-}
-
-#[derive(Debug)]
-struct Playing(Arc<Script>);
-
-impl Intercept for Playing {
-    fn name(&self) -> &'static str {
-        "Playing"
+    fn transactions(&self, faults: impl IntoIterator<Item = (u64, Fault)>) {
+        let of_transactions =
+            faults.into_iter().map(|(at, fault)| (Operation::TransactWriteItems, at, fault));
+        self.proxy.set_plan(FaultPlan::script(of_transactions));
     }
 
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let mut state = self.0.state.lock().unwrap();
-        state.current = Attempt::Answered;
-        if !target.ends_with("TransactWriteItems") {
-            return Ok(());
-        }
-        state.current = state.attempts.pop().unwrap_or(Attempt::Answered);
-        if state.current == Attempt::HeldBack {
-            state.held_back = Some(recorded(request));
-        }
-        if matches!(state.current, Attempt::HeldBack | Attempt::CancelledAndOvertaken) {
-            // Something harmless in its place, whose answer is replaced below.
-            request.headers_mut().insert("x-amz-target", "DynamoDB_20120810.ListTables");
-            request.headers_mut().insert("content-length", "2");
-            *request.body_mut() = SdkBody::from("{}");
-        }
-        Ok(())
+    async fn update(&self, deadline: Duration) -> Result<Outcome, StoreError> {
+        let update = Update::from_json(ADD_ONE.as_bytes()).unwrap();
+        let deadline = Deadline::after(deadline);
+        self.faulty.store.update(&id("a"), &update, None, NOW, deadline).await
     }
 
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let mut state = self.0.state.lock().unwrap();
-        let (status, body) = match state.current {
-            Attempt::Answered => return Ok(()),
-            Attempt::AnswerLost | Attempt::HeldBack => (500, "{}".to_owned()),
-            Attempt::CancelledAndOvertaken => {
-                let held_back = state.held_back.take().expect("a request was held back");
-                self.0.deliver(&held_back);
-                let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
-                let reasons = r#"[{"Code":"TransactionConflict"},{"Code":"None"}]"#;
-                (400, format!(r#"{{"__type":"{kind}","CancellationReasons":{reasons}}}"#))
-            }
-        };
-        let response = context.response_mut();
-        *response.status_mut() = u16::try_into(status).unwrap();
-        response.headers_mut().remove("x-amz-crc32");
-        *response.body_mut() = SdkBody::from(body);
-        Ok(())
+    /// What is stored when nothing is under way any more.
+    async fn shown(&self) -> String {
+        self.proxy.settle().await;
+        self.seen.shown("d").await
     }
 }
 
-async fn counted_with(attempts: &[Attempt]) -> String {
-    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    let script = Script::new(&endpoint, attempts);
-    let config = local_dynamodb::client_config(&endpoint).interceptor(Playing(script.clone()));
-    let client = Client::from_conf(config.build());
-    let test = TestStore::on(&endpoint, client).await;
-    assert_eq!(test.post("a", ADD_ONE).await, Outcome::Counted);
-    assert!(script.state.lock().unwrap().attempts.is_empty(), "the script was played to its end");
-    test.shown("d").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn an_update_whose_answer_was_lost_counts_once() {
-    let shown = counted_with(&[Attempt::AnswerLost, Attempt::AnswerLost]).await;
-    assert_eq!(shown, "k: c.x=1 m.s=1\ntotal: c.x=1 m.s=1");
+    let test = Behind::new().await;
+    for lost in [Fault::DropAnswer, Fault::ErrorAfterCommit, Fault::Cut] {
+        test.transactions([(0, lost.clone()), (1, lost)]);
+        assert_eq!(test.update(Duration::from_secs(60)).await.unwrap(), Outcome::Counted);
+    }
+    let shown = test.shown().await;
+    assert_eq!(shown, "k: c.x=3 m.s=1\ntotal: c.x=3 m.s=1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_request_that_arrives_after_the_next_one_was_cancelled_counts_once() {
-    let shown = counted_with(&[Attempt::HeldBack, Attempt::CancelledAndOvertaken]).await;
-    assert_eq!(shown, "k: c.x=1 m.s=1\ntotal: c.x=1 m.s=1");
+    let test = Behind::new().await;
+    // A conflict on the detail calls for a new plan, from what was read before the first one arrives.
+    let late = Fault::Late { after: Duration::from_millis(30), seen: Seen::ServerError };
+    let conflict = Fault::Conflict(Which::items(|pk, _| pk.starts_with("id#")));
+    let conflicts = (1..6).map(|at| (at, conflict.clone()));
+    test.transactions([(0, late)].into_iter().chain(conflicts));
+    assert_eq!(test.update(Duration::from_secs(60)).await.unwrap(), Outcome::Counted);
+    assert_eq!(test.shown().await, COUNTED);
+}
+
+#[tokio::test]
+async fn an_update_of_which_every_answer_is_lost_is_found_to_be_counted() {
+    let test = Behind::new().await;
+    test.transactions(ALL.map(|at| (at, Fault::DropAnswer)));
+    assert_eq!(test.update(Duration::from_secs(1)).await.unwrap(), Outcome::Counted);
+    assert_eq!(test.shown().await, COUNTED);
+}
+
+#[tokio::test]
+async fn an_update_that_never_arrives_is_said_not_to_be_counted() {
+    let test = Behind::new().await;
+    test.transactions(ALL.map(|at| (at, Fault::DropRequest)));
+    let error = test.update(Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert_eq!(test.shown().await, "total:");
+}
+
+#[tokio::test]
+async fn what_was_said_not_to_be_counted_never_is_even_if_it_arrives_later() {
+    let test = Behind::new().await;
+    let late = |at| {
+        let seen = if at % 2 == 0 { Seen::Closed } else { Seen::ServerError };
+        (at, Fault::Late { after: Duration::from_millis(1_500), seen })
+    };
+    for of_an_id_that_is in ["new", "known"] {
+        test.transactions(ALL.map(late));
+        let error = test.update(Duration::from_secs(1)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{of_an_id_that_is}: {error:?}");
+        assert_eq!(test.shown().await, "total:", "{of_an_id_that_is}");
+    }
+    test.transactions([]);
+    assert_eq!(test.update(Duration::from_secs(60)).await.unwrap(), Outcome::Counted);
+    assert_eq!(test.shown().await, COUNTED);
+}
+
+#[tokio::test]
+async fn what_cannot_be_known_is_said_to_be_unknown() {
+    let test = Behind::new().await;
+    test.transactions([(0, Fault::DropAnswer)]);
+    // The first read goes through; nothing does from the first transaction on.
+    let away = async {
+        while test.proxy.counts().requests_of(Operation::TransactWriteItems) == 0 {
+            tokio::task::yield_now().await;
+        }
+        test.proxy.set_away(true);
+    };
+    let (result, ()) = tokio::join!(test.update(Duration::from_secs(1)), away);
+    let error = result.unwrap_err();
+    assert!(matches!(error, StoreError::Indeterminate(_)), "{error:?}");
+    test.proxy.set_away(false);
+    let shown = test.shown().await;
+    assert!([COUNTED, "total:"].contains(&shown.as_str()), "{shown}");
 }

@@ -273,8 +273,7 @@ impl Round {
         for name in Model::dimensions() {
             let dimension = DimensionName::new(name)?;
             let deadline = Deadline::after(Duration::from_secs(20));
-            let summary =
-                self.reader.summary(&dimension, UnixSeconds(self.now), deadline).await?;
+            let summary = self.reader.summary(&dimension, UnixSeconds(self.now), deadline).await?;
             let keys = summary.keys().map(|(key, stats)| (key.to_string(), stats));
             for (key, stats) in keys.chain([("total".to_owned(), summary.total())]) {
                 let groups = [
@@ -307,12 +306,7 @@ fn settings() -> Settings {
     Settings { pace, ..Settings::new(TABLE, PeriodLength::DEFAULT) }
 }
 
-async fn send(
-    store: &Store,
-    update: &Update,
-    sending: &Sending,
-    now: u64,
-) -> anyhow::Result<Sent> {
+async fn send(store: &Store, update: &Update, sending: &Sending, now: u64) -> anyhow::Result<Sent> {
     match sending {
         Sending::Once => once(store, update, None, now).await,
         Sending::UntilAcknowledged(key) => until_acknowledged(store, update, key, now).await,
@@ -344,12 +338,7 @@ async fn until_acknowledged(
     unreachable!("the loop has no other end")
 }
 
-async fn once(
-    store: &Store,
-    update: &Update,
-    key: Option<&str>,
-    now: u64,
-) -> anyhow::Result<Sent> {
+async fn once(store: &Store, update: &Update, key: Option<&str>, now: u64) -> anyhow::Result<Sent> {
     let body = update.body();
     let parsed = Parsed::from_json(body.as_bytes())?;
     let key = key.map(IdempotencyKey::new).transpose()?;

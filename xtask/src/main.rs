@@ -11,6 +11,7 @@ mod service;
 mod session;
 mod test;
 mod tools;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,6 +27,10 @@ enum Command {
     Test(test::Options),
     /// Send generated updates to a running service and compare every rollup with a calculation of its own
     Replay(replay::Options),
+    /// Play random updates under faults of every class for some minutes, and compare with a model
+    Torture(torture::Options),
+    /// Measure many writers on one key, whose transactions conflict, with cells and without
+    Contention(torture::ContentionOptions),
     /// Kill the service's processes under load and compare every rollup with what was acknowledged
     Crash(crash::Options),
 }
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Torture(options) => torture::run_model(&options),
+        Command::Contention(options) => torture::run_contention(&options),
         Command::Crash(options) => crash::run(&options),
     };
     match result {

@@ -1,5 +1,5 @@
-//! The scheduled job. It finds out which dimensions are due; to write them to BigQuery is still to
-//! come, so it says what it would write.
+//! The scheduled job. It finds out which dimensions are due, and folds the cells of their keys; to write
+//! them to BigQuery is still to come, so it says what it would write.
 
 mod schedule;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared::{
     domain::DimensionName,
     lambda::Call,
-    store::{Store, StoreError},
+    store::{Folded, Store, StoreError},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -29,6 +29,9 @@ pub enum ArchiveError {
     /// The store failed.
     #[error("the dimensions can't be read")]
     Store(#[from] StoreError),
+    /// The cells of some dimensions could not be folded. The others were.
+    #[error("the cells of {0} could not be folded")]
+    Fold(String),
 }
 
 /// The function that archives.
@@ -45,10 +48,11 @@ impl Function {
         Self { store, schedule }
     }
 
-    /// The dimensions that are due at the event's time.
+    /// Does the job for the dimensions that are due at the event's time, and returns them.
     ///
     /// # Errors
-    /// The event has no time, or the dimensions can't be read.
+    /// The event has no time, the dimensions can't be read, or some of them failed; the others are done
+    /// all the same.
     pub async fn run(
         &self,
         event: &ScheduleEvent,
@@ -59,7 +63,26 @@ impl Function {
         due.retain(|dimension| self.schedule.is_due(dimension, slot));
         let names: Vec<_> = due.iter().map(DimensionName::as_str).collect();
         tracing::info!(slot = slot.start().0, due = ?names, "archiving to BigQuery is not built yet");
+        self.fold(&due, call).await?;
         Ok(due)
+    }
+
+    async fn fold(&self, dimensions: &[DimensionName], call: Call) -> Result<(), ArchiveError> {
+        let mut failed = Vec::new();
+        for dimension in dimensions {
+            match self.store.fold(dimension, call.now, call.deadline).await {
+                Ok(folded) if folded == Folded::default() => {}
+                Ok(folded) => tracing::info!(%dimension, ?folded, "folded cells of quiet keys"),
+                Err(error) => {
+                    tracing::error!(%dimension, cause = ?error, "{error}");
+                    failed.push(dimension.as_str());
+                }
+            }
+        }
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(ArchiveError::Fold(failed.join(", "))),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
     let schedule = Schedule::parse(std::env::var("ARCHIVE_DIMS").ok().as_deref())?;
     let function = &Function::new(store, schedule);
     let answer = async |event: LambdaEvent<ScheduleEvent>| {
-        let call = Call::of(&event.context, std::time::SystemTime::now());
+        let call = Call::of_job(&event.context, std::time::SystemTime::now());
         function.run(&event.payload, call).await?;
         Ok::<_, Error>(())
     };

@@ -24,8 +24,7 @@ fn call() -> Call {
 #[tokio::test]
 async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
     let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
-    let store =
-        || Store::new(client.clone(), settings(), fastrand::Rng::new());
+    let store = || Store::new(client.clone(), settings(), fastrand::Rng::new());
     let update = br#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#;
     let update = Update::from_json(update).unwrap();
     store()

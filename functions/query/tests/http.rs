@@ -28,8 +28,7 @@ struct Service {
 impl Service {
     async fn new() -> Self {
         let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
-        let store =
-            || Store::new(client.clone(), settings(), fastrand::Rng::new());
+        let store = || Store::new(client.clone(), settings(), fastrand::Rng::new());
         Self { function: query::Function::new(&config(), store()), writer: store() }
     }
 

@@ -9,29 +9,36 @@
     clippy::unwrap_used
 )]
 
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
+
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use fault_proxy::Proxy;
+use futures_util::future::join_all;
 use lambda_runtime::Context;
 use serde_json::{Value, json};
 use shared::{
     config::Config,
-    domain::{DimensionName, PeriodLength},
+    domain::{DimensionName, PeriodLength, StatName, Sum},
     lambda::{Call, answer_event},
-    store::{Settings, Store},
+    store::{Deadline, Settings, Store},
 };
 
-use std::time::{Duration, SystemTime};
-
 struct Service {
+    endpoint: String,
     function: update::Function,
     reader: Store,
 }
 
 impl Service {
     async fn new() -> Self {
-        let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
-        let store =
-            || Store::new(client.clone(), settings(), fastrand::Rng::new());
-        Self { function: update::Function::new(&config(), store()), reader: store() }
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        let client = local_dynamodb::client(&endpoint);
+        local_dynamodb::create_table(&client, "statshub").await.unwrap();
+        let store = || Store::new(client.clone(), settings(), fastrand::Rng::new());
+        Self { endpoint, function: update::Function::new(&config(), store()), reader: store() }
     }
 
     async fn send(&self, event: &Value) -> ApiGatewayV2httpResponse {
@@ -177,21 +184,66 @@ async fn idempotency_keys_come_in_a_header() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_a_503_before_the_deadline() {
-    // A port that was free a moment ago.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let client = local_dynamodb::client(&endpoint);
+async fn a_database_that_is_away_is_a_503_before_the_deadline_and_no_restart_is_needed_after_it() {
+    let service = Service::new().await;
+    let proxy = Proxy::start(&service.endpoint).await.unwrap();
+    let client = local_dynamodb::client(proxy.endpoint());
     let store = Store::new(client, settings(), fastrand::Rng::new());
     let function = update::Function::new(&config(), store);
-    let event = serde_json::from_value(routed(r#"{"counters":{"x":1}}"#)).unwrap();
-    let mut call = call();
-    call.deadline = shared::store::Deadline::after(Duration::from_millis(300));
-    let response = answer_event(&function, event, call).await;
-    assert_eq!(response.status_code, 503);
-    assert!(response.headers.contains_key("retry-after"));
-    assert!(!text(&response).contains("127.0.0.1"));
+    let event: ApiGatewayV2httpRequest = serde_json::from_value(routed(
+        r#"{"dims":{"d":"k"},"increments":{"x":1},"members":{"s":"m"}}"#,
+    ))
+    .unwrap();
+    let time = Duration::from_millis(600);
+    let answer = async || {
+        let call = Call { deadline: Deadline::after(time), ..call() };
+        answer_event(&function, event.clone(), call).await
+    };
+
+    for counted in [1, 2] {
+        proxy.set_away(true);
+        let started = Instant::now();
+        let response = answer().await;
+        assert!(started.elapsed() < 2 * time, "{:?}", started.elapsed());
+        assert_eq!(response.status_code, 503);
+        assert_eq!(response.headers["retry-after"], "2");
+        assert!(text(&response).contains("nothing was counted"), "{}", text(&response));
+        assert!(!text(&response).contains("127.0.0.1"));
+
+        proxy.set_away(false);
+        let response = loop {
+            let response = answer().await;
+            if response.status_code == 200 {
+                break response;
+            }
+        };
+        assert_eq!(text(&response), r#"{"Succeeded":true,"Error":""}"#);
+        let dimension = DimensionName::new("d").unwrap();
+        let summary = service.reader.summary(&dimension, call().now, call().deadline).await;
+        let total = summary.unwrap().total().clone();
+        let sums = |sums: &BTreeMap<StatName, Sum>| {
+            sums.values().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (sums(&total.counters), sums(&total.members)),
+            (vec![counted.to_string()], vec!["1".to_owned()])
+        );
+    }
+}
+
+#[tokio::test]
+async fn copies_of_an_update_at_the_same_moment_are_counted_once_and_get_the_same_answer() {
+    let service = Service::new().await;
+    let mut event = routed(r#"{"dims":{"d":"k"},"increments":{"x":1}}"#);
+    event["headers"]["idempotency-key"] = "the-same".into();
+    let copies = (0..8).map(|_| service.send(&event));
+    for response in join_all(copies).await {
+        assert_eq!(response.status_code, 200);
+        assert_eq!(text(&response), r#"{"Succeeded":true,"Error":""}"#);
+    }
+    let dimension = DimensionName::new("d").unwrap();
+    let summary = service.reader.summary(&dimension, call().now, call().deadline).await.unwrap();
+    assert_eq!(summary.total().counters.values().next(), Some(&Sum::from(1)));
 }
 
 /// The defaults, open to anyone.

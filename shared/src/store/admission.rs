@@ -6,7 +6,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroUsize, sync::Mutex, time::Duration,
+    num::NonZeroUsize,
+    sync::Mutex,
+    time::Duration,
 };
 
 use futures_util::future::{try_join, try_join_all};

@@ -21,9 +21,7 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    attribute::{
-        self, ABSORBED, FOLDING_SINCE, FROZEN, INCARNATION, NAME, PARTITION_KEY, WRITES,
-    },
+    attribute::{self, ABSORBED, FOLDING_SINCE, FROZEN, INCARNATION, NAME, PARTITION_KEY, WRITES},
     cell::{Cell, CellState, CounterCell, FirstCell, OtherCell},
     escape,
     expression::UpdateExpression,

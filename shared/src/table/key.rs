@@ -92,7 +92,10 @@ impl ItemKey {
     pub fn gauges(of: &DimensionAndKey, period: Period, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
-        Self::new([DIMENSION, &dimension], [GAUGES, &period_part(period), &key, &cell.number().to_string()])
+        Self::new(
+            [DIMENSION, &dimension],
+            [GAUGES, &period_part(period), &key, &cell.number().to_string()],
+        )
     }
 
     /// A shard of a set.

@@ -14,7 +14,9 @@ mod key;
 mod transaction;
 
 pub use audit::{Audit, AuditError, Discrepancy};
-pub use cell::{Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, Striped};
+pub use cell::{
+    Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, Striped,
+};
 pub use definition::{create_table, time_to_live};
 pub use fold::FoldStep;
 pub use item::{
@@ -23,4 +25,6 @@ pub use item::{
     decode_marker, decode_members,
 };
 pub use key::{ItemKey, KeyRange, Shard};
-pub use transaction::{Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing};
+pub use transaction::{
+    Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing,
+};

@@ -1,0 +1,237 @@
+//! Folding: many cells become one, and no query ever sees anything of it.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::Client;
+use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Which};
+use futures_util::future::join_all;
+use shared::{
+    domain::{DimensionName, KeyStats, UnixSeconds},
+    store::{Folded, Store},
+    table::{CountingCells, Item, decode_counters},
+};
+use support::{NOW, TestStore, post, soon};
+use tokio::sync::RwLock;
+
+fn later(seconds: u64) -> UnixSeconds {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+fn dimension() -> DimensionName {
+    DimensionName::new("d").unwrap()
+}
+
+async fn behind_a_proxy() -> (Proxy, TestStore) {
+    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+    let proxy = Proxy::start(&endpoint).await.unwrap();
+    let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
+    let test = TestStore::on(&endpoint, client).await;
+    (proxy, test)
+}
+
+/// Makes the next `count` transactions conflict on the rollups, so that their writer changes the cell.
+fn conflict(proxy: &Proxy, count: u64) {
+    let on_rollups = Fault::Conflict(Which::items(|pk, _| pk.starts_with("dim#")));
+    let faults = (0..count).map(|at| (Operation::TransactWriteItems, at, on_rollups.clone()));
+    proxy.set_plan(FaultPlan::script(faults));
+}
+
+/// A store whose key `k` has several cells.
+async fn with_cells() -> (Proxy, TestStore, String) {
+    let (proxy, test) = behind_a_proxy().await;
+    for i in 0..5 {
+        conflict(&proxy, i);
+        let body = format!(
+            r#"{{"dims":{{"d":"k","e":"k"}},"counters":{{"x":{}}},"increments":{{"y":1}},
+                "gauges":{{"g":2}},"members":{{"s":"m{i}"}}}}"#,
+            10_u64.pow(i.try_into().unwrap())
+        );
+        post(&test.another(), NOW, &i.to_string(), &body).await.unwrap();
+    }
+    let stats = "c.x=11111 c.y=5 m.s=5";
+    (proxy, test, format!("k: {stats}\ntotal: {stats}"))
+}
+
+/// The items of the counters, by their sort key.
+async fn cells(test: &TestStore) -> BTreeMap<String, Item> {
+    let scanned = test.client.scan().table_name(&test.settings.table).send().await.unwrap();
+    let text = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
+    let items = scanned.items().iter().filter(|item| text(item, "pk") == "dim#d");
+    let counters = items.filter(|item| text(item, "sk").starts_with("c#"));
+    counters.map(|item| (text(item, "sk"), item.clone())).collect()
+}
+
+fn sums(cells: &BTreeMap<&String, &Item>) -> KeyStats {
+    let mut counting = CountingCells::default();
+    let mut sums = KeyStats::default();
+    for item in cells.values() {
+        let cell = decode_counters(item).unwrap();
+        if counting.counts(&cell) {
+            sums.add(&cell.stats).unwrap();
+        }
+    }
+    sums
+}
+
+/// What readers may see while one state becomes the other: each item as it was, or as it is.
+fn views<'a>(
+    before: &'a BTreeMap<String, Item>,
+    after: &'a BTreeMap<String, Item>,
+) -> Vec<BTreeMap<&'a String, &'a Item>> {
+    let keys: Vec<_> = before.keys().collect();
+    let view = |mix: u32| {
+        let seen = keys.iter().enumerate().filter_map(|(i, key)| {
+            let from = if mix & (1 << i) == 0 { before } else { after };
+            from.get_key_value(*key)
+        });
+        seen.collect()
+    };
+    (0..1 << keys.len()).map(view).collect()
+}
+
+#[tokio::test]
+async fn cells_gone_quiet_become_one_and_every_view_of_each_step_adds_up_to_the_same() {
+    let (_proxy, test, shown) = with_cells().await;
+    let mut before = cells(&test).await;
+    assert!(before.len() > 2, "{before:?}");
+    let expected = sums(&before.iter().collect());
+    let others = before.len() - 1;
+    let steps = [
+        (599, Folded::default()),
+        (600, Folded { absorbed: others, ..Folded::default() }),
+        (600 + 1_199, Folded::default()),
+        (600 + 1_200, Folded { removed: others, ..Folded::default() }),
+        (600 + 2_399, Folded::default()),
+        (600 + 2_400, Folded { completed: 1, ..Folded::default() }),
+        (10_000, Folded::default()),
+    ];
+    for (seconds, did) in steps {
+        assert_eq!(test.store.fold(&dimension(), later(seconds), soon()).await.unwrap(), did);
+        let after = cells(&test).await;
+        for view in views(&before, &after) {
+            assert_eq!(sums(&view), expected, "after {seconds} s: {view:?}");
+        }
+        assert_eq!(test.shown_at(later(10_000), "d").await, shown);
+        before = after;
+    }
+    assert_eq!(before.len(), 1);
+    let names: Vec<_> = before.values().flat_map(Item::keys).collect();
+    assert!(!names.iter().any(|name| ["absorbed", "folding_since"].contains(&name.as_str())));
+}
+
+#[tokio::test]
+async fn a_writer_on_a_folded_cell_goes_back_to_the_first() {
+    let (proxy, test) = behind_a_proxy().await;
+    let body = |x: u8| format!(r#"{{"dims":{{"d":"k"}},"counters":{{"x":{x}}}}}"#);
+    conflict(&proxy, 1);
+    test.post("a", &body(1)).await;
+    proxy.set_plan(FaultPlan::none());
+    let before = cells(&test).await;
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["c#k#1"]);
+    for (seconds, x) in [(600, 2), (1_800, 3), (3_000, 4)] {
+        test.store.fold(&dimension(), later(seconds), soon()).await.unwrap();
+        // The same process, which remembers that cell, and at a time at which it is still hot.
+        test.post("a", &body(x)).await;
+        assert_eq!(test.shown("d").await, format!("k: c.x={x}\ntotal: c.x={x}"));
+    }
+    assert_eq!(cells(&test).await.keys().collect::<Vec<_>>(), ["c#k#0"]);
+}
+
+#[tokio::test]
+async fn runs_at_the_same_moment_do_each_step_once() {
+    let (_proxy, test, shown) = with_cells().await;
+    let stores = [test.another(), test.another(), test.another()];
+    for seconds in [600, 1_800, 3_000] {
+        let dimension = dimension();
+        let runs = stores.iter().map(|store| store.fold(&dimension, later(seconds), soon()));
+        for folded in join_all(runs).await {
+            folded.unwrap();
+        }
+        assert_eq!(test.shown_at(later(10_000), "d").await, shown);
+    }
+    assert_eq!(cells(&test).await.len(), 1);
+}
+
+/// Writers, readers and folding at once. Time does not pass for the writers, so that cells are folded
+/// under their hands all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
+    const WRITERS: usize = 8;
+    const UPDATES: u64 = 40;
+    let (proxy, test) = behind_a_proxy().await;
+    proxy.set_hold(Some(Duration::from_millis(2)));
+    let (sent, acknowledged, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    // A step must not happen before the readers of an earlier one are gone, as 20 minutes ensure.
+    let readers = RwLock::new(());
+    let stores: Vec<Store> = (0..WRITERS).map(|_| test.another()).collect();
+
+    let writers = stores.iter().enumerate().map(|(writer, store)| {
+        let (sent, acknowledged) = (&sent, &acknowledged);
+        async move {
+            for _ in 0..UPDATES {
+                sent.fetch_add(1, Relaxed);
+                let body = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
+                post(store, NOW, &writer.to_string(), body).await.unwrap();
+                acknowledged.fetch_add(1, Relaxed);
+            }
+        }
+    });
+    let writing = async {
+        join_all(writers).await;
+        done.store(true, Relaxed);
+    };
+    let reading = async {
+        let mut queries = 0_u32;
+        while !done.load(Relaxed) {
+            let _guard = readers.read().await;
+            let before = acknowledged.load(Relaxed);
+            let shown = total(&test).await;
+            let after = sent.load(Relaxed);
+            assert!((before..=after).contains(&shown), "{before} <= {shown} <= {after}");
+            queries += 1;
+        }
+        queries
+    };
+    let folding = async {
+        let folder = test.another();
+        let mut all = Folded::default();
+        for step in 1_u64.. {
+            let now = later(step * 1_800);
+            let folded = folder.fold(&dimension(), now, soon()).await.unwrap();
+            all.absorbed += folded.absorbed;
+            all.removed += folded.removed;
+            all.completed += folded.completed;
+            drop(readers.write().await);
+            if done.load(Relaxed) {
+                break;
+            }
+        }
+        all
+    };
+    let ((), queries, folded) = tokio::join!(writing, reading, folding);
+    let expected = u64::try_from(WRITERS).unwrap() * UPDATES;
+    assert_eq!(total(&test).await, expected);
+    assert!(queries > 0 && folded.absorbed > 0 && folded.removed > 0, "{queries} {folded:?}");
+
+    // When all is quiet, one cell is left, and the sum with it.
+    for step in 10_000..10_004 {
+        test.store.fold(&dimension(), later(step * 1_800), soon()).await.unwrap();
+    }
+    assert_eq!(cells(&test).await.len(), 1);
+    assert_eq!(total(&test).await, expected);
+    let discrepancies = local_dynamodb::audit(&test.client, &test.settings.table).await.unwrap();
+    assert_eq!(discrepancies, []);
+}
+
+async fn total(test: &TestStore) -> u64 {
+    let summary = test.summary_at(NOW, "d").await;
+    let sum = summary.total().counters.values().next();
+    sum.map_or(0, |sum| sum.to_string().parse().unwrap())
+}

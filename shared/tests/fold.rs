@@ -62,10 +62,10 @@ async fn with_cells() -> (Proxy, TestStore, String) {
 /// The items of the counters, by their sort key.
 async fn cells(test: &TestStore) -> BTreeMap<String, Item> {
     let scanned = test.client.scan().table_name(&test.settings.table).send().await.unwrap();
-    let text = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
-    let items = scanned.items().iter().filter(|item| text(item, "pk") == "dim#d");
-    let counters = items.filter(|item| text(item, "sk").starts_with("c#"));
-    counters.map(|item| (text(item, "sk"), item.clone())).collect()
+    let part_of_key = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
+    let items = scanned.items().iter().filter(|item| part_of_key(item, "pk") == "dim#d");
+    let counters = items.filter(|item| part_of_key(item, "sk").starts_with("c#"));
+    counters.map(|item| (part_of_key(item, "sk"), item.clone())).collect()
 }
 
 fn sums(cells: &BTreeMap<&String, &Item>) -> KeyStats {
@@ -204,10 +204,9 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
         let mut all = Folded::default();
         for step in 1_u64.. {
             let now = later(step * 1_800);
-            let folded = folder.fold(&dimension(), now, soon()).await.unwrap();
-            all.absorbed += folded.absorbed;
-            all.removed += folded.removed;
-            all.completed += folded.completed;
+            let step = folder.fold(&dimension(), now, soon()).await.unwrap();
+            all.absorbed += step.absorbed;
+            all.removed += step.removed;
             drop(readers.write().await);
             if done.load(Relaxed) {
                 break;

@@ -132,8 +132,8 @@ pub async fn measure(options: &Options, max_cells: u8) -> anyhow::Result<Measure
     }
 
     let sum = acknowledged.load(Relaxed);
-    let stored = stored(&Store::new(direct.clone(), settings, Rng::new())).await?;
-    ensure!(stored == sum.to_string(), "stored {stored}, acknowledged {sum}");
+    let shown = total(&Store::new(direct.clone(), settings, Rng::new())).await?;
+    ensure!(shown == sum.to_string(), "stored {shown}, acknowledged {sum}");
     Ok(Measured {
         max_cells,
         updates: to - from,
@@ -164,7 +164,7 @@ async fn write(
     Ok(())
 }
 
-async fn stored(store: &Store) -> anyhow::Result<String> {
+async fn total(store: &Store) -> anyhow::Result<String> {
     let deadline = Deadline::after(Duration::from_secs(20));
     let summary = store.summary(&DimensionName::new("d")?, NOW, deadline).await?;
     let sums = summary.total().counters.values();

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
 use super::{
     Store, StoreError,
     error::Cause,
@@ -76,7 +78,9 @@ impl Store {
             if failure == Failure::Lost {
                 outstanding.note();
             }
-            if error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception()) {
+            let service_error = error.as_service_error();
+            if service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
+            {
                 token = self.new_request_token();
             }
             let widened = lease.move_away(&crowded.contended);

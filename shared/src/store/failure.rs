@@ -110,7 +110,6 @@ fn judge_reasons(transaction: &Transaction, reasons: &[CancellationReason]) -> V
             ("ConditionalCheckFailed", Target::Cell(sum, _)) => {
                 crowded.folded.insert(sum.clone());
             }
-            ("ConditionalCheckFailed", _) => replan = true,
             ("TransactionConflict", Target::Cell(sum, _)) => {
                 crowded.contended.insert(sum.clone());
             }
@@ -118,11 +117,8 @@ fn judge_reasons(transaction: &Transaction, reasons: &[CancellationReason]) -> V
             ("TransactionConflict", Target::Departure | Target::Dimension) => {
                 failure = failure.or(Some(Failure::InTheWay));
             }
-            // Whoever is in the way there is about to make this plan stale.
-            (
-                "TransactionConflict",
-                Target::Detail | Target::Marker | Target::Members | Target::KnownKey,
-            ) => replan = true,
+            // What the plan was made from has changed, or whoever is in the way there is about to change it.
+            ("ConditionalCheckFailed" | "TransactionConflict", _) => replan = true,
             ("ThrottlingError" | "ProvisionedThroughputExceeded", target) => {
                 if let Target::Cell(sum, _) = target {
                     crowded.contended.insert(sum.clone());

@@ -1,5 +1,7 @@
 //! Folding: the cells of keys that have gone quiet become one again.
 
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
 use super::{Deadline, Store, StoreError, failure::Failure, retry::before};
 use crate::{
     domain::{DimensionKey, DimensionName, UnixSeconds},
@@ -84,7 +86,9 @@ impl Store {
                 Err(passed) => return Err(StoreError::Unavailable(passed.into())),
             };
             // Somebody wrote to it; or this very step was done, and its answer lost.
-            if error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception()) {
+            let service_error = error.as_service_error();
+            if service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
+            {
                 folded.postponed += 1;
                 return Ok(());
             }

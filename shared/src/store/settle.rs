@@ -1,11 +1,14 @@
 //! The end of an update whose answer was lost: finding out what became of it.
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+
 use super::{
     Deadline, Outcome, Store, StoreError, error::Cause, failure::Failure, load::Consistency,
     retry::before, update::Request,
 };
 use crate::{
     domain::Detail,
+    rollup::Plan,
     table::{NewNames, Revision, UpdateToken, Writing},
 };
 
@@ -70,7 +73,7 @@ impl Store {
         deadline: Deadline,
     ) -> Result<Fenced, StoreError> {
         let new_names = NewNames::default();
-        let plan = crate::rollup::Plan::default();
+        let plan = Plan::default();
         let writing = Writing {
             table: &self.settings.table,
             id: request.id,
@@ -101,7 +104,7 @@ impl Store {
             };
             let service_error = error.as_service_error();
             // Also when an answer was lost before, and this write so meets itself.
-            if service_error.is_some_and(|error| error.is_conditional_check_failed_exception()) {
+            if service_error.is_some_and(PutItemError::is_conditional_check_failed_exception) {
                 return Ok(Fenced::Overtaken);
             }
             let failure = Failure::of(&error);

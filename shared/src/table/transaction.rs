@@ -210,8 +210,8 @@ impl Writing<'_> {
             Part::Keys => self.new_names.keys.is_empty(),
             Part::Members(_, shards) => shards.is_empty(),
             Part::Numbers { keys, members } => {
-                self.actions_without_members(members) == 0
-                    && !(*keys && !self.new_names.keys.is_empty())
+                let no_keys = !*keys || self.new_names.keys.is_empty();
+                no_keys && self.actions_without_members(members) == 0
             }
         }
     }

@@ -121,6 +121,18 @@ impl Model {
         }
     }
 
+    /// The last values of an id: its counters, and as `current …` its gauges of the period at `now`.
+    #[must_use]
+    pub fn values(&self, id: &str, now: u64) -> BTreeMap<String, i128> {
+        let counters = self.values.iter().filter(|((of, _), _)| of == id);
+        let counters = counters.map(|((_, stat), value)| (stat.clone(), *value));
+        let period = now - now % PERIOD;
+        let gauges = self.gauge_values.iter();
+        let gauges = gauges.filter(|((of, start, _), _)| of == id && *start == period);
+        let gauges = gauges.map(|((_, _, stat), value)| (format!("current {stat}"), *value));
+        counters.chain(gauges).collect()
+    }
+
     /// What queries show at `now`, totals included.
     #[must_use]
     pub fn numbers(&self, now: u64) -> Numbers {

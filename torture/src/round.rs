@@ -2,6 +2,7 @@
 //! each step.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::AddAssign,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -19,6 +20,7 @@ use shared::{
         Update as Parsed,
     },
     store::{Deadline, Pace, Settings, Store, StoreError},
+    table::{ItemKey, decode_detail},
 };
 
 use crate::model::{Model, Numbers, Update};
@@ -31,8 +33,10 @@ const STEPS: usize = 10;
 const MOST_ATTEMPTS: usize = 60;
 /// The probabilities of each class of faults; a round has one of them.
 const INTENSITIES: [f64; 4] = [0.01, 0.03, 0.05, 0.08];
-/// The deadline of one request.
+/// The deadline of a request that will be sent again.
 const DEADLINE: Duration = Duration::from_millis(1_000);
+/// The deadline of one that will not, in milliseconds: often too short, so that its end is tested too.
+const DEADLINE_OF_ONE: std::ops::Range<u64> = 20..300;
 
 /// What rounds did.
 #[derive(Debug, Clone, Default)]
@@ -127,17 +131,18 @@ struct Round {
 /// How a client sends an update.
 #[derive(Debug, Clone)]
 enum Sending {
-    /// Once.
-    Once,
+    /// Once, with this deadline.
+    Once(Duration),
     /// With this key, again and again until it is acknowledged.
     UntilAcknowledged(String),
     /// Several times at once with this key, and again until it is acknowledged.
     Copies(String),
 }
 
+#[derive(Debug)]
 enum Sent {
     Acknowledged { retries: u64 },
-    Refused,
+    Refused(String),
     Indeterminate,
 }
 
@@ -189,6 +194,13 @@ impl Round {
         let sent = sent.await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         self.proxy.settle().await;
 
+        let sent_and_told: Vec<_> = batch
+            .iter()
+            .zip(&sent)
+            .map(|((update, sending, store), sent)| {
+                format!("\nstore {store}, {} {}: {sending:?}: {sent:?}", update.id, update.body())
+            })
+            .collect();
         let mut unknown = Vec::new();
         for ((update, sending, _), sent) in batch.iter().zip(sent) {
             match sent {
@@ -198,11 +210,12 @@ impl Round {
                     self.report.copies += u64::from(matches!(sending, Sending::Copies(_)));
                     self.model.count(update, self.now);
                 }
-                Sent::Refused => self.report.refused += 1,
+                Sent::Refused(_) => self.report.refused += 1,
                 Sent::Indeterminate => unknown.push(update),
             }
         }
-        self.compare(&unknown).await
+        let ids: Vec<_> = batch.iter().map(|(update, ..)| update.id.as_str()).collect();
+        self.compare(&unknown, &ids).await.with_context(|| sent_and_told.concat())
     }
 
     fn batch(&mut self) -> Vec<(Update, Sending, usize)> {
@@ -215,10 +228,10 @@ impl Round {
             let sending = match self.random.u8(..6) {
                 0 => Sending::Copies(key),
                 1 | 2 => Sending::UntilAcknowledged(key),
-                _ => Sending::Once,
+                _ => Sending::Once(Duration::from_millis(self.random.u64(DEADLINE_OF_ONE))),
             };
             // Of a large update that failed, some members may have been counted.
-            let large = !matches!(sending, Sending::Once) && self.random.u8(..12) == 0;
+            let large = !matches!(sending, Sending::Once(_)) && self.random.u8(..12) == 0;
             let update = Update::random(id, &mut self.random, large);
             (update, sending, self.random.usize(..2))
         };
@@ -245,8 +258,11 @@ impl Round {
     }
 
     /// Compares what is stored with what was counted, and finds out which of the `unknown` updates were.
-    async fn compare(&mut self, unknown: &[&Update]) -> anyhow::Result<()> {
+    /// The values of the `ids` that reported are compared too: not every update changes a rollup.
+    async fn compare(&mut self, unknown: &[&Update], ids: &[&str]) -> anyhow::Result<()> {
         let stored = self.stored().await?;
+        let values = join_all(ids.iter().map(|id| self.values(id))).await;
+        let values = values.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         self.report.compared += u64::try_from(stored.len())?;
         let mut nearest = None;
         for counted in 0_u32..1 << unknown.len() {
@@ -257,7 +273,9 @@ impl Round {
                 }
             }
             let expected = world.numbers(self.now);
-            if non_zero(&expected) == non_zero(&stored) {
+            let same_values =
+                ids.iter().zip(&values).all(|(id, values)| world.values(id, self.now) == *values);
+            if same_values && non_zero(&expected) == non_zero(&stored) {
                 self.model = world;
                 self.report.indeterminate += u64::try_from(unknown.len())?;
                 self.report.indeterminate_counted += u64::from(counted.count_ones());
@@ -265,7 +283,32 @@ impl Round {
             }
             nearest.get_or_insert_with(|| differences(&expected, &stored));
         }
-        bail!("stored is not what was counted: {}", nearest.unwrap_or_default())
+        let counted: Vec<_> = ids.iter().map(|id| self.model.values(id, self.now)).collect();
+        bail!(
+            "stored is not what was counted: {}\nvalues of {ids:?}: counted {counted:?}, stored {values:?}",
+            nearest.unwrap_or_default(),
+        )
+    }
+
+    /// The last values of an id, as [`Model::values`] has them.
+    async fn values(&self, id: &str) -> anyhow::Result<BTreeMap<String, i128>> {
+        let key = ItemKey::detail(&Id::new(id)?).attributes();
+        let got = self.direct.get_item().table_name(TABLE).set_key(Some(key)).send().await?;
+        let Some(item) = got.item else {
+            return Ok(BTreeMap::new());
+        };
+        let detail = decode_detail(&item)?.detail;
+        let mut values = BTreeMap::new();
+        for (stat, value) in &detail.counters {
+            values.insert(stat.to_string(), number(stat, *value)?);
+        }
+        let period = PeriodLength::DEFAULT.containing(UnixSeconds(self.now));
+        if detail.gauge_period == Some(period) {
+            for (stat, value) in &detail.gauges {
+                values.insert(format!("current {stat}"), number(stat, *value)?);
+            }
+        }
+        Ok(values)
     }
 
     async fn stored(&self) -> anyhow::Result<Numbers> {
@@ -308,7 +351,7 @@ fn settings() -> Settings {
 
 async fn send(store: &Store, update: &Update, sending: &Sending, now: u64) -> anyhow::Result<Sent> {
     match sending {
-        Sending::Once => once(store, update, None, now).await,
+        Sending::Once(deadline) => once(store, update, None, now, *deadline).await,
         Sending::UntilAcknowledged(key) => until_acknowledged(store, update, key, now).await,
         Sending::Copies(key) => {
             let retries = AtomicU64::new(0);
@@ -330,7 +373,7 @@ async fn until_acknowledged(
     now: u64,
 ) -> anyhow::Result<Sent> {
     for retries in 0_u64.. {
-        if let Sent::Acknowledged { .. } = once(store, update, Some(key), now).await? {
+        if let Sent::Acknowledged { .. } = once(store, update, Some(key), now, DEADLINE).await? {
             return Ok(Sent::Acknowledged { retries });
         }
         ensure!(retries < u64::try_from(MOST_ATTEMPTS)?, "{update:?} is never acknowledged");
@@ -338,17 +381,25 @@ async fn until_acknowledged(
     unreachable!("the loop has no other end")
 }
 
-async fn once(store: &Store, update: &Update, key: Option<&str>, now: u64) -> anyhow::Result<Sent> {
+async fn once(
+    store: &Store,
+    update: &Update,
+    key: Option<&str>,
+    now: u64,
+    deadline: Duration,
+) -> anyhow::Result<Sent> {
     let body = update.body();
     let parsed = Parsed::from_json(body.as_bytes())?;
     let key = key.map(IdempotencyKey::new).transpose()?;
     let idempotency = key.as_ref().map(|key| (key, Fingerprint::of(body.as_bytes())));
     let id = Id::new(&update.id)?;
-    let deadline = Deadline::after(DEADLINE);
+    let deadline = Deadline::after(deadline);
     match store.update(&id, &parsed, idempotency, UnixSeconds(now), deadline).await {
         Ok(_) => Ok(Sent::Acknowledged { retries: 0 }),
         Err(StoreError::Indeterminate(_)) => Ok(Sent::Indeterminate),
-        Err(StoreError::Unavailable(_) | StoreError::Throttled(_)) => Ok(Sent::Refused),
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Throttled(_))) => {
+            Ok(Sent::Refused(format!("{error:?}")))
+        }
         Err(error) => Err(anyhow!(error).context(format!("{update:?} failed"))),
     }
 }
@@ -365,7 +416,7 @@ fn non_zero(numbers: &Numbers) -> Numbers {
 
 fn differences(expected: &Numbers, stored: &Numbers) -> String {
     let (expected, stored) = (non_zero(expected), non_zero(stored));
-    let all = expected.keys().chain(stored.keys()).collect::<std::collections::BTreeSet<_>>();
+    let all = expected.keys().chain(stored.keys()).collect::<BTreeSet<_>>();
     let get = |numbers: &Numbers, place| numbers.get(place).copied().unwrap_or_default();
     let pairs = all.into_iter().map(|place| (place, get(&expected, place), get(&stored, place)));
     let lines = pairs.filter(|(_, expected, stored)| expected != stored).map(

@@ -2,6 +2,7 @@
 
 mod children;
 mod dev;
+mod fuzz;
 mod http;
 mod replay;
 mod service;
@@ -21,6 +22,8 @@ enum Command {
     Dev(dev::Options),
     /// Run all checks and tests
     Test(test::Options),
+    /// Try generated inputs on what must hold for every input
+    Fuzz(fuzz::Options),
     /// Send generated updates to a running service and compare every rollup with a calculation of its own
     Replay(replay::Options),
 }
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Dev(options) => dev::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),
     };
     match result {

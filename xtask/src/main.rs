@@ -4,6 +4,7 @@ mod children;
 mod crash;
 mod dev;
 mod expected;
+mod fuzz;
 mod http;
 mod load;
 mod replay;
@@ -25,6 +26,8 @@ enum Command {
     Dev(dev::Options),
     /// Run all checks and tests
     Test(test::Options),
+    /// Try generated inputs on what must hold for every input
+    Fuzz(fuzz::Options),
     /// Send generated updates to a running service and compare every rollup with a calculation of its own
     Replay(replay::Options),
     /// Play random updates under faults of every class for some minutes, and compare with a model
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Dev(options) => dev::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Torture(options) => torture::run_model(&options),
         Command::Contention(options) => torture::run_contention(&options),

@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::workspace::{run, say, target};
+use crate::workspace::{cargo, run, say, target};
 
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
 const CARGO_LAMBDA_VERSION: &str = "1.9.2";
 /// The npm package that carries Amazon's DynamoDB Local.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
@@ -36,6 +37,24 @@ pub fn cargo_lambda() -> anyhow::Result<PathBuf> {
         ]))
     })?;
     Ok(folder.join("bin/cargo-lambda"))
+}
+
+/// The `cargo-fuzz` binary.
+pub fn cargo_fuzz() -> anyhow::Result<PathBuf> {
+    require(
+        "c++",
+        &["--version"],
+        "a C++ compiler is needed to build libFuzzer: `apt install g++`",
+    )?;
+    let folder = target(&format!("tools/cargo-fuzz-{CARGO_FUZZ_VERSION}"));
+    install(&folder, |folder| {
+        say(&format!("installing cargo-fuzz {CARGO_FUZZ_VERSION}"));
+        run(cargo()
+            .args(["install", "--quiet", "--locked", "--version", CARGO_FUZZ_VERSION, "--root"])
+            .arg(folder)
+            .arg("cargo-fuzz"))
+    })?;
+    Ok(folder.join("bin/cargo-fuzz"))
 }
 
 /// The folder with Amazon's DynamoDB Local.

@@ -96,9 +96,8 @@ impl Update {
         }
         let text = std::str::from_utf8(body)
             .map_err(|error| UpdateError::Malformed(format!("the body is not UTF-8: {error}")))?;
-        let parts: Entries<'_> = serde_json::from_str(text).map_err(|error| {
-            UpdateError::Malformed(format!("the body is not a JSON object: {error}"))
-        })?;
+        let parts: Entries<'_> =
+            serde_json::from_str(text).map_err(|error| no_object(text, &error))?;
         let mut update = Self::default();
         let mut seen = BTreeSet::new();
         for (name, value) in &parts.0 {
@@ -251,7 +250,7 @@ fn string(field: &str, value: &RawValue) -> Result<String, UpdateError> {
 fn integer(field: &str, value: &RawValue) -> Result<i64, UpdateError> {
     value.get().parse().map_err(|_| {
         let (min, max) = (i64::MIN, i64::MAX);
-        let value = json_excerpt(value);
+        let value = json_excerpt(value.get());
         UpdateError::Malformed(format!("{field}: {value} is not an integer from {min} to {max}"))
     })
 }
@@ -288,15 +287,25 @@ fn field(part: &str, name: &str) -> String {
     format!("{part}.{}", excerpt(name))
 }
 
+/// An error about a value that is no object would repeat it, however long it is.
+fn no_object(body: &str, error: &serde_json::Error) -> UpdateError {
+    let what = "the body is not a JSON object";
+    UpdateError::Malformed(if error.is_data() {
+        format!("{what} but {}", json_excerpt(body.trim_start()))
+    } else {
+        format!("{what}: {error}")
+    })
+}
+
 /// The start of a JSON value on one line.
-fn json_excerpt(value: &RawValue) -> String {
-    let start = value.get().chars().take(60);
+fn json_excerpt(json: &str) -> String {
+    let start = json.chars().take(60);
     start.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn wrong(field: &str, value: &RawValue, expected: &str, error: &serde_json::Error) -> UpdateError {
     UpdateError::Malformed(if error.is_data() {
-        format!("{field}: {} is not {expected}", json_excerpt(value))
+        format!("{field}: {} is not {expected}", json_excerpt(value.get()))
     } else {
         format!("{field}: {error}")
     })
@@ -403,6 +412,16 @@ mod tests {
         ] {
             let error = error(body);
             assert!(error.starts_with(start), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_long_body() {
+        for body in
+            [format!("\"{}\"", "a".repeat(10_000)), "[1,".repeat(10_000), "9".repeat(10_000)]
+        {
+            let error = error(&body);
+            assert!(error.len() < 200, "{error}");
         }
     }
 

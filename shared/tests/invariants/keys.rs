@@ -1,0 +1,295 @@
+//! What holds for the keys of items, whatever the names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arbitrary::Arbitrary;
+use aws_sdk_dynamodb::types::AttributeValue;
+use shared::{
+    domain::{
+        DimensionKey, DimensionName, Id, IdempotencyKey, Member, Period, StatName, UnixSeconds,
+    },
+    rollup::{DimensionAndKey, MemberSet},
+    table::{
+        Cell, Item, ItemKey, KeyRange, Shard, decode_counters, decode_dimension, decode_gauges,
+    },
+};
+
+/// Longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
+const MAX_PARTITION_BYTES: usize = 2_048;
+const MAX_SORT_BYTES: usize = 1_024;
+/// Up to this length a name is in the key itself, even if each of its bytes is escaped.
+const ALWAYS_PLAIN_BYTES: usize = 85;
+/// A little more than the longest name.
+const MAX_TEXT_BYTES: usize = 1_100;
+/// Periods before this one are in the order of time: until the year 33,658.
+const LAST_ORDERED_PERIOD: u64 = 1_000_000_000_000;
+
+/// Two sets of names. The second is the first but for the fields that are there, so that names are
+/// often the same or nearly so.
+#[derive(Debug, Arbitrary)]
+pub struct Input<'a> {
+    first: Texts<'a>,
+    other_id: Option<Text<'a>>,
+    other_dimension: Option<Text<'a>>,
+    other_key: Option<Text<'a>>,
+    other_stat: Option<Text<'a>>,
+    other_member: Option<Text<'a>>,
+    other_idempotency_key: Option<Text<'a>>,
+    other_period: Option<u64>,
+    other_cell: Option<u8>,
+}
+
+#[derive(Debug, Clone, Arbitrary)]
+struct Texts<'a> {
+    id: Text<'a>,
+    dimension: Text<'a>,
+    key: Text<'a>,
+    stat: Text<'a>,
+    member: Text<'a>,
+    idempotency_key: Text<'a>,
+    period: u64,
+    cell: u8,
+}
+
+/// A text and how often it is repeated: short inputs make long names too.
+#[derive(Debug, Clone, Arbitrary)]
+struct Text<'a> {
+    repeated: &'a str,
+    times: u16,
+}
+
+/// The names of a [`Texts`], as far as they are valid.
+struct Names {
+    id: Option<Id>,
+    dimension: Option<DimensionName>,
+    of: Option<DimensionAndKey>,
+    set: Option<MemberSet>,
+    shard: Option<Shard>,
+    idempotency_key: Option<IdempotencyKey>,
+    period: Period,
+    cell: Cell,
+}
+
+/// All that tells one item from the others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    Detail(Id),
+    Departure(Id, DimensionAndKey),
+    Counters(DimensionAndKey, Cell),
+    Gauges(DimensionAndKey, Period, Cell),
+    Members(MemberSet, Shard),
+    Dimension(DimensionName),
+    KnownKey(DimensionAndKey),
+    KeyCount(DimensionName, Cell),
+    Marker(Id, String),
+}
+
+/// Where an item is.
+struct Place<'a> {
+    identity: &'a Identity,
+    partition: String,
+    sort: String,
+}
+
+/// Panics if an invariant does not hold.
+pub fn check(input: &Input<'_>) {
+    let pair = [input.first.names(), input.second().names()];
+    let identities: BTreeSet<_> = pair.iter().flat_map(Names::identities).collect();
+    let identities: Vec<_> = identities.into_iter().collect();
+    let mut seen: BTreeMap<ItemKey, &Identity> = BTreeMap::new();
+    for identity in &identities {
+        let key = identity.item_key();
+        check_limits(&key);
+        check_round_trip(identity, &key);
+        if let Some(other) = seen.insert(key, identity) {
+            panic!("{other:?} and {identity:?} have one key");
+        }
+    }
+    check_ranges(&pair, &identities);
+}
+
+fn check_limits(key: &ItemKey) {
+    let (partition, sort) = texts(&key.attributes());
+    assert!((1..=MAX_PARTITION_BYTES).contains(&partition.len()), "{partition}");
+    assert!((1..=MAX_SORT_BYTES).contains(&sort.len()), "{sort}");
+    assert_eq!(ItemKey::of_item(&key.attributes()).as_ref(), Some(key));
+}
+
+/// A name is read from the key, or where the key only has its hash, from the attribute beside it.
+fn check_round_trip(identity: &Identity, key: &ItemKey) {
+    match identity {
+        Identity::Dimension(dimension) => {
+            let read = |item: &Item| decode_dimension(item).ok();
+            check_name(dimension, dimension.as_str(), key, read);
+        }
+        Identity::Counters(of, _) => {
+            let read = |item: &Item| Some(decode_counters(item).ok()?.key);
+            check_name(&of.key, of.key.as_str(), key, read);
+        }
+        Identity::Gauges(of, period, _) => {
+            let read = |item: &Item| Some(decode_gauges(item, *period).ok()?.0);
+            check_name(&of.key, of.key.as_str(), key, read);
+        }
+        _ => {}
+    }
+}
+
+fn check_name<N: PartialEq + std::fmt::Debug>(
+    name: &N,
+    text: &str,
+    key: &ItemKey,
+    read: impl Fn(&Item) -> Option<N>,
+) {
+    let mut item = key.attributes();
+    // What cells of counters other than the first have.
+    for attribute in ["incarnation", "writes", "written_at"] {
+        item.insert(attribute.to_owned(), AttributeValue::N("1".to_owned()));
+    }
+    match read(&item) {
+        Some(from_key) => assert_eq!(from_key, *name),
+        None => assert!(text.len() > ALWAYS_PLAIN_BYTES, "{name:?} is not in its key"),
+    }
+    item.insert("name".to_owned(), AttributeValue::S(text.to_owned()));
+    assert_eq!(read(&item).as_ref(), Some(name));
+}
+
+/// A query finds what belongs to its dimension, kind and periods, and nothing else.
+fn check_ranges(pair: &[Names; 2], identities: &[Identity]) {
+    let places: Vec<_> = identities.iter().map(Identity::place).collect();
+    let is_dimension = |identity: &Identity| matches!(identity, Identity::Dimension(_));
+    check_range(&KeyRange::dimensions(), &places, is_dimension);
+    let [first, second] = pair.each_ref().map(|names| names.period);
+    let periods = [(first.min(second), first.max(second)), (first, first), (second, second)];
+    let ordered = |(_, last): &&(Period, Period)| last.start().0 < LAST_ORDERED_PERIOD;
+    let dimensions: BTreeSet<_> =
+        pair.iter().filter_map(|names| names.dimension.as_ref()).collect();
+    for dimension in dimensions {
+        check_range(
+            &KeyRange::counters(dimension),
+            &places,
+            |identity| matches!(identity, Identity::Counters(of, _) if of.dimension == *dimension),
+        );
+        check_range(
+            &KeyRange::key_counts(dimension),
+            &places,
+            |identity| matches!(identity, Identity::KeyCount(of, _) if of == dimension),
+        );
+        for (from, to) in periods.iter().filter(ordered) {
+            check_range(&KeyRange::gauges(dimension, *from, *to), &places, |identity| {
+                matches!(identity, Identity::Gauges(of, period, _)
+                    if of.dimension == *dimension && (*from..=*to).contains(period))
+            });
+        }
+    }
+}
+
+fn check_range(range: &KeyRange, places: &[Place<'_>], belongs: impl Fn(&Identity) -> bool) {
+    let (_, values) = range.condition();
+    let value = |name: &str| values.get(name).and_then(|value| value.as_s().ok()).expect("a text");
+    let (in_partition, first, last) = (value(":p"), value(":a"), value(":z"));
+    for Place { identity, partition, sort } in places {
+        let found = partition == in_partition && (first..=last).contains(&sort);
+        // Later periods are not in the order of time, so what is found there does not matter.
+        let is_late = matches!(identity, Identity::Gauges(_, period, _)
+            if period.start().0 >= LAST_ORDERED_PERIOD);
+        assert!(is_late || found == belongs(identity), "{range:?} {identity:?}");
+    }
+}
+
+fn texts(key: &Item) -> (String, String) {
+    let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).cloned();
+    (text("pk").expect("a partition key"), text("sk").expect("a sort key"))
+}
+
+impl<'a> Input<'a> {
+    fn second(&self) -> Texts<'a> {
+        let first = &self.first;
+        let or = |other: &Option<Text<'a>>, same: &Text<'a>| other.as_ref().unwrap_or(same).clone();
+        Texts {
+            id: or(&self.other_id, &first.id),
+            dimension: or(&self.other_dimension, &first.dimension),
+            key: or(&self.other_key, &first.key),
+            stat: or(&self.other_stat, &first.stat),
+            member: or(&self.other_member, &first.member),
+            idempotency_key: or(&self.other_idempotency_key, &first.idempotency_key),
+            period: self.other_period.unwrap_or(first.period),
+            cell: self.other_cell.unwrap_or(first.cell),
+        }
+    }
+}
+
+impl Texts<'_> {
+    fn names(&self) -> Names {
+        let dimension = DimensionName::new(&self.dimension.text()).ok();
+        let of = dimension.clone().and_then(|dimension| {
+            let key = DimensionKey::new(&self.key.text()).ok()?;
+            Some(DimensionAndKey { dimension, key })
+        });
+        let set = of.clone().and_then(|of| {
+            let stat = StatName::new(&self.stat.text()).ok()?;
+            Some(MemberSet { of, stat })
+        });
+        Names {
+            id: Id::new(&self.id.text()).ok(),
+            dimension,
+            of,
+            set,
+            shard: Member::new(&self.member.text()).ok().as_ref().map(Shard::of),
+            idempotency_key: IdempotencyKey::new(&self.idempotency_key.text()).ok(),
+            period: Period::starting_at(UnixSeconds(self.period)),
+            cell: Cell::new(self.cell % Cell::MOST).expect("below 128"),
+        }
+    }
+}
+
+impl Text<'_> {
+    fn text(&self) -> String {
+        let most = MAX_TEXT_BYTES.checked_div(self.repeated.len()).unwrap_or(0).max(1);
+        self.repeated.repeat(usize::from(self.times).clamp(1, most))
+    }
+}
+
+impl Names {
+    fn identities(&self) -> Vec<Identity> {
+        let detail = self.id.clone().map(Identity::Detail);
+        let marker = self.id.clone().zip(self.idempotency_key.clone());
+        let departure = self.id.clone().zip(self.of.clone());
+        let members = self.set.clone().zip(self.shard);
+        let of = || self.of.clone();
+        let possible = [
+            detail,
+            marker.map(|(id, key)| Identity::Marker(id, key.as_str().to_owned())),
+            departure.map(|(id, from)| Identity::Departure(id, from)),
+            of().map(|of| Identity::Counters(of, self.cell)),
+            of().map(|of| Identity::Gauges(of, self.period, self.cell)),
+            members.map(|(set, shard)| Identity::Members(set, shard)),
+            self.dimension.clone().map(Identity::Dimension),
+            of().map(Identity::KnownKey),
+            self.dimension.clone().map(|dimension| Identity::KeyCount(dimension, self.cell)),
+        ];
+        possible.into_iter().flatten().collect()
+    }
+}
+
+impl Identity {
+    fn item_key(&self) -> ItemKey {
+        match self {
+            Self::Detail(id) => ItemKey::detail(id),
+            Self::Departure(id, from) => ItemKey::departure(id, from),
+            Self::Counters(of, cell) => ItemKey::counters(of, *cell),
+            Self::Gauges(of, period, cell) => ItemKey::gauges(of, *period, *cell),
+            Self::Members(set, shard) => ItemKey::members(set, *shard),
+            Self::Dimension(dimension) => ItemKey::dimension(dimension),
+            Self::KnownKey(of) => ItemKey::known_key(of),
+            Self::KeyCount(dimension, cell) => ItemKey::key_count(dimension, *cell),
+            Self::Marker(id, key) => {
+                ItemKey::marker(id, &IdempotencyKey::new(key).expect("it was valid"))
+            }
+        }
+    }
+
+    fn place(&self) -> Place<'_> {
+        let (partition, sort) = texts(&self.item_key().attributes());
+        Place { identity: self, partition, sort }
+    }
+}

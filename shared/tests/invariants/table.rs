@@ -1,0 +1,140 @@
+//! What plans make of a table, in memory, and what the contract says that they make of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::{Put, Update as UpdateItem};
+use shared::{
+    domain::{
+        CounterChange, Detail, DimensionKey, DimensionName, Member, Period, StatName, Sum, Update,
+    },
+    rollup::{DimensionAndKey, MemberSet, Plan, Sums, member_sets, plan},
+    table::{ItemKey, Transaction},
+};
+
+/// What the table holds, as far as the planner is concerned.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Table {
+    pub details: BTreeMap<&'static str, Detail>,
+    pub counters: BTreeMap<DimensionAndKey, Sums>,
+    pub gauges: BTreeMap<(Period, DimensionAndKey), Sums>,
+    pub members: BTreeMap<MemberSet, BTreeSet<Member>>,
+    pub departures: BTreeMap<(&'static str, DimensionAndKey), Sums>,
+    pub dimensions: BTreeSet<DimensionName>,
+}
+
+impl Table {
+    pub fn update(&mut self, id: &'static str, update: &Update, period: Period) -> Plan {
+        let before = self.details.get(id).cloned().unwrap_or_default();
+        let mut new_members = member_sets(update);
+        for (set, members) in &mut new_members {
+            members.retain(|member| {
+                !self.members.get(set).is_some_and(|known| known.contains(member))
+            });
+        }
+        new_members.retain(|_, members| !members.is_empty());
+        let plan = plan(&before, update, period, new_members).unwrap();
+        self.write(id, &plan);
+        plan
+    }
+
+    pub fn write(&mut self, id: &'static str, plan: &Plan) {
+        if let Some(detail) = &plan.detail {
+            self.details.insert(id, detail.clone());
+        }
+        for (of, gains) in &plan.counters {
+            add(self.counters.entry(of.clone()).or_default(), gains);
+        }
+        for (of, gains) in &plan.gauges {
+            let period = plan.period.expect("gauges have a period");
+            add(self.gauges.entry((period, of.clone())).or_default(), gains);
+        }
+        for (from, left) in &plan.departures {
+            add(self.departures.entry((id, from.clone())).or_default(), left);
+        }
+        for (set, members) in &plan.members {
+            self.members.entry(set.clone()).or_default().extend(members.iter().cloned());
+        }
+        self.dimensions.extend(plan.dimensions.iter().cloned());
+    }
+
+    /// The counters' rollups, from the details alone: what an audit would compute.
+    pub fn recomputed(&self) -> BTreeMap<DimensionAndKey, Sums> {
+        let mut rollups: BTreeMap<DimensionAndKey, Sums> = BTreeMap::new();
+        for detail in self.details.values() {
+            for (dimension, placement) in &detail.placements {
+                let held = placement.counters.of(&detail.counters).unwrap();
+                add(rollups.entry(at(dimension, &placement.key)).or_default(), &held);
+            }
+        }
+        for ((_, from), left) in &self.departures {
+            add(rollups.entry(from.clone()).or_default(), left);
+        }
+        rollups
+    }
+}
+
+/// The contract's table, word for word: the last values of each id, and deltas on rollups.
+#[derive(Debug, Default)]
+pub struct Model {
+    counters: BTreeMap<(&'static str, StatName), Sum>,
+    gauges: BTreeMap<(&'static str, Period, StatName), Sum>,
+    pub counter_rollups: BTreeMap<DimensionAndKey, Sums>,
+    pub gauge_rollups: BTreeMap<(Period, DimensionAndKey), Sums>,
+}
+
+impl Model {
+    pub fn update(&mut self, id: &'static str, update: &Update, period: Period) {
+        for (stat, change) in &update.counters {
+            let counter = self.counters.entry((id, stat.clone())).or_default();
+            let old = *counter;
+            *counter = match change {
+                CounterChange::Set(value) => (*value).into(),
+                CounterChange::Add(value) => old.checked_add((*value).into()).unwrap(),
+            };
+            let delta = Sums::from([(stat.clone(), counter.checked_sub(old).unwrap())]);
+            for (dimension, key) in &update.dims {
+                add(self.counter_rollups.entry(at(dimension, key)).or_default(), &delta);
+            }
+        }
+        for (stat, value) in &update.gauges {
+            let gauge = self.gauges.entry((id, period, stat.clone())).or_default();
+            let delta = Sum::from(*value).checked_sub(*gauge).unwrap();
+            *gauge = (*value).into();
+            let delta = Sums::from([(stat.clone(), delta)]);
+            for (dimension, key) in &update.dims {
+                let rollup = self.gauge_rollups.entry((period, at(dimension, key))).or_default();
+                add(rollup, &delta);
+            }
+        }
+    }
+}
+
+fn at(dimension: &DimensionName, key: &DimensionKey) -> DimensionAndKey {
+    DimensionAndKey { dimension: dimension.clone(), key: key.clone() }
+}
+
+fn add(sums: &mut Sums, gains: &Sums) {
+    for (stat, gain) in gains {
+        let sum = sums.entry(stat.clone()).or_default();
+        *sum = sum.checked_add(*gain).unwrap();
+    }
+}
+
+pub fn non_zero(
+    rollups: &BTreeMap<DimensionAndKey, Sums>,
+) -> BTreeMap<(DimensionAndKey, StatName), Sum> {
+    let sums = rollups.iter().flat_map(|(of, sums)| {
+        sums.iter().map(move |(stat, sum)| ((of.clone(), stat.clone()), *sum))
+    });
+    sums.filter(|(_, sum)| *sum != Sum::ZERO).collect()
+}
+
+/// Each action's item, and what it is.
+pub fn items(transaction: &Transaction) -> Vec<ItemKey> {
+    let keys = transaction.iter().map(|action| {
+        let put = action.write.put().map(Put::item);
+        let update = action.write.update().map(UpdateItem::key);
+        ItemKey::of_item(put.or(update).expect("a put or an update")).expect("a key")
+    });
+    keys.collect()
+}

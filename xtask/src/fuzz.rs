@@ -1,0 +1,85 @@
+//! `cargo xtask fuzz`.
+
+use std::{fs, process::Command};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    tools,
+    workspace::{self, root, say, target},
+};
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// What to fuzz; all targets when none is named
+    #[arg(long)]
+    target: Option<Target>,
+    /// How many inputs to try on each target
+    #[arg(long, conflicts_with = "seconds")]
+    runs: Option<u64>,
+    /// How long to try inputs on each target
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Where random numbers begin, so that a run can be repeated on the same corpus
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    seed: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// Updates, from bytes to transactions
+    Update,
+    /// The keys of items
+    Keys,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let seed = options.seed.unwrap_or_else(|| fastrand::u32(1..));
+    let limit = match options.runs {
+        Some(runs) => format!("-runs={runs}"),
+        None => format!("-max_total_time={}", options.seconds),
+    };
+    let cargo_fuzz = tools::cargo_fuzz()?;
+    let all = Target::value_variants();
+    for target in options.target.as_ref().map_or(all, std::slice::from_ref) {
+        let name = target.name();
+        say(&format!("fuzzing {name} with {limit} -seed={seed}"));
+        let mut command = Command::new(&cargo_fuzz);
+        target.arguments(&mut command)?;
+        command.args([limit.clone(), format!("-seed={seed}")]);
+        let failed = || format!("fuzzing {name} failed; the input is in fuzz/artifacts/{name}");
+        workspace::run(&mut command).with_context(failed)?;
+    }
+    Ok(())
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// What is found goes below the build folder: the kept corpus changes only on purpose.
+    fn arguments(self, command: &mut Command) -> anyhow::Result<()> {
+        let name = self.name();
+        let found = target(&format!("fuzz-corpus/{name}"));
+        fs::create_dir_all(&found)?;
+        // Without a sanitizer, which only a nightly toolchain has and only unsafe code needs.
+        command
+            .current_dir(root())
+            .args(["run", "--sanitizer", "none", "--target-dir"])
+            .arg(target("fuzz"))
+            .arg(name)
+            .arg(found)
+            .arg(root().join("fuzz/corpus").join(name))
+            .args(["--", "-timeout=10", "-print_final_stats=1"]);
+        let dictionary = root().join(format!("fuzz/dictionaries/{name}.dict"));
+        if dictionary.exists() {
+            command.arg(format!("-dict={}", dictionary.display()));
+        }
+        Ok(())
+    }
+}

@@ -142,7 +142,7 @@ enum Sending {
 #[derive(Debug)]
 enum Sent {
     Acknowledged { retries: u64 },
-    Refused(String),
+    Refused,
     Indeterminate,
 }
 
@@ -210,7 +210,7 @@ impl Round {
                     self.report.copies += u64::from(matches!(sending, Sending::Copies(_)));
                     self.model.count(update, self.now);
                 }
-                Sent::Refused(_) => self.report.refused += 1,
+                Sent::Refused => self.report.refused += 1,
                 Sent::Indeterminate => unknown.push(update),
             }
         }
@@ -397,9 +397,7 @@ async fn once(
     match store.update(&id, &parsed, idempotency, UnixSeconds(now), deadline).await {
         Ok(_) => Ok(Sent::Acknowledged { retries: 0 }),
         Err(StoreError::Indeterminate(_)) => Ok(Sent::Indeterminate),
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Throttled(_))) => {
-            Ok(Sent::Refused(format!("{error:?}")))
-        }
+        Err(StoreError::Unavailable(_) | StoreError::Throttled(_)) => Ok(Sent::Refused),
         Err(error) => Err(anyhow!(error).context(format!("{update:?} failed"))),
     }
 }

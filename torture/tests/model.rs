@@ -1,6 +1,8 @@
 //! Random updates under faults of every class, against a model.
 #![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
 
+use std::io::{self, Write};
+
 use fault_proxy::FaultClass;
 use futures_util::{StreamExt, stream};
 use torture::round::{Report, play};
@@ -21,7 +23,8 @@ async fn stored_is_what_was_counted_whatever_fails() {
             Err(error) => violations.push(format!("{error:#}")),
         }
     }
-    println!("{report}\n{} violations", violations.len());
+    // Not by `println!`, which is only shown of a test that fails.
+    writeln!(io::stderr(), "{report}\n{} violations", violations.len()).unwrap();
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     for class in FaultClass::ALL {
         assert!(report.proxies.faults_of(class) > 0, "no fault of class {class}");

@@ -63,7 +63,7 @@ fn explanation(error: &StoreError) -> Cow<'static, str> {
         }
         StoreError::Throttled(_) => "too many requests at the moment; try again a little later",
         StoreError::Unavailable(_) => {
-            "the database can't be reached at the moment, and nothing was counted; try again later"
+            "the database can't be reached at the moment; try again later"
         }
         StoreError::Indeterminate(_) => {
             "the database did not answer in time, so the update may have been counted or not; to send \

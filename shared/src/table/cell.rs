@@ -54,7 +54,7 @@ pub struct CounterCell {
     pub state: CellState,
 }
 
-/// Where a cell is in the course of being folded (see [`fold`](super::fold)).
+/// Where a cell is in the course of being folded (see [`FoldStep`](super::FoldStep)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellState {
     /// The first one.

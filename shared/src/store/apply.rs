@@ -1,11 +1,10 @@
 //! The second round trip of an update: one transaction.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 use super::{
     Store, StoreError,
+    attempts::Outstanding,
     error::Cause,
     failure::{Failure, Verdict, judge},
     lock,
@@ -20,20 +19,6 @@ pub(super) enum Applied {
     Written,
     /// Nothing was written: what the plan was made from has changed, or is being changed.
     Stale(Cause),
-}
-
-/// Whether a request is on its way of which nobody knows whether it will be carried out.
-#[derive(Debug, Default)]
-pub(super) struct Outstanding(AtomicBool);
-
-impl Outstanding {
-    fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_possible(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Store {

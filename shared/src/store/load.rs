@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
-use super::{Deadline, Store, StoreError, failure::Failure, update::Request};
+use super::{Deadline, Store, StoreError, failure::Failure, request::Request};
 use crate::{
-    domain::Member,
-    rollup::{MemberSet, member_sets},
+    domain::{Member, Overflow, PeriodLength},
+    rollup::{MemberSet, Plan, member_sets, plan},
     table::{
         Item, ItemKey, Marker, Shard, StoredDetail, decode_detail, decode_marker, decode_members,
     },
@@ -27,6 +27,38 @@ pub(super) struct Loaded {
     pub(super) marker: Option<Marker>,
     /// Members of the update that are not in their sets, or were not a moment ago.
     pub(super) new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
+}
+
+impl Loaded {
+    /// Whether the idempotency key of a request says that it was counted before.
+    ///
+    /// # Errors
+    /// The key came with another body.
+    pub(super) fn repeats(&self, request: &Request<'_>) -> Result<bool, StoreError> {
+        match (request.idempotency, &self.marker) {
+            (Some((_, fingerprint)), Some(marker)) if marker.expires_at > request.now => {
+                match marker.fingerprint == fingerprint {
+                    true => Ok(true),
+                    false => Err(StoreError::KeyReused),
+                }
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// What a request has to write.
+    ///
+    /// # Errors
+    /// A sum would need more than 38 digits.
+    pub(super) fn plan(
+        &self,
+        request: &Request<'_>,
+        period_length: PeriodLength,
+    ) -> Result<Plan, Overflow> {
+        let before = &self.stored.detail;
+        let period = period_length.of_update(request.now, before.gauge_period);
+        plan(before, request.update, period, self.new_members.clone())
+    }
 }
 
 /// Whether reads see every write that was acknowledged before.

@@ -5,12 +5,14 @@
 
 mod admission;
 mod apply;
+mod attempts;
 mod cells;
 mod error;
 mod failure;
 mod fold;
 mod load;
 mod query;
+mod request;
 mod retry;
 mod settings;
 mod settle;

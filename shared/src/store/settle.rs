@@ -3,13 +3,13 @@
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 
 use super::{
-    Deadline, Outcome, Store, StoreError, error::Cause, failure::Failure, load::Consistency,
-    retry::before, update::Request,
+    Deadline, Outcome, Store, StoreError, attempts::Attempts, error::Cause, failure::Failure,
+    load::Consistency, request::Request, retry::before,
 };
 use crate::{
     domain::Detail,
     rollup::Plan,
-    table::{NewNames, Revision, UpdateToken, Writing},
+    table::{NewNames, Revision, Writing},
 };
 
 /// What is known of a plain write.
@@ -24,16 +24,16 @@ impl Store {
     /// Finds out whether an update was counted of which a request may still be on its way, and says so;
     /// if not, makes sure that it never will be.
     ///
-    /// The detail tells, by the update's token. If it does not have it, it is written as it is, in a
-    /// revision of its own: whatever is still on its way then fails, since it is conditional on the
-    /// revision before.
+    /// The detail tells, by the update's token. If it does not have it, and is in the revision that the
+    /// request was made for, it is written as it is, in a revision of its own: whatever is still on its
+    /// way then fails.
     ///
     /// # Errors
     /// The update was not counted (`error` as it is), or that can't be known before the deadline.
     pub(super) async fn settle(
         &self,
         request: &Request<'_>,
-        token: UpdateToken,
+        attempts: &mut Attempts,
         error: StoreError,
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
@@ -42,21 +42,21 @@ impl Store {
             let Ok(loaded) = loaded else {
                 return Err(StoreError::Indeterminate(error.into()));
             };
-            if loaded.stored.revision.was_made_by(token) {
+            let stored = &loaded.stored;
+            if attempts.were_counted(&stored.revision)? || loaded.repeats(request)? {
                 return Ok(Outcome::Counted);
             }
-            if request.is_repeated(&loaded)? {
-                return Ok(Outcome::Counted);
+            if !attempts.may_yet_be_counted() {
+                return Err(error);
             }
-            let plan = request.plan(&loaded, self.settings.period_length)?;
+            let plan = loaded.plan(request, self.settings.period_length)?;
             if plan.is_empty() && request.idempotency.is_none() {
                 return Ok(Outcome::Counted);
             }
-            if plan.detail.is_none() {
-                // Only members or a marker: nothing fences those, and nothing counts them twice.
+            if !attempts.can_be_fenced_off() {
+                // Nothing counts it twice, though.
                 return Err(StoreError::Indeterminate(error.into()));
             }
-            let stored = &loaded.stored;
             match self.fence(request, &stored.detail, &stored.revision, deadline).await {
                 Ok(Fenced::Done) => return Err(error),
                 Ok(Fenced::Overtaken) => {}

@@ -1,25 +1,22 @@
 //! The way of an update: load, plan, apply; again from the start when another writer was faster.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Deadline, Store, StoreError,
-    apply::{Applied, Outstanding},
+    apply::Applied,
+    attempts::{Attempts, Outstanding},
     error::Cause,
     failure::Failure,
-    load::{Consistency, Loaded},
+    load::Consistency,
+    request::Request,
     retry::Backoff,
 };
 use crate::{
-    domain::{Fingerprint, Id, IdempotencyKey, Overflow, PeriodLength, UnixSeconds, Update},
-    rollup::{Plan, plan},
-    table::{Marker, Part, Revision, UpdateToken, Writing},
+    domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
+    table::{Part, Writing},
 };
 
-/// How long an idempotency key is remembered.
-const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most keys whose members are written at once.
 const CONCURRENT_KEYS: usize = 8;
 
@@ -32,86 +29,6 @@ pub enum Outcome {
     Unchanged,
     /// It had been counted before, by its idempotency key.
     Repeated,
-}
-
-/// An update of an id.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
-    pub(super) id: &'a Id,
-    pub(super) update: &'a Update,
-    pub(super) idempotency: Option<(&'a IdempotencyKey, Fingerprint)>,
-    pub(super) now: UnixSeconds,
-}
-
-impl Request<'_> {
-    /// Whether its idempotency key says that it was counted before.
-    ///
-    /// # Errors
-    /// The key came with another body.
-    pub(super) fn is_repeated(&self, loaded: &Loaded) -> Result<bool, StoreError> {
-        match (self.idempotency, &loaded.marker) {
-            (Some((_, fingerprint)), Some(marker)) if marker.expires_at > self.now => {
-                match marker.fingerprint == fingerprint {
-                    true => Ok(true),
-                    false => Err(StoreError::KeyReused),
-                }
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// What there is to write.
-    pub(super) fn plan(
-        &self,
-        loaded: &Loaded,
-        period_length: PeriodLength,
-    ) -> Result<Plan, Overflow> {
-        let before = &loaded.stored.detail;
-        let period = period_length.of_update(self.now, before.gauge_period);
-        plan(before, self.update, period, loaded.new_members.clone())
-    }
-
-    fn marker(&self) -> Option<(&IdempotencyKey, Marker)> {
-        let (key, fingerprint) = self.idempotency?;
-        Some((key, Marker { fingerprint, expires_at: self.now.after(KEY_LIFETIME) }))
-    }
-}
-
-/// The attempts at one update.
-#[derive(Debug)]
-struct Attempts {
-    /// What the detail remembers the update by.
-    token: UpdateToken,
-    outstanding: Outstanding,
-    /// The revision that the outstanding request was made for.
-    sent_for: Option<Revision>,
-}
-
-impl Attempts {
-    /// Whether one of them was counted, by the detail's revision after a new read.
-    ///
-    /// # Errors
-    /// So many other updates were counted meanwhile that the detail does not tell any more.
-    fn were_counted(&mut self, revision: &Revision) -> Result<bool, StoreError> {
-        if revision.was_made_by(self.token) {
-            return Ok(true);
-        }
-        if let Some(sent_for) = self.sent_for.take_if(|sent_for| sent_for != revision) {
-            if revision.has_forgotten(&sent_for) {
-                let cause = "the detail does not remember the update any more";
-                return Err(StoreError::Indeterminate(cause.into()));
-            }
-            // That revision is gone, so the request can't be carried out any more.
-            self.outstanding = Outstanding::default();
-        }
-        Ok(false)
-    }
-
-    fn were_sent_for(&mut self, revision: &Revision) {
-        if self.outstanding.is_possible() && self.sent_for.is_none() {
-            self.sent_for = Some(revision.clone());
-        }
-    }
 }
 
 impl Store {
@@ -132,15 +49,11 @@ impl Store {
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
         let request = Request { id, update, idempotency, now };
-        let mut attempts = Attempts {
-            token: self.new_update_token(),
-            outstanding: Outstanding::default(),
-            sent_for: None,
-        };
+        let mut attempts = Attempts::new(self.new_update_token());
         let writes_end = deadline.earlier_by(self.settings.pace.settling);
         match self.attempt(&request, &mut attempts, writes_end).await {
-            Err(error) if attempts.outstanding.is_possible() => {
-                self.settle(&request, attempts.token, error, deadline).await
+            Err(error) if attempts.may_yet_be_counted() => {
+                self.settle(&request, &mut attempts, error, deadline).await
             }
             result => result,
         }
@@ -161,10 +74,10 @@ impl Store {
             if attempts.were_counted(revision)? {
                 return Ok(Outcome::Counted);
             }
-            if request.is_repeated(&loaded)? {
+            if loaded.repeats(request)? {
                 return Ok(Outcome::Repeated);
             }
-            let plan = request.plan(&loaded, self.settings.period_length)?;
+            let plan = loaded.plan(request, self.settings.period_length)?;
             let marker = request.marker();
             if plan.is_empty() && marker.is_none() {
                 return Ok(Outcome::Unchanged);
@@ -174,15 +87,15 @@ impl Store {
                 table: &self.settings.table,
                 id: request.id,
                 revision,
-                token: attempts.token,
+                token: attempts.token(),
                 plan: &plan,
                 new_names: &new_names,
                 marker,
                 period_length: self.settings.period_length,
                 now: request.now,
             };
-            let progress = self.apply_all(&writing, &attempts.outstanding, &mut backoff).await;
-            attempts.were_sent_for(revision);
+            let progress = self.apply_all(&writing, attempts.outstanding(), &mut backoff).await;
+            attempts.were_sent_for(revision, plan.detail.is_some());
             match progress? {
                 Progress::Done => {
                     self.names.remember(&plan);

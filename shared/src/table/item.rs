@@ -417,3 +417,22 @@ impl<'a> Reader<'a> {
         Ok(shares)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_remembers_the_last_updates_and_knows_when_it_has_forgotten_some() {
+        let first = Revision::default();
+        let mut revision = first.clone();
+        for update in 1..=8 {
+            revision = revision.after(UpdateToken(update));
+            assert!((1..=update).all(|earlier| revision.was_made_by(UpdateToken(earlier))));
+            assert!(!revision.has_forgotten(&first));
+        }
+        revision = revision.after(UpdateToken(9));
+        assert!(!revision.was_made_by(UpdateToken(1)));
+        assert!(revision.has_forgotten(&first));
+    }
+}

@@ -91,7 +91,7 @@ async fn a_request_that_arrives_after_the_next_one_was_cancelled_counts_once() {
 async fn an_update_of_which_every_answer_is_lost_is_found_to_be_counted() {
     let test = Behind::new().await;
     test.transactions(ALL.map(|at| (at, Fault::DropAnswer)));
-    assert_eq!(test.update(Duration::from_secs(1)).await.unwrap(), Outcome::Counted);
+    assert_eq!(test.update(Duration::from_secs(4)).await.unwrap(), Outcome::Counted);
     assert_eq!(test.shown().await, COUNTED);
 }
 
@@ -133,7 +133,7 @@ async fn what_cannot_be_known_is_said_to_be_unknown() {
         }
         test.proxy.set_away(true);
     };
-    let (result, ()) = tokio::join!(test.update(Duration::from_secs(1)), away);
+    let (result, ()) = tokio::join!(test.update(Duration::from_secs(4)), away);
     let error = result.unwrap_err();
     assert!(matches!(error, StoreError::Indeterminate(_)), "{error:?}");
     test.proxy.set_away(false);

@@ -204,7 +204,8 @@ async fn a_database_that_is_away_is_a_503_before_the_deadline_and_no_restart_is_
         proxy.set_away(true);
         let started = Instant::now();
         let response = answer().await;
-        assert!(started.elapsed() < 2 * time, "{:?}", started.elapsed());
+        // It waited for as long as it could, and no longer, but for what a busy machine takes.
+        assert!(started.elapsed() < time + Duration::from_secs(5), "{:?}", started.elapsed());
         assert_eq!(response.status_code, 503);
         assert_eq!(response.headers["retry-after"], "2");
         assert!(text(&response).contains("try again later"), "{}", text(&response));

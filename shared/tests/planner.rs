@@ -17,13 +17,12 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use shared::{
     domain::{
-        CounterChange, DimensionKey, DimensionName, Fingerprint, Id, IdempotencyKey, Member,
-        Period, PeriodLength, StatName, UnixSeconds, Update,
+        CounterChange, DimensionKey, DimensionName, Member, Period, StatName, UnixSeconds, Update,
     },
-    table::{Cell, Marker, NewNames, Revision, Target, Transaction, UpdateToken, Writing},
+    table::{Cell, Target},
 };
 
-use table::{Model, Table, items, non_zero};
+use table::{Model, Table, Transactions, items, non_zero};
 
 const IDS: [&str; 3] = ["i", "j", "k"];
 const STATS: [&str; 4] = ["a", "b", "c", "d"];
@@ -177,41 +176,20 @@ proptest! {
             table.update("i", &body("before"), period);
         }
         let plan = table.update("i", &body("after"), period);
-        let id = Id::new("i").unwrap();
-        let key = IdempotencyKey::new("key").unwrap();
-        let marker = Marker { fingerprint: Fingerprint::of(b""), expires_at: UnixSeconds(1) };
-        let new_names = NewNames { dimensions: plan.dimensions.clone(), keys: plan.keys.clone() };
-        let writing = Writing {
-            table: "table",
-            id: &id,
-            revision: &Revision::default(),
-            token: UpdateToken(1),
-            plan: &plan,
-            new_names: &new_names,
-            marker: has_key.then_some((&key, marker)),
-            period_length: PeriodLength::DEFAULT,
-            now: UnixSeconds(400),
-        };
-        let parts = writing.parts();
-        let transaction = |part| writing.transaction(part, |_| Cell::FIRST).unwrap();
-        let first: Vec<Vec<Transaction>> =
-            parts.first.iter().map(|lane| lane.iter().map(transaction).collect()).collect();
-        let last = transaction(parts.last.as_ref().expect("few members of a shard"));
-        for transaction in first.iter().flatten().chain([&last]) {
+        let transactions =
+            Transactions::of(&plan, "i", has_key, UnixSeconds(400), Cell::FIRST);
+        prop_assert!(transactions.last.is_some(), "few members of a shard");
+        for transaction in transactions.iter() {
             let items = items(transaction);
             prop_assert!(items.len() <= 100);
             prop_assert_eq!(items.iter().collect::<BTreeSet<_>>().len(), items.len());
         }
         // All members and keys, each counted with the transaction that adds it.
-        let all = || first.iter().flatten().chain([&last]).flatten();
+        let all = || transactions.iter().flatten();
         let shards = all().filter(|action| action.target == Target::Members).count();
         prop_assert_eq!(shards > 0, dims * members > 0);
         let keys = all().filter(|action| action.target == Target::KnownKey).count();
         prop_assert_eq!(keys, plan.keys.len());
-        let lanes: Vec<BTreeSet<_>> =
-            first.iter().map(|lane| lane.iter().flat_map(items).collect()).collect();
-        let apart: usize = lanes.iter().map(BTreeSet::len).sum();
-        let together: BTreeSet<_> = lanes.iter().flatten().collect();
-        prop_assert_eq!(apart, together.len(), "what runs at once touches different items");
+        prop_assert!(transactions.are_apart(), "what runs at once touches different items");
     }
 }

@@ -4,12 +4,7 @@
 //! query of it slow and dear. So each new key is registered, counted, and refused beyond a limit. The count
 //! is spread over cells as other sums are, and only read when an id reports under a key that is new.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroUsize,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, sync::Mutex, time::Duration};
 
 use futures_util::future::{try_join, try_join_all};
 use lru::LruCache;
@@ -127,8 +122,8 @@ impl Store {
             return Ok(names);
         }
         // Both at once: a new key then costs one round trip, not two.
-        let of_keys: BTreeSet<_> = names.keys.iter().map(|key| &key.dimension).collect();
-        let room = of_keys.into_iter().map(|of| self.look_for_room(of, now, deadline));
+        let of_keys = names.keys_by_dimension().into_keys();
+        let room = of_keys.map(|of| self.look_for_room(of, now, deadline));
         let items = names.dimensions.iter().map(ItemKey::dimension);
         let items = items.chain(names.keys.iter().map(ItemKey::known_key)).collect();
         let (found, _) =
@@ -136,11 +131,7 @@ impl Store {
         names.dimensions.retain(|dimension| !found.contains_key(&ItemKey::dimension(dimension)));
         names.keys.retain(|key| !found.contains_key(&ItemKey::known_key(key)));
 
-        let mut new_keys: BTreeMap<&DimensionName, u64> = BTreeMap::new();
-        for key in &names.keys {
-            *new_keys.entry(&key.dimension).or_default() += 1;
-        }
-        for (dimension, keys) in new_keys {
+        for (dimension, keys) in names.keys_by_dimension() {
             if !self.names.take_room(dimension, keys) {
                 let limit = self.settings.max_keys;
                 return Err(StoreError::TooManyKeys { dimension: dimension.clone(), limit });

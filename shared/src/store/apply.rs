@@ -38,12 +38,13 @@ impl Store {
         let mut token = self.new_request_token();
         loop {
             let transaction = writing.transaction(part, |sum| lease.cell(sum))?;
-            let writes = transaction.iter().map(|action| action.write.clone());
+            let actions = transaction.into_iter().map(|action| (action.target, action.write));
+            let (targets, writes): (Vec<_>, Vec<_>) = actions.unzip();
             let request = self
                 .client
                 .transact_write_items()
                 .client_request_token(&token)
-                .set_transact_items(Some(writes.collect()));
+                .set_transact_items(Some(writes));
             let error = match before(backoff.deadline(), request.send()).await {
                 Ok(Ok(_)) => {
                     lease.succeeded();
@@ -55,7 +56,7 @@ impl Store {
                     return Err(StoreError::Unavailable(passed.into()));
                 }
             };
-            let (failure, crowded) = match judge(&transaction, &error) {
+            let (failure, crowded) = match judge(&targets, &error) {
                 Verdict::Refused(refusal) => return Err(refusal),
                 Verdict::Replan => return Ok(Applied::Stale(error.into())),
                 Verdict::Again(failure, crowded) => (failure, crowded),

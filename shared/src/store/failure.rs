@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
 use super::{StoreError, error::Cause};
 use crate::{
     domain::Overflow,
-    table::{Striped, Target, Transaction},
+    table::{Striped, Target},
 };
 
 /// What a failed request means.
@@ -83,13 +83,14 @@ pub(super) struct Crowded {
     pub(super) folded: BTreeSet<Striped>,
 }
 
+/// What a transaction on these `targets` calls for that failed.
 pub(super) fn judge(
-    transaction: &Transaction,
+    targets: &[Target],
     error: &SdkError<TransactWriteItemsError, HttpResponse>,
 ) -> Verdict {
     let service_error = error.as_service_error();
     if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = service_error {
-        return judge_reasons(transaction, cancelled.cancellation_reasons());
+        return judge_reasons(targets, cancelled.cancellation_reasons());
     }
     match service_error.map(|error| (error.meta().code(), error.meta().message())) {
         Some((Some("ValidationException"), message)) => {
@@ -100,12 +101,12 @@ pub(super) fn judge(
 }
 
 /// The gravest of the reasons decides.
-fn judge_reasons(transaction: &Transaction, reasons: &[CancellationReason]) -> Verdict {
+fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict {
     let mut replan = false;
     let mut failure = None;
     let mut crowded = Crowded::default();
-    for (action, reason) in transaction.iter().zip(reasons) {
-        match (reason.code().unwrap_or("None"), &action.target) {
+    for (target, reason) in targets.iter().zip(reasons) {
+        match (reason.code().unwrap_or("None"), target) {
             ("None", _) => {}
             ("ConditionalCheckFailed", Target::Cell(sum, _)) => {
                 crowded.folded.insert(sum.clone());
@@ -154,23 +155,15 @@ fn refusal(message: &str) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::types::TransactWriteItem;
-
     use super::*;
-    use crate::{
-        domain::DimensionName,
-        table::{Action, Cell},
-    };
+    use crate::{domain::DimensionName, table::Cell};
 
     fn judged(reasons: &[(Target, &str, &str)]) -> Verdict {
-        let transaction = reasons.iter().map(|(target, ..)| Action {
-            target: target.clone(),
-            write: TransactWriteItem::builder().build(),
-        });
+        let targets: Vec<_> = reasons.iter().map(|(target, ..)| target.clone()).collect();
         let reasons = reasons.iter().map(|(_, code, message)| {
             CancellationReason::builder().code(*code).message(*message).build()
         });
-        judge_reasons(&transaction.collect(), &reasons.collect::<Vec<_>>())
+        judge_reasons(&targets, &reasons.collect::<Vec<_>>())
     }
 
     fn sum(name: &str) -> Striped {

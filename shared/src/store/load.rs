@@ -1,6 +1,9 @@
 //! The first round trip of an update: what is stored already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
@@ -46,18 +49,18 @@ impl Loaded {
         }
     }
 
-    /// What a request has to write.
+    /// What a request has to write. Takes the new members, of which there may be many.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.
     pub(super) fn plan(
-        &self,
+        &mut self,
         request: &Request<'_>,
         period_length: PeriodLength,
     ) -> Result<Plan, Overflow> {
         let before = &self.stored.detail;
         let period = period_length.of_update(request.now, before.gauge_period);
-        plan(before, request.update, period, self.new_members.clone())
+        plan(before, request.update, period, mem::take(&mut self.new_members))
     }
 }
 

@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     domain::Detail,
-    rollup::Plan,
-    table::{NewNames, Revision, Writing},
+    table::{Revision, put_detail},
 };
 
 /// What is known of a plain write.
@@ -39,11 +38,10 @@ impl Store {
     ) -> Result<Outcome, StoreError> {
         loop {
             let loaded = self.load(request, Consistency::Strong, deadline).await;
-            let Ok(loaded) = loaded else {
+            let Ok(mut loaded) = loaded else {
                 return Err(StoreError::Indeterminate(error.into()));
             };
-            let stored = &loaded.stored;
-            if attempts.were_counted(&stored.revision)? || loaded.repeats(request)? {
+            if attempts.were_counted(&loaded.stored.revision)? || loaded.repeats(request)? {
                 return Ok(Outcome::Counted);
             }
             if !attempts.may_yet_be_counted() {
@@ -57,6 +55,7 @@ impl Store {
                 // Nothing counts it twice, though.
                 return Err(StoreError::Indeterminate(error.into()));
             }
+            let stored = &loaded.stored;
             match self.fence(request, &stored.detail, &stored.revision, deadline).await {
                 Ok(Fenced::Done) => return Err(error),
                 Ok(Fenced::Overtaken) => {}
@@ -72,20 +71,8 @@ impl Store {
         revision: &Revision,
         deadline: Deadline,
     ) -> Result<Fenced, StoreError> {
-        let new_names = NewNames::default();
-        let plan = Plan::default();
-        let writing = Writing {
-            table: &self.settings.table,
-            id: request.id,
-            revision,
-            token: self.new_update_token(),
-            plan: &plan,
-            new_names: &new_names,
-            marker: None,
-            period_length: self.settings.period_length,
-            now: request.now,
-        };
-        let put = writing.fence(detail)?;
+        let token = self.new_update_token();
+        let put = put_detail(&self.settings.table, request.id, detail, revision, token)?;
         let mut backoff = self.backoff(deadline);
         loop {
             let sent = self

@@ -68,16 +68,16 @@ impl Store {
         let mut backoff = self.backoff(deadline);
         let mut consistency = Consistency::Eventual;
         loop {
-            let loaded = self.load(request, consistency, deadline).await?;
-            let revision = &loaded.stored.revision;
+            let mut loaded = self.load(request, consistency, deadline).await?;
             // A request whose answer was lost may be carried out after the next one was cancelled.
-            if attempts.were_counted(revision)? {
+            if attempts.were_counted(&loaded.stored.revision)? {
                 return Ok(Outcome::Counted);
             }
             if loaded.repeats(request)? {
                 return Ok(Outcome::Repeated);
             }
             let plan = loaded.plan(request, self.settings.period_length)?;
+            let revision = &loaded.stored.revision;
             let marker = request.marker();
             if plan.is_empty() && marker.is_none() {
                 return Ok(Outcome::Unchanged);

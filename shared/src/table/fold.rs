@@ -13,7 +13,7 @@
 //! Each step is one transaction, conditional on the state that it was chosen for: it does not happen when
 //! a writer or another run was faster.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     error::BuildError,
@@ -21,12 +21,12 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    attribute::{self, ABSORBED, FOLDING_SINCE, FROZEN, INCARNATION, NAME, PARTITION_KEY, WRITES},
+    attribute::{self, ABSORBED, FOLDING_SINCE, FROZEN, INCARNATION, WRITES},
     cell::{Cell, CellState, CounterCell, FirstCell, OtherCell},
-    escape,
     expression::UpdateExpression,
-    item::{encode_absorbed, number, text},
+    item::{encode_absorbed, number},
     key::ItemKey,
+    transaction::name_if_hashed,
 };
 use crate::{
     domain::{KeyStats, Overflow, UnixSeconds},
@@ -164,10 +164,7 @@ impl Cells<'_> {
         let absorbed = cells.iter().map(|cell| encode_absorbed(cell.cell, cell.incarnation));
         expression.add(ABSORBED.to_owned(), AttributeValue::Ss(absorbed.collect()));
         expression.set(FOLDING_SINCE, number(now.0));
-        let key = self.of.key.as_str();
-        if escape::is_hashed(key) {
-            expression.set(NAME, text(key));
-        }
+        name_if_hashed(&mut expression, self.of);
         let condition = format!("attribute_not_exists({FOLDING_SINCE})");
         self.update(Cell::FIRST, expression, &condition, [])
     }
@@ -212,9 +209,7 @@ impl Cells<'_> {
             .table_name(self.table)
             .set_key(Some(ItemKey::counters(self.of, Cell::FIRST).attributes()))
             .update_expression(format!("REMOVE {ABSORBED}, {FOLDING_SINCE}"))
-            .condition_expression(format!(
-                "attribute_exists({PARTITION_KEY}) AND {FOLDING_SINCE} = :since"
-            ))
+            .condition_expression(format!("{FOLDING_SINCE} = :since"))
             .expression_attribute_values(":since", number(since.0))
             .build()?;
         Ok(TransactWriteItem::builder().update(update).build())
@@ -223,21 +218,19 @@ impl Cells<'_> {
     fn update<const N: usize>(
         self,
         cell: Cell,
-        expression: UpdateExpression,
+        mut expression: UpdateExpression,
         condition: &str,
         condition_values: [(&str, AttributeValue); N],
     ) -> Result<TransactWriteItem, BuildError> {
-        let mut values: BTreeMap<String, AttributeValue> = BTreeMap::new();
-        values.extend(condition_values.map(|(name, value)| (name.to_owned(), value)));
-        let update_expression = expression.text();
-        values.extend(expression.values);
+        let condition_values = condition_values.map(|(name, value)| (name.to_owned(), value));
+        expression.values.extend(condition_values);
         let update = Update::builder()
             .table_name(self.table)
             .set_key(Some(ItemKey::counters(self.of, cell).attributes()))
-            .update_expression(update_expression)
+            .update_expression(expression.text())
             .condition_expression(condition)
             .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(values.into_iter().collect()))
+            .set_expression_attribute_values(Some(expression.values))
             .build()?;
         Ok(TransactWriteItem::builder().update(update).build())
     }

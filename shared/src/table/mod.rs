@@ -26,5 +26,5 @@ pub use item::{
 };
 pub use key::{ItemKey, KeyRange, Shard};
 pub use transaction::{
-    Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing,
+    Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing, put_detail,
 };

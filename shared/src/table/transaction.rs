@@ -97,6 +97,18 @@ pub struct NewNames {
     pub keys: BTreeSet<DimensionAndKey>,
 }
 
+impl NewNames {
+    /// The dimensions of the new keys, and how many each has.
+    #[must_use]
+    pub fn keys_by_dimension(&self) -> BTreeMap<&DimensionName, u64> {
+        let mut dimensions = BTreeMap::new();
+        for key in &self.keys {
+            *dimensions.entry(&key.dimension).or_default() += 1;
+        }
+        dimensions
+    }
+}
+
 /// All that transactions are made of.
 #[derive(Debug)]
 pub struct Writing<'a> {
@@ -125,7 +137,7 @@ impl Writing<'_> {
     #[must_use]
     pub fn parts(&self) -> Parts {
         let (members, all) = shards(&self.plan.members);
-        let keys = self.new_names.keys.len() + self.dimensions_of_new_keys().len();
+        let keys = self.new_names.keys.len() + self.new_names.keys_by_dimension().len();
         let fixed = self.actions_without_members(&members);
         let keys_fit = fixed + keys <= MAX_ACTIONS;
         let taken = if keys_fit { fixed + keys } else { fixed };
@@ -151,17 +163,15 @@ impl Writing<'_> {
     /// The sums that a part adds to.
     #[must_use]
     pub fn striped(&self, part: &Part) -> BTreeSet<Striped> {
-        let keys = |keys: bool| match keys {
-            true => self.dimensions_of_new_keys().into_keys().cloned().map(Striped::Keys).collect(),
-            false => BTreeSet::new(),
-        };
+        let keys = || self.new_names.keys_by_dimension().into_keys().cloned().map(Striped::Keys);
         match part {
-            Part::Keys => keys(true),
+            Part::Keys => keys().collect(),
             Part::Members(of, _) => [Striped::Rollup(of.clone())].into(),
             Part::Numbers { keys: with_keys, members } => {
                 let plan = self.plan;
                 let rollups = plan.counters.keys().chain(plan.gauges.keys()).chain(members.keys());
-                rollups.cloned().map(Striped::Rollup).chain(keys(*with_keys)).collect()
+                let keys = with_keys.then(keys).into_iter().flatten();
+                rollups.cloned().map(Striped::Rollup).chain(keys).collect()
             }
         }
     }
@@ -194,15 +204,6 @@ impl Writing<'_> {
         Ok(actions)
     }
 
-    /// Writes the detail as it was read, in a revision of its own. What was sent for the revision before
-    /// can't happen after that, also if it is still on its way.
-    ///
-    /// # Errors
-    /// Never, as long as this module sets what the SDK requires.
-    pub fn fence(&self, read: &Detail) -> Result<Put, BuildError> {
-        self.detail_put(read)
-    }
-
     /// Whether a part writes nothing.
     #[must_use]
     pub fn is_empty(&self, part: &Part) -> bool {
@@ -229,15 +230,6 @@ impl Writing<'_> {
             + self.new_names.dimensions.len()
     }
 
-    /// The dimensions of the keys that are new, and how many each has.
-    fn dimensions_of_new_keys(&self) -> BTreeMap<&DimensionName, usize> {
-        let mut dimensions = BTreeMap::new();
-        for key in &self.new_names.keys {
-            *dimensions.entry(&key.dimension).or_default() += 1;
-        }
-        dimensions
-    }
-
     fn write_numbers(
         &self,
         members: &Shards,
@@ -248,7 +240,8 @@ impl Writing<'_> {
             actions.push(self.put_marker(key, marker)?);
         }
         if let Some(detail) = &self.plan.detail {
-            actions.push(self.put_detail(detail)?);
+            let put = put_detail(self.table, self.id, detail, self.revision, self.token)?;
+            actions.push(put_action(Target::Detail, put));
         }
         let counted_keys: BTreeSet<_> = self.plan.counters.keys().chain(members.keys()).collect();
         for of in counted_keys {
@@ -282,7 +275,7 @@ impl Writing<'_> {
         for of in &self.new_names.keys {
             actions.push(self.put_known_key(of)?);
         }
-        for (dimension, count) in self.dimensions_of_new_keys() {
+        for (dimension, count) in self.new_names.keys_by_dimension() {
             let striped = Striped::Keys(dimension.clone());
             let cell = cell(&striped);
             let mut expression = UpdateExpression::default();
@@ -291,25 +284,6 @@ impl Writing<'_> {
             actions.push(self.update(Target::Cell(striped, cell), &key, expression)?);
         }
         Ok(())
-    }
-
-    fn put_detail(&self, detail: &Detail) -> Result<Action, BuildError> {
-        Ok(put_action(Target::Detail, self.detail_put(detail)?))
-    }
-
-    fn detail_put(&self, detail: &Detail) -> Result<Put, BuildError> {
-        let next = self.revision.after(self.token);
-        let put = Put::builder()
-            .table_name(self.table)
-            .set_item(Some(encode_detail(self.id, detail, &next)));
-        let put = match self.revision.version() {
-            None => put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
-            Some(version) => put
-                .condition_expression("#v = :v")
-                .expression_attribute_names("#v", VERSION)
-                .expression_attribute_values(":v", version),
-        };
-        put.build()
     }
 
     fn put_marker(&self, key: &IdempotencyKey, marker: &Marker) -> Result<Action, BuildError> {
@@ -492,7 +466,33 @@ fn shards(sets: &BTreeMap<MemberSet, BTreeSet<Member>>) -> (Shards, bool) {
     (shards, all)
 }
 
-fn name_if_hashed(expression: &mut UpdateExpression, of: &DimensionAndKey) {
+/// Puts a detail, unless it has changed since it was read in this `revision`; `token` is who did it.
+///
+/// What was sent for the same revision can't happen any more after that, also if it is still on its way.
+///
+/// # Errors
+/// Never, as long as this module sets what the SDK requires.
+pub fn put_detail(
+    table: &str,
+    id: &Id,
+    detail: &Detail,
+    revision: &Revision,
+    token: UpdateToken,
+) -> Result<Put, BuildError> {
+    let next = revision.after(token);
+    let put = Put::builder().table_name(table).set_item(Some(encode_detail(id, detail, &next)));
+    let put = match revision.version() {
+        None => put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
+        Some(version) => put
+            .condition_expression("#v = :v")
+            .expression_attribute_names("#v", VERSION)
+            .expression_attribute_values(":v", version),
+    };
+    put.build()
+}
+
+/// Where the key has only the name's hash, the name is kept beside.
+pub(super) fn name_if_hashed(expression: &mut UpdateExpression, of: &DimensionAndKey) {
     let key = of.key.as_str();
     if escape::is_hashed(key) {
         expression.set(NAME, text(key));

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::{Put, Update as UpdateItem};
 use shared::{
     domain::{
-        CounterChange, Detail, DimensionKey, DimensionName, Member, Period, StatName, Sum, Update,
+        CounterChange, Detail, DimensionKey, DimensionName, Fingerprint, Id, IdempotencyKey,
+        Member, Period, PeriodLength, StatName, Sum, UnixSeconds, Update,
     },
     rollup::{DimensionAndKey, MemberSet, Plan, Sums, member_sets, plan},
-    table::{ItemKey, Transaction},
+    table::{Cell, ItemKey, Marker, NewNames, Revision, Transaction, UpdateToken, Writing},
 };
 
 /// What the table holds, as far as the planner is concerned.
@@ -137,4 +138,50 @@ pub fn items(transaction: &Transaction) -> Vec<ItemKey> {
         ItemKey::of_item(put.or(update).expect("a put or an update")).expect("a key")
     });
     keys.collect()
+}
+
+/// The transactions of an update.
+#[derive(Debug)]
+pub struct Transactions {
+    pub first: Vec<Vec<Transaction>>,
+    pub last: Option<Transaction>,
+}
+
+impl Transactions {
+    /// Those that write a plan of which all names are new to the table, to this cell of each sum.
+    pub fn of(plan: &Plan, id: &str, has_key: bool, now: UnixSeconds, cell: Cell) -> Self {
+        let id = Id::new(id).unwrap();
+        let key = IdempotencyKey::new("key").unwrap();
+        let marker = Marker { fingerprint: Fingerprint::of(b""), expires_at: UnixSeconds(1) };
+        let new_names = NewNames { dimensions: plan.dimensions.clone(), keys: plan.keys.clone() };
+        let writing = Writing {
+            table: "table",
+            id: &id,
+            revision: &Revision::default(),
+            token: UpdateToken(1),
+            plan,
+            new_names: &new_names,
+            marker: has_key.then_some((&key, marker)),
+            period_length: PeriodLength::DEFAULT,
+            now,
+        };
+        let parts = writing.parts();
+        let transaction = |part| writing.transaction(part, |_| cell).unwrap();
+        Self {
+            first: parts.first.iter().map(|lane| lane.iter().map(transaction).collect()).collect(),
+            last: parts.last.as_ref().map(transaction),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Transaction> {
+        self.first.iter().flatten().chain(&self.last)
+    }
+
+    /// Whether those that may run at once touch different items.
+    pub fn are_apart(&self) -> bool {
+        let lanes = self.first.iter().map(|lane| lane.iter().flat_map(items).collect());
+        let lanes: Vec<BTreeSet<_>> = lanes.collect();
+        let together: BTreeSet<_> = lanes.iter().flatten().collect();
+        lanes.iter().map(BTreeSet::len).sum::<usize>() == together.len()
+    }
 }

@@ -6,17 +6,14 @@ use aws_sdk_dynamodb::types::{Put, Update as UpdateItem};
 use serde_json::Value;
 use shared::{
     domain::{
-        CounterChange, Detail, DimensionKey, DimensionName, Fingerprint, Id, IdempotencyKey,
-        Member, PeriodLength, StatName, UnixSeconds, Update, UpdateError, limits,
+        CounterChange, Detail, DimensionKey, DimensionName, Member, PeriodLength, StatName,
+        UnixSeconds, Update, UpdateError, limits,
     },
     rollup::Plan,
-    table::{
-        Action, Cell, Marker, NewNames, Revision, Target, Transaction, UpdateToken, Writing,
-        decode_detail,
-    },
+    table::{Action, Cell, Target, Transaction, decode_detail},
 };
 
-use super::table::{Model, Table, items, non_zero};
+use super::table::{Model, Table, Transactions, items, non_zero};
 
 /// What ends a body, so that an input has several. These are no bytes of UTF-8, so that no valid body
 /// is cut.
@@ -197,48 +194,24 @@ fn table_detail(table: &Table, id: &str) -> Detail {
 }
 
 fn check_transactions(plan: &Plan, id: &str, now: UnixSeconds) {
-    let id = Id::new(id).unwrap();
-    let key = IdempotencyKey::new("key").unwrap();
-    let marker = Marker { fingerprint: Fingerprint::of(b""), expires_at: UnixSeconds(1) };
-    let new_names = NewNames { dimensions: plan.dimensions.clone(), keys: plan.keys.clone() };
-    let writing = Writing {
-        table: "table",
-        id: &id,
-        revision: &Revision::default(),
-        token: UpdateToken(1),
-        plan,
-        new_names: &new_names,
-        marker: Some((&key, marker)),
-        period_length: PERIOD,
-        now,
-    };
-    let parts = writing.parts();
     // The cell with the longest expressions.
     let cell = Cell::new(Cell::MOST - 1).unwrap();
-    let transaction = |part| writing.transaction(part, |_| cell).unwrap();
-    let first: Vec<Vec<_>> =
-        parts.first.iter().map(|lane| lane.iter().map(transaction).collect()).collect();
-    let last = parts.last.as_ref().map(transaction);
-    for transaction in first.iter().flatten().chain(&last) {
+    let transactions = Transactions::of(plan, id, true, now, cell);
+    for transaction in transactions.iter() {
         check_transaction(transaction);
     }
-    let actions = first.iter().flatten().chain(&last).flatten();
-    let keys = actions.clone().filter(|action| action.target == Target::KnownKey);
-    assert!(last.is_none() || keys.count() == plan.keys.len());
-    let written = actions.clone().filter(|action| action.target == Target::Members);
+    let actions = || transactions.iter().flatten();
+    let keys = actions().filter(|action| action.target == Target::KnownKey);
+    assert!(transactions.last.is_none() || keys.count() == plan.keys.len());
+    let written = actions().filter(|action| action.target == Target::Members);
     assert_eq!(written.count() > 0, !plan.members.is_empty());
-    let detail = actions.filter(|action| action.target == Target::Detail).map(written_detail);
+    let detail = actions().filter(|action| action.target == Target::Detail).map(written_detail);
     let detail: Vec<_> = detail.collect();
-    match last {
+    match &transactions.last {
         Some(_) => assert_eq!(detail.first(), plan.detail.as_ref(), "as it is stored, it differs"),
         None => assert!(detail.is_empty() && !plan.members.is_empty()),
     }
-
-    let lanes = first.iter().map(|of_key| of_key.iter().flat_map(items).collect());
-    let lanes: Vec<BTreeSet<_>> = lanes.collect();
-    let apart: usize = lanes.iter().map(BTreeSet::len).sum();
-    let together: BTreeSet<_> = lanes.iter().flatten().collect();
-    assert_eq!(apart, together.len(), "what runs at once touches the same item");
+    assert!(transactions.are_apart(), "what runs at once touches the same item");
 }
 
 fn check_transaction(transaction: &Transaction) {

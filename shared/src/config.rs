@@ -42,17 +42,30 @@ pub struct ConfigError {
     problem: String,
 }
 
+impl ConfigError {
+    /// That a variable is missing or wrong, and what is wrong with it.
+    #[must_use]
+    pub fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+        Self { variable, problem: problem.into() }
+    }
+}
+
+/// A variable of the environment; none when it is absent or empty, as a deployment leaves those that are
+/// to have their default.
+#[must_use]
+pub fn variable(name: &'static str) -> Option<String> {
+    // What is not UTF-8 is wrong for any variable, and its error shows it.
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    (!value.is_empty()).then_some(value)
+}
+
 impl Config {
     /// Reads the configuration from the environment.
     ///
     /// # Errors
     /// A variable is missing or wrong.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_variables(|variable| {
-            let value = std::env::var_os(variable)?;
-            // What is not UTF-8 is wrong for any variable, and its error shows it.
-            Some(value.to_string_lossy().into_owned())
-        })
+        Self::from_variables(variable)
     }
 
     /// Reads the configuration from variables, of which `get` gives the values.

@@ -4,6 +4,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod lambda;
+pub mod retry;
 pub mod rollup;
 pub mod store;
 pub mod table;

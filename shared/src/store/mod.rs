@@ -22,9 +22,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 
+pub use crate::retry::Deadline;
 pub use error::StoreError;
 pub use fold::Folded;
-pub use retry::Deadline;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use update::Outcome;
 

@@ -1,6 +1,6 @@
-//! How long to wait between attempts, and when to give up.
+//! The waits between attempts at DynamoDB, and the end of them.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
@@ -9,32 +9,14 @@ use aws_sdk_dynamodb::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Store, StoreError, error::Cause, failure::Failure, lock};
+use crate::retry::{Deadline, Jitter};
 
-/// When an answer is due.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// A deadline that is so far away.
-    #[must_use]
-    pub fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
-    }
-
-    /// A deadline earlier by `reserve`, or by a quarter of what is left, whichever is less.
-    pub(super) fn earlier_by(self, reserve: Duration) -> Self {
-        let left = self.0.saturating_duration_since(Instant::now());
-        Self(self.0 - reserve.min(left / 4))
-    }
-}
-
-/// The waits between the attempts at one update or query: random, up to a bound that doubles ("full
-/// jitter").
+/// The waits between the attempts at one update or query.
 #[derive(Debug)]
 pub(super) struct Backoff<'a> {
     store: &'a Store,
     deadline: Deadline,
-    bound: Duration,
+    waits: Jitter,
 }
 
 impl Backoff<'_> {
@@ -46,9 +28,8 @@ impl Backoff<'_> {
         if failure == Failure::Final {
             return Err(failure.at_deadline(cause));
         }
-        let wait = self.bound.mul_f64(lock(&self.store.random).f64());
-        self.bound = (self.bound * 2).min(self.store.settings.pace.longest_wait);
-        if Instant::now() + wait >= self.deadline.0 {
+        let wait = self.waits.next(&mut lock(&self.store.random));
+        if Instant::now() + wait >= self.deadline.instant() {
             return Err(failure.at_deadline(cause));
         }
         sleep(wait).await;
@@ -71,12 +52,13 @@ pub(super) async fn before<T>(
     deadline: Deadline,
     answer: impl Future<Output = T>,
 ) -> Result<T, DeadlinePassed> {
-    timeout_at(deadline.0, answer).await.map_err(|_| DeadlinePassed)
+    timeout_at(deadline.instant(), answer).await.map_err(|_| DeadlinePassed)
 }
 
 impl Store {
     pub(super) fn backoff(&self, deadline: Deadline) -> Backoff<'_> {
-        Backoff { store: self, deadline, bound: self.settings.pace.first_wait }
+        let pace = &self.settings.pace;
+        Backoff { store: self, deadline, waits: Jitter::new(pace.first_wait, pace.longest_wait) }
     }
 
     /// Sends a request that only reads, until it is answered.

@@ -1,0 +1,417 @@
+//! Which column holds a stat.
+//!
+//! BigQuery compares the names of columns without regard to case, and forbids some; stats differ in case,
+//! and may be called anything. So a stat has the column of its own name, except
+//!
+//! - where that name differs only in case from a column that the table has already, or
+//! - where BigQuery forbids it, or
+//! - where it looks like one of the names that are made here.
+//!
+//! Then the column's name is the stat's (its first 281 characters), `__`, and the first 16 hex digits of
+//! the SHA-256 of the stat's name; with an `s` before what may not begin so. No two stats share a column,
+//! and since columns are never removed, none changes its own.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sha2::{Digest, Sha256};
+use shared::domain::StatName;
+
+use crate::schema::{Field, Schema, Type};
+
+/// Most columns of a table, records and their fields included. Source: *Quotas and limits*, BigQuery
+/// documentation.
+pub const MAX_COLUMNS: usize = 10_000;
+
+/// How much of a stat's name a made-up name has: with what is added, 300 characters.
+const MAX_STEM_CHARS: usize = 281;
+/// What comes between the stem and the hash.
+const SEPARATOR: &str = "__";
+/// Hex digits of the hash.
+const HASH_DIGITS: usize = 16;
+
+/// What no column's name may begin with, in lower case. Source: *Specifying a schema*, BigQuery
+/// documentation, and the pseudo columns of change history.
+const FORBIDDEN: [&str; 7] =
+    ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_"];
+
+/// The records of a table that hold stats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// Counters and increments.
+    Counter,
+    /// Gauges, and numbers of members.
+    Gauge,
+}
+
+impl Group {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Counter, Self::Gauge];
+
+    /// The record's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// Why stats have no column.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnError {
+    /// There would be more columns than BigQuery allows.
+    #[error("it would need more than {MAX_COLUMNS} columns, which is all that BigQuery allows")]
+    TooMany,
+    /// Somebody gave a column another type.
+    #[error("its column {column} is of the type {is}, but must be {must_be}")]
+    WrongType {
+        /// The column.
+        column: String,
+        /// The type that it has.
+        is: String,
+        /// The type that it must have.
+        must_be: &'static str,
+    },
+    /// The columns of the table have changed, so that a stat belongs into another one.
+    #[error("its columns were changed by somebody else at the same time")]
+    Moved,
+}
+
+/// The columns of a table, and those that it needs besides.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    groups: BTreeMap<Group, Record>,
+    /// How many columns there are in all.
+    count: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Record {
+    /// Whether the table has the record.
+    exists: bool,
+    /// The fields that the table has, by their names in lower case.
+    fields: HashMap<String, Existing>,
+    /// The column of each stat that was asked for.
+    used: BTreeMap<StatName, Used>,
+}
+
+#[derive(Debug, Clone)]
+struct Existing {
+    name: String,
+    /// Its type, if it is not an integer.
+    wrong: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Used {
+    column: String,
+    is_new: bool,
+}
+
+impl Columns {
+    /// The columns of a table with this schema.
+    ///
+    /// # Errors
+    /// A column that every table has is of another type.
+    pub fn of(schema: &Schema) -> Result<Self, ColumnError> {
+        for (name, r#type) in [("_dim", Type::String), ("_ts", Type::Timestamp)] {
+            match schema.find(name) {
+                Some(field) => require(field, name, r#type)?,
+                None => {
+                    return Err(ColumnError::WrongType {
+                        column: name.to_owned(),
+                        is: "(none)".to_owned(),
+                        must_be: first_name(r#type),
+                    });
+                }
+            }
+        }
+        let mut groups = BTreeMap::new();
+        for group in Group::ALL {
+            let record = match schema.find(group.name()) {
+                Some(field) => {
+                    require(field, group.name(), Type::Record)?;
+                    Record { exists: true, fields: existing(&field.fields), ..Record::default() }
+                }
+                None => Record::default(),
+            };
+            groups.insert(group, record);
+        }
+        Ok(Self { groups, count: schema.count() })
+    }
+
+    /// The column of a stat, new if the table has none for it.
+    ///
+    /// # Errors
+    /// The column is of another type, or there would be too many.
+    pub fn column(&mut self, group: Group, stat: &StatName) -> Result<&str, ColumnError> {
+        let record = self.groups.entry(group).or_default();
+        if !record.used.contains_key(stat) {
+            let used = record.assign(stat);
+            if let Some(existing) = record.fields.get(&used.column.to_ascii_lowercase())
+                && let Some(r#type) = &existing.wrong
+            {
+                return Err(ColumnError::WrongType {
+                    column: format!("{}.{}", group.name(), existing.name),
+                    is: r#type.clone(),
+                    must_be: first_name(Type::Integer),
+                });
+            }
+            if used.is_new {
+                self.count += 1 + usize::from(!record.exists);
+                record.exists = true;
+                let existing = Existing { name: used.column.clone(), wrong: None };
+                record.fields.insert(used.column.to_ascii_lowercase(), existing);
+                if self.count > MAX_COLUMNS {
+                    return Err(ColumnError::TooMany);
+                }
+            }
+            record.used.insert(stat.clone(), used);
+        }
+        // It was inserted above, so the default is never used.
+        Ok(record.used.get(stat).map(|used| used.column.as_str()).unwrap_or_default())
+    }
+
+    /// The column of a stat, if the table has one for it.
+    #[must_use]
+    pub fn find(&self, group: Group, stat: &StatName) -> Option<&str> {
+        self.groups.get(&group)?.find(stat)
+    }
+
+    /// The schema that a table of this schema needs to get, to hold the stats that were asked for; none if
+    /// it holds them already.
+    ///
+    /// # Errors
+    /// A stat has another column there; or as for [`Self::column`].
+    pub fn missing_from(&self, schema: &Schema) -> Result<Option<Schema>, ColumnError> {
+        let mut there = Self::of(schema)?;
+        for (group, record) in &self.groups {
+            // Those that have their own names came first.
+            let has_own_name = |(stat, used): &(&StatName, &Used)| used.column == stat.as_str();
+            let (first, then): (Vec<_>, Vec<_>) = record.used.iter().partition(has_own_name);
+            for (stat, used) in first.into_iter().chain(then) {
+                if there.column(*group, stat)? != used.column {
+                    return Err(ColumnError::Moved);
+                }
+            }
+        }
+        Ok(there.extended(schema))
+    }
+
+    /// The schema with the new columns; none if there are none.
+    fn extended(&self, schema: &Schema) -> Option<Schema> {
+        let mut extended = schema.clone();
+        for (group, record) in &self.groups {
+            let new: Vec<_> = record.used.iter().filter(|(_, used)| used.is_new).collect();
+            if new.is_empty() {
+                continue;
+            }
+            let fields = new.into_iter().map(|(stat, used)| field(*group, stat, &used.column));
+            let is_group = |field: &Field| field.name.eq_ignore_ascii_case(group.name());
+            match extended.fields.iter_mut().find(|field| is_group(field)) {
+                Some(field) => field.fields.extend(fields),
+                None => {
+                    let mut field = Field::new(group.name(), first_name(Type::Record));
+                    field.fields.extend(fields);
+                    extended.fields.push(field);
+                }
+            }
+        }
+        (extended != *schema).then_some(extended)
+    }
+}
+
+impl Record {
+    /// The column that the table has for a stat.
+    fn find(&self, stat: &StatName) -> Option<&str> {
+        let made_up = made_up_name(stat);
+        let made_up = self.fields.get(&made_up.to_ascii_lowercase());
+        let own = || {
+            let own = self.fields.get(&stat.as_str().to_ascii_lowercase())?;
+            (own.name == stat.as_str() && may_be_a_column(stat)).then_some(own)
+        };
+        made_up.or_else(own).map(|existing| existing.name.as_str())
+    }
+
+    fn assign(&self, stat: &StatName) -> Used {
+        if let Some(column) = self.find(stat) {
+            return Used { column: column.to_owned(), is_new: false };
+        }
+        let is_taken = self.fields.contains_key(&stat.as_str().to_ascii_lowercase());
+        let column = match may_be_a_column(stat) && !is_taken {
+            true => stat.as_str().to_owned(),
+            false => made_up_name(stat),
+        };
+        Used { column, is_new: true }
+    }
+}
+
+fn field(group: Group, stat: &StatName, column: &str) -> Field {
+    let field = Field::new(column, first_name(Type::Integer));
+    match column == stat.as_str() {
+        true => field,
+        false => field.described(&format!("the {} {stat}", group.name())),
+    }
+}
+
+fn existing(fields: &[Field]) -> HashMap<String, Existing> {
+    let entries = fields.iter().map(|field| {
+        let wrong = (!field.is(Type::Integer)).then(|| field.r#type.clone());
+        (field.name.to_ascii_lowercase(), Existing { name: field.name.clone(), wrong })
+    });
+    entries.collect()
+}
+
+fn require(field: &Field, name: &str, r#type: Type) -> Result<(), ColumnError> {
+    match field.is(r#type) {
+        true => Ok(()),
+        false => Err(ColumnError::WrongType {
+            column: name.to_owned(),
+            is: field.r#type.clone(),
+            must_be: first_name(r#type),
+        }),
+    }
+}
+
+fn first_name(r#type: Type) -> &'static str {
+    r#type.names().first().copied().unwrap_or_default()
+}
+
+/// Whether a stat's name may be that of a column, and is none that is made up here.
+fn may_be_a_column(stat: &StatName) -> bool {
+    !is_forbidden(stat.as_str()) && !looks_made_up(stat.as_str())
+}
+
+fn is_forbidden(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    FORBIDDEN.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn looks_made_up(name: &str) -> bool {
+    let Some(at) = name.len().checked_sub(HASH_DIGITS) else {
+        return false;
+    };
+    name.split_at_checked(at).is_some_and(|(before, hash)| {
+        before.ends_with(SEPARATOR) && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+fn made_up_name(stat: &StatName) -> String {
+    let name = stat.as_str();
+    let prefix = if is_forbidden(name) { "s" } else { "" };
+    let stem: String = name.chars().take(MAX_STEM_CHARS).collect();
+    let hash = hex::encode(Sha256::digest(name.as_bytes()));
+    let hash: String = hash.chars().take(HASH_DIGITS).collect();
+    format!("{prefix}{stem}{SEPARATOR}{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(name: &str) -> StatName {
+        StatName::new(name).unwrap()
+    }
+
+    fn empty() -> Columns {
+        Columns::of(&Schema::new()).unwrap()
+    }
+
+    fn counter(columns: &mut Columns, name: &str) -> String {
+        columns.column(Group::Counter, &stat(name)).unwrap().to_owned()
+    }
+
+    fn after(columns: &Columns, schema: &Schema) -> Schema {
+        columns.missing_from(schema).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_stat_has_the_column_of_its_name() {
+        let mut columns = empty();
+        assert_eq!(counter(&mut columns, "counterA"), "counterA");
+        assert_eq!(columns.column(Group::Gauge, &stat("counterA")).unwrap(), "counterA");
+        let schema = after(&columns, &Schema::new());
+        let names: Vec<_> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["_dim", "_ts", "counter", "gauge"]);
+        assert_eq!(columns.missing_from(&schema).unwrap(), None);
+    }
+
+    #[test]
+    fn names_that_differ_in_case_have_columns_of_their_own_whoever_comes_first() {
+        for names in [["x", "X"], ["X", "x"]] {
+            let mut columns = empty();
+            let [first, second] = names.map(|name| counter(&mut columns, name));
+            assert_eq!(first, names[0]);
+            assert!(second.starts_with(&format!("{}__", names[1])), "{second}");
+            // From the schema alone it is the same, in any order.
+            let schema = after(&columns, &Schema::new());
+            let mut later = Columns::of(&schema).unwrap();
+            assert_eq!(counter(&mut later, names[1]), second);
+            assert_eq!(counter(&mut later, names[0]), first);
+            assert_eq!(later.find(Group::Counter, &stat(names[1])), Some(second.as_str()));
+            assert_eq!(later.missing_from(&schema).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn forbidden_names_and_those_that_look_made_up_are_changed() {
+        for name in ["_TABLE_x", "_partition", "__ROOT__", "_File_1", "_change_type"] {
+            let column = counter(&mut empty(), name);
+            assert!(column.starts_with("s_") && !is_forbidden(&column), "{column}");
+        }
+        let mut columns = empty();
+        let (_, made_up) = (counter(&mut columns, "X"), counter(&mut columns, "x"));
+        // A stat that is really called so.
+        let other = counter(&mut columns, &made_up);
+        assert_ne!(other, made_up);
+        // Also when it comes first.
+        let mut columns = empty();
+        assert_eq!(counter(&mut columns, &made_up), other);
+        counter(&mut columns, "X");
+        assert_eq!(counter(&mut columns, "x"), made_up);
+    }
+
+    #[test]
+    fn the_longest_names_fit() {
+        let mut columns = empty();
+        counter(&mut columns, &"a".repeat(300));
+        assert_eq!(counter(&mut columns, &"A".repeat(300)).len(), 299);
+        assert_eq!(counter(&mut columns, &format!("_TABLE_{}", "b".repeat(293))).len(), 300);
+    }
+
+    #[test]
+    fn more_columns_than_bigquery_allows_are_refused() {
+        let mut columns = empty();
+        // Two columns and two records are there besides.
+        for i in 0..MAX_COLUMNS - 5 {
+            counter(&mut columns, &format!("s{i}"));
+        }
+        assert!(columns.column(Group::Gauge, &stat("g")).is_ok());
+        assert_eq!(columns.column(Group::Gauge, &stat("h")), Err(ColumnError::TooMany));
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_named() {
+        let mut schema = Schema::new();
+        let mut record = Field::new("counter", "RECORD");
+        record.fields.push(Field::new("x", "STRING"));
+        schema.fields.push(record);
+        let error = Columns::of(&schema).unwrap().column(Group::Counter, &stat("x")).unwrap_err();
+        assert!(error.to_string().contains("counter.x"), "{error}");
+        schema.fields[2] = Field::new("counter", "INTEGER");
+        assert!(Columns::of(&schema).unwrap_err().to_string().contains("counter"));
+        schema.fields.remove(1);
+        assert!(Columns::of(&schema).unwrap_err().to_string().contains("_ts"));
+    }
+
+    #[test]
+    fn a_column_that_somebody_else_made_meanwhile_is_noticed() {
+        let mut mine = empty();
+        counter(&mut mine, "x");
+        let mut theirs = empty();
+        counter(&mut theirs, "X");
+        let schema = after(&theirs, &Schema::new());
+        assert_eq!(mine.missing_from(&schema), Err(ColumnError::Moved));
+    }
+}

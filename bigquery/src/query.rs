@@ -1,0 +1,187 @@
+//! Queries.
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::retry::Deadline;
+
+use crate::{BigQuery, BigQueryError, JobId, table::JsonBody};
+
+/// A query in `GoogleSQL`, whose values are parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The SQL, with `@name` for each parameter.
+    pub sql: String,
+    /// The parameters.
+    pub parameters: Vec<(&'static str, Parameter)>,
+    /// How many bytes it may read; beyond that BigQuery refuses it, free of charge.
+    pub max_bytes_billed: u64,
+}
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parameter {
+    /// A `STRING`.
+    Text(String),
+    /// An `INT64`.
+    Integer(i64),
+}
+
+/// A page of a query's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The rows; a cell is text, or none for `NULL`.
+    pub rows: Vec<Vec<Cell>>,
+    /// By what to ask for the next page; none if this is the last.
+    pub next: Option<String>,
+}
+
+/// A cell of a row.
+pub type Cell = Option<String>;
+
+/// Why a query has no rows to give.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryFailure {
+    /// It would read more than it may.
+    #[error("the query would read more than it may")]
+    TooManyBytes,
+    /// There is no such query (any more), or no such page of it.
+    #[error("there is no such page")]
+    NoSuchPage,
+    /// BigQuery refuses it, or is away.
+    #[error(transparent)]
+    BigQuery(#[from] BigQueryError),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Results {
+    #[serde(default)]
+    job_complete: bool,
+    #[serde(default)]
+    rows: Vec<Row>,
+    page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    f: Vec<CellJson>,
+}
+
+#[derive(Deserialize)]
+struct CellJson {
+    v: Option<Value>,
+}
+
+impl BigQuery {
+    /// Starts a query under an id. If it was started before under that id, it goes on.
+    ///
+    /// # Errors
+    /// See [`BigQueryError`].
+    pub async fn start_query(
+        &self,
+        id: &JobId,
+        query: &Query,
+        location: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<(), QueryFailure> {
+        let url = self.url(&["jobs"]);
+        let parameters: Vec<_> =
+            query.parameters.iter().map(|(name, value)| parameter_json(name, value)).collect();
+        let body = json!({
+            "jobReference": self.job_reference(id, location),
+            "configuration": { "query": {
+                "query": query.sql,
+                "useLegacySql": false,
+                "parameterMode": "NAMED",
+                "queryParameters": parameters,
+                "maximumBytesBilled": query.max_bytes_billed.to_string(),
+            }},
+        });
+        let sending = self.sending(deadline);
+        match self.request::<Value>(sending, |http| http.post(&url).json_body(&body)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is(StatusCode::CONFLICT) => Ok(()),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    /// A page of the rows of a query that was started, when it is done: at most `limit` rows.
+    ///
+    /// # Errors
+    /// See [`QueryFailure`].
+    pub async fn page(
+        &self,
+        id: &JobId,
+        location: Option<&str>,
+        limit: u32,
+        page: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Page, QueryFailure> {
+        let url = self.url(&["queries", id.as_str()]);
+        let limit = limit.to_string();
+        // The wait for the query to be done, which has to end before the attempt does.
+        let mut arguments = vec![
+            ("maxResults", limit.as_str()),
+            ("timeoutMs", "10000"),
+            ("formatOptions.useInt64Timestamp", "true"),
+        ];
+        arguments.extend(location.map(|location| ("location", location)));
+        arguments.extend(page.map(|page| ("pageToken", page)));
+        let url = with_arguments(&url, &arguments);
+        loop {
+            let sending = self.sending(deadline);
+            let results = self.request::<Results>(sending, |http| http.get(&url)).await;
+            let results = results.map_err(explain)?;
+            if results.job_complete {
+                return Ok(Page {
+                    rows: results.rows.into_iter().map(cells).collect(),
+                    next: results.page_token.filter(|page| !page.is_empty()),
+                });
+            }
+            let wait = self.next_wait(&mut self.waits());
+            if tokio::time::Instant::now() + wait >= deadline.instant() {
+                let cause = "the query takes too long".into();
+                return Err(BigQueryError::Unavailable(cause).into());
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+fn explain(error: BigQueryError) -> QueryFailure {
+    match &error {
+        BigQueryError::Refused { reason, .. } if reason == "bytesBilledLimitExceeded" => {
+            QueryFailure::TooManyBytes
+        }
+        BigQueryError::Refused { status, .. } if *status == StatusCode::NOT_FOUND => {
+            QueryFailure::NoSuchPage
+        }
+        _ => error.into(),
+    }
+}
+
+fn parameter_json(name: &str, value: &Parameter) -> Value {
+    let (r#type, value) = match value {
+        Parameter::Text(text) => ("STRING", text.clone()),
+        Parameter::Integer(integer) => ("INT64", integer.to_string()),
+    };
+    json!({ "name": name, "parameterType": { "type": r#type }, "parameterValue": { "value": value } })
+}
+
+fn cells(row: Row) -> Vec<Cell> {
+    let text = |cell: CellJson| match cell.v {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text),
+        Some(other) => Some(other.to_string()),
+    };
+    row.f.into_iter().map(text).collect()
+}
+
+fn with_arguments(url: &str, arguments: &[(&str, &str)]) -> String {
+    let encode =
+        |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
+    let arguments: Vec<_> =
+        arguments.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    format!("{url}?{}", arguments.join("&"))
+}

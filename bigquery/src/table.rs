@@ -1,0 +1,179 @@
+//! Tables: one for each dimension.
+
+use std::fmt;
+
+use reqwest::{StatusCode, header::IF_MATCH};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use shared::{domain::DimensionName, retry::Deadline};
+
+use crate::{BigQuery, BigQueryError, Schema};
+
+/// The name of a dimension's table, which is the dimension's: BigQuery takes them all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableId(String);
+
+impl From<&DimensionName> for TableId {
+    fn from(dimension: &DimensionName) -> Self {
+        Self(dimension.as_str().to_owned())
+    }
+}
+
+impl TableId {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A table as it is.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Table {
+    /// Where its data is, which jobs on it have to name.
+    pub location: Option<String>,
+    /// Its columns.
+    #[serde(default)]
+    pub schema: Schema,
+    /// Changes with each change of it.
+    etag: Option<String>,
+}
+
+impl BigQuery {
+    /// The table of a dimension; `None` if there is none, or no dataset.
+    ///
+    /// # Errors
+    /// See [`BigQueryError`].
+    pub async fn table(
+        &self,
+        table: &TableId,
+        deadline: Deadline,
+    ) -> Result<Option<Table>, BigQueryError> {
+        let url = self.table_url(table);
+        let answer = self.request(self.sending(deadline), |http| http.get(&url)).await;
+        match answer {
+            Ok(table) => Ok(Some(table)),
+            Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The table of a dimension, which is made if there is none, partitioned by day and clustered by key;
+    /// so is the dataset.
+    ///
+    /// # Errors
+    /// See [`BigQueryError`].
+    pub async fn table_or_new(
+        &self,
+        table: &TableId,
+        deadline: Deadline,
+    ) -> Result<Table, BigQueryError> {
+        if let Some(table) = self.table(table, deadline).await? {
+            return Ok(table);
+        }
+        let created = self.create_table(table, deadline).await;
+        match created {
+            Err(error) if error.is(StatusCode::NOT_FOUND) => {
+                self.create_dataset(deadline).await?;
+                self.create_table(table, deadline).await?;
+            }
+            created => created?,
+        }
+        // What was created now, or by another run at the same time.
+        let table = self.table(table, deadline).await?;
+        table.ok_or_else(|| BigQueryError::Unavailable("a table is not there once created".into()))
+    }
+
+    /// Gives a table another schema, provided that it is still as it was read. `false` if it is not.
+    ///
+    /// # Errors
+    /// BigQuery refuses to remove columns, for one; see [`BigQueryError`].
+    pub async fn change_schema(
+        &self,
+        id: &TableId,
+        table: &Table,
+        schema: &Schema,
+        deadline: Deadline,
+    ) -> Result<bool, BigQueryError> {
+        let url = self.table_url(id);
+        let body = json!({ "schema": schema });
+        let answer = self.request::<Value>(self.sending(deadline), |http| {
+            let request = http.patch(&url).json_body(&body);
+            match &table.etag {
+                Some(etag) => request.header(IF_MATCH, etag),
+                None => request,
+            }
+        });
+        match answer.await {
+            Ok(_) => Ok(true),
+            // An attempt whose answer was lost has changed it, or somebody else has.
+            Err(error) if error.is(StatusCode::PRECONDITION_FAILED) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_table(&self, table: &TableId, deadline: Deadline) -> Result<(), BigQueryError> {
+        let url = self.url(&["datasets", &self.dataset, "tables"]);
+        let body = json!({
+            "tableReference": self.table_reference(table),
+            "description": "archived by statshub",
+            "schema": Schema::new(),
+            "timePartitioning": { "type": "DAY", "field": "_ts" },
+            "clustering": { "fields": ["_dim"] },
+        });
+        self.create(&url, &body, deadline).await
+    }
+
+    async fn create_dataset(&self, deadline: Deadline) -> Result<(), BigQueryError> {
+        let url = self.url(&["datasets"]);
+        let mut body = json!({
+            "datasetReference": { "projectId": self.project, "datasetId": self.dataset },
+        });
+        if let (Some(location), Some(body)) = (&self.location, body.as_object_mut()) {
+            body.insert("location".to_owned(), location.as_str().into());
+        }
+        tracing::info!(dataset = self.dataset, "creating the dataset");
+        self.create(&url, &body, deadline).await
+    }
+
+    async fn create(
+        &self,
+        url: &str,
+        body: &Value,
+        deadline: Deadline,
+    ) -> Result<(), BigQueryError> {
+        let sending = self.sending(deadline);
+        let answer = self.request::<Value>(sending, |http| http.post(url).json_body(body)).await;
+        match answer {
+            Ok(_) => Ok(()),
+            // An attempt whose answer was lost has made it, or another run at the same time.
+            Err(error) if error.is(StatusCode::CONFLICT) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn table_url(&self, table: &TableId) -> String {
+        self.url(&["datasets", &self.dataset, "tables", &table.0])
+    }
+
+    pub(crate) fn table_reference(&self, table: &TableId) -> Value {
+        json!({ "projectId": self.project, "datasetId": self.dataset, "tableId": table.0 })
+    }
+}
+
+/// A request with a body of JSON.
+pub(crate) trait JsonBody {
+    fn json_body(self, body: &Value) -> Self;
+}
+
+impl JsonBody for reqwest::RequestBuilder {
+    fn json_body(self, body: &Value) -> Self {
+        self.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.to_string())
+    }
+}

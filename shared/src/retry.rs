@@ -1,0 +1,78 @@
+//! When an answer is due, and how long to wait between attempts.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// When an answer is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// A deadline that is so far away.
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// This deadline, or one that is so far away if that is earlier.
+    #[must_use]
+    pub fn at_most(self, duration: Duration) -> Self {
+        Self(self.0.min(Instant::now() + duration))
+    }
+
+    /// A deadline earlier by `reserve`, or by a quarter of what is left, whichever is less.
+    #[must_use]
+    pub fn earlier_by(self, reserve: Duration) -> Self {
+        let left = self.0.saturating_duration_since(Instant::now());
+        Self(self.0 - reserve.min(left / 4))
+    }
+}
+
+/// The waits between attempts: random, up to a bound that doubles each time ("full jitter": attempts of
+/// many clients that failed together don't come together again).
+///
+/// Source: *Exponential Backoff And Jitter*, AWS Architecture Blog.
+#[derive(Debug, Clone, Copy)]
+pub struct Jitter {
+    bound: Duration,
+    highest: Duration,
+}
+
+impl Jitter {
+    /// Waits of which the first is at most `first`, and none longer than `highest`.
+    #[must_use]
+    pub fn new(first: Duration, highest: Duration) -> Self {
+        Self { bound: first.min(highest), highest }
+    }
+
+    /// The next wait.
+    pub fn next(&mut self, random: &mut fastrand::Rng) -> Duration {
+        let wait = self.bound.mul_f64(random.f64());
+        self.bound = (self.bound * 2).min(self.highest);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_within_bounds_that_double_up_to_the_highest() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let seconds = Duration::from_secs;
+        for _ in 0..100 {
+            let mut jitter = Jitter::new(seconds(1), seconds(3));
+            for bound in [1, 2, 3, 3] {
+                assert!(jitter.next(&mut random) <= seconds(bound));
+            }
+        }
+    }
+}

@@ -1,18 +1,22 @@
 //! `cargo xtask test`.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
+    bigquery::Emulator,
     children::Running,
     crash,
     http::free_port,
     service::wait_for_dynamodb,
     session, tools,
-    workspace::{self, cargo, say},
+    workspace::{self, cargo, say, target},
 };
+
+/// Those with tests named `emulator`, which need an emulator of BigQuery.
+const PACKAGES_WITH_EMULATOR_TESTS: [&str; 1] = ["archive"];
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -35,6 +39,8 @@ enum Step {
     DynamodbLocal,
     /// The built functions, played the README's session over HTTP
     EndToEnd,
+    /// The archive's tests, on an emulator of BigQuery
+    Bigquery,
     /// The built functions and the database, killed under load
     Crash,
 }
@@ -79,6 +85,7 @@ impl Step {
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
             Self::EndToEnd => session::run(),
+            Self::Bigquery => tests_on_the_bigquery_emulator(),
             Self::Crash => crash::run(&crash::Options::default()),
         }
     }
@@ -92,5 +99,22 @@ fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
         cargo()
             .args(["test", "--package", "shared", "--test", "store"])
             .env("STATSHUB_TEST_DYNAMODB", format!("http://127.0.0.1:{port}")),
+    )
+}
+
+fn tests_on_the_bigquery_emulator() -> anyhow::Result<()> {
+    let data = target("test-bigquery");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let emulator = Emulator { port: free_port()?, data };
+    let _running = emulator.start()?;
+    let packages = PACKAGES_WITH_EMULATOR_TESTS.iter().flat_map(|name| ["--package", name]);
+    workspace::run(
+        cargo()
+            .arg("test")
+            .args(packages)
+            .args(["--test", "emulator", "--", "--ignored"])
+            .env("STATSHUB_TEST_BIGQUERY", emulator.host()),
     )
 }

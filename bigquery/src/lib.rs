@@ -23,4 +23,4 @@ pub use job::{Job, JobId, JobState};
 pub use query::{Cell, Page, Parameter, Query, QueryFailure};
 pub use schema::{Field, Schema};
 pub use table::{Table, TableId};
-pub use upload::{CHUNK_STEP, Upload, UploadError};
+pub use upload::{Accepted, CHUNK_STEP, Upload, UploadError};

@@ -15,9 +15,6 @@ use crate::{
     workspace::{self, cargo, say, target},
 };
 
-/// Those with tests named `emulator`, which need an emulator of BigQuery.
-const PACKAGES_WITH_EMULATOR_TESTS: [&str; 1] = ["archive"];
-
 #[derive(Debug, Args)]
 pub struct Options {
     /// Run only these steps; all of them when none is named
@@ -109,12 +106,10 @@ fn tests_on_the_bigquery_emulator() -> anyhow::Result<()> {
     }
     let emulator = Emulator { port: free_port()?, data };
     let _running = emulator.start()?;
-    let packages = PACKAGES_WITH_EMULATOR_TESTS.iter().flat_map(|name| ["--package", name]);
+    // Of the whole workspace, which is built already: packages alone would be built with other features.
     workspace::run(
         cargo()
-            .arg("test")
-            .args(packages)
-            .args(["--test", "emulator", "--", "--ignored"])
+            .args(["test", "--workspace", "--test", "emulator", "--", "--ignored"])
             .env("STATSHUB_TEST_BIGQUERY", emulator.host()),
     )
 }

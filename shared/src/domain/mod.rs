@@ -12,7 +12,7 @@ mod update;
 
 pub use detail::{Detail, Placement, Share, Shares};
 pub use idempotency::{Fingerprint, IdempotencyKey};
-pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName};
+pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName, TOTAL};
 pub use period::{Period, PeriodLength, UnixSeconds};
 pub use sum::{Overflow, Sum};
 pub use summary::{DimensionSummary, KeyStats};

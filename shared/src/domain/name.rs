@@ -16,7 +16,7 @@ const MAX_STAT_CHARS: usize = 300;
 const MAX_QUOTED_CHARS: usize = 60;
 
 /// The dimension key under which a query reports the sums over all keys.
-pub(super) const TOTAL: &str = "total";
+pub const TOTAL: &str = "total";
 
 /// Why a name is refused, in words for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -317,6 +317,14 @@ impl Warehouse {
         let destination = request.destination();
         let (dataset, table) = destination.ok_or_else(|| ApiError::required("destinationTable"))?;
         let location = self.datasets.get(&dataset).map(|dataset| dataset.location.clone());
+        let elsewhere = |at: &String| {
+            let is_there = |of: &String| of.eq_ignore_ascii_case(at);
+            (!location.as_ref().is_none_or(is_there)).then(|| JobError {
+                reason: "notFound".to_owned(),
+                message: format!("Not found: Dataset {dataset} was not found in location {at}"),
+            })
+        };
+        let fails = fails.or_else(|| request.location.as_ref().and_then(elsewhere));
         self.insert_job(request, location, Work::Load { dataset, table, data }, fails)
     }
 

@@ -1,5 +1,11 @@
 //! Datasets, tables and their schemas.
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod support;
 
@@ -93,8 +99,8 @@ async fn references_have_to_fit_the_path() {
     let mut given = table(schema());
     given["tableReference"].as_object_mut().unwrap().remove("tableId");
     assert_eq!(test.insert_table(given).await.unwrap().error(), (400, "required".to_owned()));
-    let text = test.insert_table("text".into()).await.unwrap();
-    assert_eq!(text.error(), (400, "parseError".to_owned()));
+    let no_object = test.insert_table("text".into()).await.unwrap();
+    assert_eq!(no_object.error(), (400, "parseError".to_owned()));
 }
 
 /// Both in a new table and in a patch, at the top and in a record.
@@ -259,9 +265,9 @@ async fn a_name_keeps_its_case() {
 #[tokio::test]
 async fn a_patch_needs_the_table_and_the_etag_it_names() {
     let test = Test::start().await;
-    let path = format!("/datasets/{DATASET}/tables/other");
+    let other = format!("/datasets/{DATASET}/tables/other");
     let patch = Some(json!({"schema": schema()}));
-    assert_eq!(test.send(Method::PATCH, &path, patch).await.unwrap().error(), not_found());
+    assert_eq!(test.send(Method::PATCH, &other, patch).await.unwrap().error(), not_found());
 
     let url =
         format!("{}/projects/{PROJECT}/datasets/{DATASET}/tables/{TABLE}", test.fake.base_url());

@@ -122,6 +122,25 @@ impl Failure {
     }
 }
 
+/// Pauses of random length, up to a bound that doubles each time.
+#[derive(Debug)]
+pub struct Pauses<'a> {
+    bigquery: &'a BigQuery,
+    waits: Jitter,
+}
+
+impl Pauses<'_> {
+    /// Lets some time pass.
+    pub async fn pause(&mut self) {
+        sleep(self.next()).await;
+    }
+
+    /// How long the next pause is.
+    pub(crate) fn next(&mut self) -> Duration {
+        self.bigquery.next_wait(&mut self.waits)
+    }
+}
+
 /// How a request is to be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
@@ -206,6 +225,12 @@ impl BigQuery {
     /// The waits between attempts.
     pub(crate) fn waits(&self) -> Jitter {
         Jitter::new(self.pace.first_wait, self.pace.longest_wait)
+    }
+
+    /// Pauses for a caller that asks again for something that is not there yet.
+    #[must_use]
+    pub fn pauses(&self) -> Pauses<'_> {
+        Pauses { bigquery: self, waits: self.waits() }
     }
 
     /// Waits before another attempt.

@@ -176,13 +176,13 @@ impl BigQuery {
         location: Option<&str>,
         deadline: Deadline,
     ) -> Result<Option<Job>, BigQueryError> {
-        let mut waits = self.waits();
+        let mut pauses = self.pauses();
         loop {
             let job = self.job(id, location, deadline).await?;
             if job.as_ref().is_none_or(|job| job.state != JobState::Running) {
                 return Ok(job);
             }
-            let wait = self.next_wait(&mut waits);
+            let wait = pauses.next();
             if Instant::now() + wait >= deadline.instant() {
                 return Ok(job);
             }

@@ -14,7 +14,7 @@ mod schema;
 mod table;
 mod upload;
 
-pub use client::{BigQuery, Pace};
+pub use client::{BigQuery, Pace, Pauses};
 pub use columns::{ColumnError, Columns, Group, MAX_COLUMNS};
 pub use config::Config;
 pub use credentials::Credentials;

@@ -129,6 +129,7 @@ impl BigQuery {
         arguments.extend(location.map(|location| ("location", location)));
         arguments.extend(page.map(|page| ("pageToken", page)));
         let url = with_arguments(&url, &arguments);
+        let mut pauses = self.pauses();
         loop {
             let sending = self.sending(deadline);
             let results = self.request::<Results>(sending, |http| http.get(&url)).await;
@@ -139,7 +140,7 @@ impl BigQuery {
                     next: results.page_token.filter(|page| !page.is_empty()),
                 });
             }
-            let wait = self.next_wait(&mut self.waits());
+            let wait = pauses.next();
             if tokio::time::Instant::now() + wait >= deadline.instant() {
                 let cause = "the query takes too long".into();
                 return Err(BigQueryError::Unavailable(cause).into());

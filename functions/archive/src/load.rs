@@ -32,8 +32,6 @@ const MAX_UPLOADS: u32 = 3;
 const LONGEST_JOB: Duration = Duration::from_secs(180);
 /// How often the columns of a table are looked at and changed, where somebody else changes them too.
 const MAX_CHANGES: u32 = 5;
-/// How long between two changes that seem to have no effect.
-const BETWEEN_CHANGES: Duration = Duration::from_millis(200);
 
 /// Why a slot is not archived, or not known to be.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +217,12 @@ impl Load<'_> {
 
     /// Gives the table the columns that it lacks, and looks whether it has them.
     async fn add_columns(&self, columns: &Columns) -> Result<(), Unfinished> {
-        for _ in 0..MAX_CHANGES {
+        let mut pauses = self.bigquery.pauses();
+        for change in 0..MAX_CHANGES {
+            // The first change is looked at directly; if it can't be seen, it may be later.
+            if change > 1 {
+                pauses.pause().await;
+            }
             let table = self.table().await?;
             let schema = match columns.missing_from(&table.schema) {
                 Ok(Some(schema)) => schema,
@@ -238,7 +241,6 @@ impl Load<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            tokio::time::sleep(BETWEEN_CHANGES).await;
         }
         Err(ColumnError::Moved.into())
     }

@@ -57,13 +57,13 @@ async fn every_slot_has_the_stats_of_its_time_exactly_once() {
     assert_eq!(line(&test.run(NOW).await.unwrap()), "country=written:3 user=written:2");
 
     // New stats appear, one of which differs from another in case only.
-    let body = r#"{"dims":{"country":"es","user":"bob"},"counters":{"a":60,"A":1,"b":2},
-        "gauges":{"h":9}}"#;
+    let body = r#"{"dims":{"country":"es","user":"bob"},"counters":{"a":60,"A":1,"b":2}}"#;
     test.post(later(360), "i", body).await;
     test.post(later(599), "k", r#"{"dims":{"country":"de"},"increments":{"b":5}}"#).await;
     let at_600 = run(&test.function(), later(600), later(610)).await.unwrap();
     assert_eq!(line(&at_600), "country=written:4 user=written:2");
 
+    test.post(later(800), "i", r#"{"dims":{"country":"es"},"gauges":{"h":9}}"#).await;
     test.post(later(1_100), "j", r#"{"dims":{"country":"fr"},"counters":{"a":-4,"zero":0}}"#).await;
     assert_eq!(line(&test.run(later(1_200)).await.unwrap()), "country=written:4 user=written:2");
 
@@ -76,7 +76,7 @@ async fn every_slot_has_the_stats_of_its_time_exactly_once() {
     };
     let country = "0 es 50 - - 1 - -\n0 fr 3 - - - - -\n0 total 53 - - 1 - -\n\
         600 de - 5 - - - -\n600 es 60 2 - 1 7 -\n600 fr 3 - - - - -\n600 total 63 7 - 1 7 -\n\
-        1200 de - 5 - - - -\n1200 es 60 2 - 1 - -\n1200 fr -4 - 0 - - -\n1200 total 56 7 0 1 - -";
+        1200 de - 5 - - - -\n1200 es 60 2 - 1 - 9\n1200 fr -4 - 0 - - -\n1200 total 56 7 0 1 - 9";
     let user = "0 bob 50 - 1\n0 total 50 - 1\n600 bob 60 2 1\n600 total 60 2 1\n\
         1200 bob 60 2 1\n1200 total 60 2 1";
     assert_eq!(shown().await, (country.to_owned(), user.to_owned()));

@@ -26,8 +26,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{BigQueryError, Config, config::Access, credentials::Tokens, error::Cause};
 
-/// Where BigQuery is.
-const GOOGLE: &str = "https://bigquery.googleapis.com";
 /// What stays as it is in a segment of a path.
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How much of an answer that is not BigQuery's an error repeats, in characters.
@@ -161,18 +159,16 @@ impl BigQuery {
             .connect_timeout(pace.connect)
             // A resumable upload answers with 308, which is not to be followed.
             .redirect(redirect::Policy::none());
-        let (http, base) = match &config.access {
+        let http = match &config.access {
             // Without TLS no certificates are needed, and the emulator is near.
-            Access::Emulator(host) => {
-                (http.no_proxy().tls_certs_only([]), format!("http://{host}"))
-            }
-            Access::Google(_) => (http, GOOGLE.to_owned()),
+            Access::Emulator(_) => http.no_proxy().tls_certs_only([]),
+            Access::Google(_) => http,
         };
         Ok(Self {
             http: http
                 .build()
                 .map_err(|error| ConfigError::new("GOOGLE_PROJECT", causes(&error)))?,
-            base,
+            base: config.address.clone(),
             tokens: Tokens::new(&config.access)
                 .map_err(|error| ConfigError::new("GOOGLE_TOKEN", causes(&error)))?,
             project: config.project.clone(),

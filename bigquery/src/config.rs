@@ -4,6 +4,8 @@ use shared::config::ConfigError;
 
 use crate::Credentials;
 
+/// Where Google's BigQuery is.
+const GOOGLE: &str = "https://bigquery.googleapis.com";
 /// The dataset where `BIGQUERY_DATASET` does not say.
 const DEFAULT_DATASET: &str = "statshub";
 /// Longest name of a dataset. Source: *Name datasets*, BigQuery documentation.
@@ -16,6 +18,8 @@ pub struct Config {
     pub(crate) dataset: String,
     pub(crate) location: Option<String>,
     pub(crate) access: Access,
+    /// Where BigQuery is.
+    pub(crate) address: String,
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +59,11 @@ impl Config {
                 "must be set where GOOGLE_TOKEN or BIGQUERY_EMULATOR_HOST is",
             )
         })?;
+        let access = access(emulator, token)?;
+        let address = match &access {
+            Access::Emulator(host) => format!("http://{host}"),
+            Access::Google(_) => GOOGLE.to_owned(),
+        };
         Ok(Some(Self {
             project: valid("GOOGLE_PROJECT", project, is_project, "the id of a Google project")?,
             dataset: valid(
@@ -68,8 +77,16 @@ impl Config {
                     valid("BIGQUERY_LOCATION", location, is_location, "a location such as `EU`")
                 })
                 .transpose()?,
-            access: access(emulator, token)?,
+            access,
+            address,
         }))
+    }
+
+    /// The same BigQuery at another address, with credentials, for tests of these.
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<String>) -> Self {
+        self.address = address.into();
+        self
     }
 
     /// The dataset, which has a table for each dimension.

@@ -108,7 +108,8 @@ fn now() -> u64 {
 }
 
 /// Calls the function once, and returns its answer.
-fn invoke(url: &str, time: &str) -> anyhow::Result<String> {
+/// Calls the function with an event of that time, and returns its answer.
+pub fn invoke(url: &str, time: &str) -> anyhow::Result<String> {
     let client = Client::with_timeout(url, FUNCTION_TIMEOUT);
     let (status, body) = client
         .post_json("/2015-03-31/functions/archive/invocations", &event(time))

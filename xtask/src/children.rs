@@ -1,6 +1,7 @@
 //! Processes that run as long as this one does.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
@@ -42,6 +43,14 @@ impl Running {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The most memory that it has had, in bytes. Linux tells.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+        Ok(kilobytes.map(|kilobytes: u64| kilobytes * 1_024).context("no VmHWM")?)
     }
 
     /// How it ended; none while it runs.

@@ -8,6 +8,7 @@ mod dev;
 mod expected;
 mod fuzz;
 mod http;
+mod large;
 mod load;
 mod replay;
 mod service;
@@ -42,6 +43,8 @@ enum Command {
     Torture(torture::Options),
     /// Measure many writers on one key, whose transactions conflict, with cells and without
     Contention(torture::ContentionOptions),
+    /// Measure how much memory and time it takes to archive a large dimension
+    Large(large::Options),
     /// Kill the service's processes under load and compare every rollup with what was acknowledged
     Crash(crash::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Replay(options) => replay::run(&options),
         Command::Torture(options) => torture::run_model(&options),
         Command::Contention(options) => torture::run_contention(&options),
+        Command::Large(options) => large::run(&options),
         Command::Crash(options) => crash::run(&options),
     };
     match result {

@@ -219,6 +219,13 @@ impl Service {
         Ok(self.function(function)?.running.ended()?.is_none())
     }
 
+    /// The most memory that a function's process has had, in bytes. Linux tells.
+    pub fn peak_memory(&self, function: &str) -> anyhow::Result<u64> {
+        let mut functions = self.functions.iter();
+        let function = functions.find(|found| found.spec.name == function);
+        function.context("no such function")?.running.peak_memory()
+    }
+
     fn function(&mut self, name: &str) -> anyhow::Result<&mut Function> {
         let mut functions = self.functions.iter_mut();
         functions.find(|function| function.spec.name == name).context("no such function")

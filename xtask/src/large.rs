@@ -1,0 +1,95 @@
+//! `cargo xtask large`: how much memory and time it takes to archive a large dimension.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    archive,
+    bigquery::Emulator,
+    http::{Client, free_port},
+    service::{Database, Service, Settings},
+    timestamp,
+    workspace::{say, target},
+};
+
+/// How many updates are sent at once.
+const SENDERS: usize = 16;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The number of keys
+    #[arg(long, default_value_t = 100_000)]
+    keys: usize,
+    /// The number of stats of each
+    #[arg(long, default_value_t = 20)]
+    stats: usize,
+    /// Build the functions with optimizations
+    #[arg(long)]
+    release: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let folder = target("large");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let service = Service::start(Settings {
+        port: free_port()?,
+        bind: "127.0.0.1".to_owned(),
+        release: options.release,
+        database: Database::Embedded(folder.join("statshub.sqlite")),
+        bigquery: Some(Emulator { port: free_port()?, data: folder.join("bigquery") }),
+        variables: Vec::new(),
+    })?;
+    let started = Instant::now();
+    report(&Client::new(&service.url()), options)?;
+    say(&format!("{} keys were reported in {:.0?}", options.keys, started.elapsed()));
+
+    let before = service.peak_memory("archive")?;
+    let started = Instant::now();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let answer = archive::invoke(&service.url(), &timestamp::from_seconds(now))?;
+    let took = started.elapsed();
+    println!(
+        "{} keys of {} stats: archived in {took:.1?}, peak memory of the function {} MB ({} MB before)",
+        options.keys,
+        options.stats,
+        service.peak_memory("archive")? / 1_000_000,
+        before / 1_000_000,
+    );
+    let rows = options.keys + 1;
+    ensure!(answer.contains(&format!(r#""rows":{rows}"#)), "not {rows} rows: {answer}");
+    Ok(())
+}
+
+/// Reports every key once.
+fn report(client: &Client, options: &Options) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    let send = || -> anyhow::Result<()> {
+        loop {
+            let key = next.fetch_add(1, Relaxed);
+            if key >= options.keys {
+                return Ok(());
+            }
+            let counters: serde_json::Map<_, _> =
+                (0..options.stats).map(|i| (format!("stat_{i}"), json!(key * i))).collect();
+            let body = json!({"dims": {"large": format!("key-{key}")}, "counters": counters});
+            let (status, answer) = client.post(&format!("/stats/id-{key}"), &body.to_string())?;
+            ensure!(status == 200, "{status} {answer}");
+        }
+    };
+    thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS).map(|_| scope.spawn(send)).collect();
+        senders
+            .into_iter()
+            .try_for_each(|sender| sender.join().ok().context("a sender panicked")?)
+    })
+}

@@ -157,6 +157,12 @@ impl BigQuery {
         })
     }
 
+    /// The dataset's name.
+    #[must_use]
+    pub fn dataset(&self) -> &str {
+        &self.dataset
+    }
+
     /// The address of something in the project.
     pub(crate) fn url(&self, path: &[&str]) -> String {
         self.address("bigquery/v2", path)

@@ -16,7 +16,7 @@ const MAX_STAT_CHARS: usize = 300;
 const MAX_QUOTED_CHARS: usize = 60;
 
 /// The dimension key under which a query reports the sums over all keys.
-pub(super) const TOTAL: &str = "total";
+pub const TOTAL: &str = "total";
 
 /// Why a name is refused, in words for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,8 @@ impl NameError {
 }
 
 /// The start of a client's text with control characters escaped: fit for an error.
-pub(super) fn excerpt(text: &str) -> String {
+#[must_use]
+pub fn excerpt(text: &str) -> String {
     let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     let ellipsis = if start.len() < text.len() { "…" } else { "" };
     start.escape_debug().collect::<String>() + ellipsis

@@ -6,14 +6,13 @@ use http::HeaderMap;
 
 use super::{ApiError, Route};
 
-/// The route key of events that came by no route of their own.
-const NO_ROUTE: &str = "$default";
-
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// What is asked for.
     pub route: Route,
+    /// The parameters of the query, decoded, in their order.
+    pub parameters: Vec<(String, String)>,
     /// The header fields.
     pub headers: HeaderMap,
     /// The body; empty when there is none.
@@ -26,6 +25,7 @@ impl TryFrom<ApiGatewayV2httpRequest> for Request {
     fn try_from(event: ApiGatewayV2httpRequest) -> Result<Self, ApiError> {
         Ok(Self {
             route: Route::find(&event.request_context.http.method, &path(&event)?)?,
+            parameters: parameters(event.raw_query_string.as_deref().unwrap_or_default()),
             body: body(event.body, event.is_base64_encoded)?,
             headers: event.headers,
         })
@@ -35,13 +35,11 @@ impl TryFrom<ApiGatewayV2httpRequest> for Request {
 /// The path, percent-decoded, split at its slashes.
 ///
 /// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. The path
-/// parameter of its route is decoded too, but whole. Where there was no route (`cargo lambda`, a
+/// parameters of its route are decoded too, but whole. Where there was no route (`cargo lambda`, a
 /// function URL), `rawPath` is as the client sent it.
 fn path(event: &ApiGatewayV2httpRequest) -> Result<Vec<String>, ApiError> {
-    let routed = event.route_key.as_deref().is_some_and(|route| route != NO_ROUTE);
-    let parameter = event.path_parameters.values().next();
-    if let (true, Some(parameter)) = (routed, parameter) {
-        return Ok(vec![Route::STATS.to_owned(), parameter.clone()]);
+    if let Some(path) = routed_path(event) {
+        return Ok(path);
     }
     let path = event.raw_path.as_deref().unwrap_or("/");
     let stage = event.request_context.stage.as_deref().unwrap_or_default();
@@ -49,6 +47,22 @@ fn path(event: &ApiGatewayV2httpRequest) -> Result<Vec<String>, ApiError> {
     let path = in_stage.filter(|rest| !stage.is_empty() && rest.starts_with('/')).unwrap_or(path);
     let segments = path.strip_prefix('/').unwrap_or(path).split('/');
     segments.map(decoded).collect()
+}
+
+/// The path of an event that came by a route, such as `GET /stats/{dim}`: the route's own, with each
+/// parameter in its place.
+fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<Vec<String>> {
+    // What came by no route of its own has the key `$default`.
+    let (_, template) = event.route_key.as_deref()?.split_once(' ')?;
+    let segments = template.strip_prefix('/')?.split('/').map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        name.map_or(Some(segment), |name| event.path_parameters.get(name).map(String::as_str))
+    });
+    segments.map(|segment| segment.map(str::to_owned)).collect()
+}
+
+fn parameters(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 fn decoded(segment: &str) -> Result<String, ApiError> {

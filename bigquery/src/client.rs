@@ -5,6 +5,7 @@
 //! again is decided in one place.
 
 use std::{
+    error::Error,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -17,7 +18,10 @@ use reqwest::{
     redirect,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use shared::retry::{Deadline, Jitter};
+use shared::{
+    config::ConfigError,
+    retry::{Deadline, Jitter},
+};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{BigQueryError, Config, config::Access, credentials::Tokens, error::Cause};
@@ -131,7 +135,7 @@ impl BigQuery {
     ///
     /// # Errors
     /// The credentials lack something, or the machine has no certificates.
-    pub fn new(config: &Config, pace: Pace, random: fastrand::Rng) -> Result<Self, BigQueryError> {
+    pub fn new(config: &Config, pace: Pace, random: fastrand::Rng) -> Result<Self, ConfigError> {
         // That of the AWS SDK, so that the binary has one. It is there already the second time.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -146,9 +150,12 @@ impl BigQuery {
             Access::Google(_) => (http, GOOGLE.to_owned()),
         };
         Ok(Self {
-            http: http.build().map_err(|error| BigQueryError::Unavailable(error.into()))?,
+            http: http
+                .build()
+                .map_err(|error| ConfigError::new("GOOGLE_PROJECT", causes(&error)))?,
             base,
-            tokens: Tokens::new(&config.access)?,
+            tokens: Tokens::new(&config.access)
+                .map_err(|error| ConfigError::new("GOOGLE_TOKEN", causes(&error)))?,
             project: config.project.clone(),
             dataset: config.dataset.clone(),
             location: config.location.clone(),
@@ -157,7 +164,7 @@ impl BigQuery {
         })
     }
 
-    /// The dataset's name.
+    /// The dataset.
     #[must_use]
     pub fn dataset(&self) -> &str {
         &self.dataset
@@ -278,6 +285,17 @@ impl BigQuery {
             }
         }
     }
+}
+
+/// An error with its causes, in a line.
+fn causes(error: &dyn Error) -> String {
+    let mut causes = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes = format!("{causes}: {cause}");
+        next = cause.source();
+    }
+    causes
 }
 
 /// What a failure means.

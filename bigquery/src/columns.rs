@@ -150,6 +150,18 @@ impl Columns {
         Ok(record.used.get(stat).map(|used| used.column.as_str()).unwrap_or_default())
     }
 
+    /// The column of a stat that was asked for before.
+    #[must_use]
+    pub fn assigned(&self, group: Group, stat: &StatName) -> Option<&str> {
+        self.groups.get(&group)?.used.get(stat).map(|used| used.column.as_str())
+    }
+
+    /// Whether the table lacks columns for stats that were asked for.
+    #[must_use]
+    pub fn has_new(&self) -> bool {
+        self.groups.values().flat_map(|record| record.used.values()).any(|used| used.is_new)
+    }
+
     /// The column of a stat, if the table has one for it.
     #[must_use]
     pub fn find(&self, group: Group, stat: &StatName) -> Option<&str> {

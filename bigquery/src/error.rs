@@ -37,4 +37,10 @@ impl BigQueryError {
     pub fn is(&self, status: StatusCode) -> bool {
         matches!(self, Self::Refused { status: refused, .. } if *refused == status)
     }
+
+    /// Whether BigQuery refuses what was sent as not valid.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.is(StatusCode::BAD_REQUEST)
+    }
 }

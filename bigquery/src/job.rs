@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::retry::Deadline;
+use tokio::time::{Instant, sleep};
 
 use crate::{BigQuery, BigQueryError, TableId};
 
@@ -51,6 +52,8 @@ pub struct Job {
     pub state: JobState,
     /// The dataset and table that it loads into, if it is a load job.
     pub destination: Option<(String, String)>,
+    /// How many rows it has loaded, if BigQuery says so.
+    pub rows: Option<u64>,
 }
 
 /// How far a job is.
@@ -75,6 +78,19 @@ struct JobJson {
     status: Status,
     #[serde(default)]
     configuration: Configuration,
+    #[serde(default)]
+    statistics: Statistics,
+}
+
+#[derive(Default, Deserialize)]
+struct Statistics {
+    load: Option<LoadStatistics>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadStatistics {
+    output_rows: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -121,7 +137,12 @@ impl From<JobJson> for Job {
             }
         };
         let destination = job.configuration.load.and_then(|load| load.destination_table);
-        Self { state, destination: destination.map(|table| (table.dataset_id, table.table_id)) }
+        let statistics = job.statistics.load;
+        Self {
+            state,
+            destination: destination.map(|table| (table.dataset_id, table.table_id)),
+            rows: statistics.and_then(|load| load.output_rows?.parse().ok()),
+        }
     }
 }
 
@@ -141,6 +162,31 @@ impl BigQuery {
             Ok(job) => Ok(Some(job.into())),
             Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// A job once it is over; still `Running` if that is not before the deadline. `None` if BigQuery has
+    /// accepted none of this id.
+    ///
+    /// # Errors
+    /// See [`BigQueryError`].
+    pub async fn job_when_over(
+        &self,
+        id: &JobId,
+        location: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Option<Job>, BigQueryError> {
+        let mut waits = self.waits();
+        loop {
+            let job = self.job(id, location, deadline).await?;
+            if job.as_ref().is_none_or(|job| job.state != JobState::Running) {
+                return Ok(job);
+            }
+            let wait = self.next_wait(&mut waits);
+            if Instant::now() + wait >= deadline.instant() {
+                return Ok(job);
+            }
+            sleep(wait).await;
         }
     }
 

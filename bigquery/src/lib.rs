@@ -25,4 +25,4 @@ pub use schema::{Field, Schema};
 /// The records of a table that hold stats.
 pub use shared::domain::Group;
 pub use table::{Table, TableId};
-pub use upload::{CHUNK_STEP, Upload, UploadError};
+pub use upload::{Accepted, CHUNK_STEP, Upload, UploadError};

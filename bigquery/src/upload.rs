@@ -22,6 +22,15 @@ pub const CHUNK_STEP: usize = 256 * 1_024;
 /// with it.
 const BOUNDARY: &str = "statshub_part";
 
+/// Whose job it is that there is after an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// The one of this upload.
+    Now,
+    /// One that was accepted before, perhaps by an attempt whose answer was lost.
+    Before,
+}
+
 /// Why an upload did not end with an accepted job.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
@@ -64,7 +73,7 @@ impl BigQuery {
         location: Option<&str>,
         rows: &[u8],
         deadline: Deadline,
-    ) -> Result<(), BigQueryError> {
+    ) -> Result<Accepted, BigQueryError> {
         let url = format!("{}?uploadType=multipart", self.upload_url());
         let body = multipart(&self.load_job(id, table, location), rows);
         let answer = self.request::<Value>(self.uploading(deadline), |http| {
@@ -72,8 +81,8 @@ impl BigQuery {
             http.post(&url).header(CONTENT_TYPE, content_type).body(body.clone())
         });
         match answer.await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is(StatusCode::CONFLICT) => Ok(()),
+            Ok(_) => Ok(Accepted::Now),
+            Err(error) if error.is(StatusCode::CONFLICT) => Ok(Accepted::Before),
             Err(error) => Err(error),
         }
     }
@@ -116,7 +125,8 @@ impl Upload<'_> {
     /// # Errors
     /// See [`UploadError`].
     pub async fn send(&mut self, chunk: Bytes, deadline: Deadline) -> Result<(), UploadError> {
-        self.put(chunk, false, deadline).await
+        self.put(chunk, false, deadline).await?;
+        Ok(())
     }
 
     /// Uploads the last chunk, of any length but 0. On success there is a job of this id: this one, or an
@@ -124,16 +134,21 @@ impl Upload<'_> {
     ///
     /// # Errors
     /// See [`UploadError`]. The job may have been accepted all the same.
-    pub async fn finish(mut self, last: Bytes, deadline: Deadline) -> Result<(), UploadError> {
-        self.put(last, true, deadline).await
+    pub async fn finish(
+        mut self,
+        last: Bytes,
+        deadline: Deadline,
+    ) -> Result<Accepted, UploadError> {
+        self.put(last, true, deadline).await?.ok_or(UploadError::Gone)
     }
 
+    /// Whose job there is then; none if there is none yet.
     async fn put(
         &mut self,
         chunk: Bytes,
         is_last: bool,
         deadline: Deadline,
-    ) -> Result<(), UploadError> {
+    ) -> Result<Option<Accepted>, UploadError> {
         let sending = self.bigquery.uploading(deadline);
         let end = self.sent + length(&chunk);
         let total = if is_last { end.to_string() } else { "*".to_owned() };
@@ -151,10 +166,10 @@ impl Upload<'_> {
             let request = http.put(&self.session).header(CONTENT_RANGE, range).body(body);
             let answer = self.bigquery.attempt(sending, request).await;
             match answer.and_then(|answer| progress(&answer)) {
-                Ok(Progress::Accepted) => return Ok(()),
+                Ok(Progress::Accepted) => return Ok(Some(Accepted::Now)),
                 Ok(Progress::Stored(stored)) if stored == end && !is_last => {
                     self.sent = end;
-                    return Ok(());
+                    return Ok(None);
                 }
                 Ok(Progress::Stored(stored)) => {
                     let new =
@@ -174,7 +189,9 @@ impl Upload<'_> {
                     asks = false;
                 }
                 Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
-                Err(Failure::Final(error)) if error.is(StatusCode::CONFLICT) => return Ok(()),
+                Err(Failure::Final(error)) if error.is(StatusCode::CONFLICT) => {
+                    return Ok(Some(Accepted::Before));
+                }
                 Err(Failure::Final(error))
                     if error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) =>
                 {

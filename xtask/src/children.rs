@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 /// How long a process has to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a process may take to be ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A process whose output is passed on under its name, and that ends when this value is dropped.
 #[derive(Debug)]
@@ -73,6 +75,27 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits until something is ready, as long as the processes that it needs run.
+pub fn wait_for(
+    what: &str,
+    processes: &mut [&mut Running],
+    ready: impl Fn() -> bool,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !ready() {
+        for process in &mut *processes {
+            if let Some(status) = process.ended()? {
+                bail!("{} ended before {what} was ready: {status}", process.name());
+            }
+        }
+        if started.elapsed() > START_TIMEOUT {
+            bail!("{what} is not ready after {START_TIMEOUT:?}");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn pass_on(name: &str, output: Option<impl Read + Send + 'static>) {

@@ -95,6 +95,7 @@ impl Test {
             bind: "127.0.0.1".to_owned(),
             release: false,
             database: Database::Embedded(folder.join("statshub.sqlite")),
+            bigquery: None,
             variables: vec![
                 ("STATS_PERIOD_SECONDS".to_owned(), PERIOD.to_string()),
                 ("QUERY_CACHE".to_owned(), "off".to_owned()),

@@ -15,6 +15,8 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
+    archive::{self, Interval},
+    bigquery::{self, Emulator},
     service::{Database, Service, Settings},
     workspace::{say, target},
 };
@@ -33,9 +35,24 @@ pub struct Options {
     /// Use Amazon's DynamoDB Local (needs Java and npm) instead of the embedded DynamoDB
     #[arg(long)]
     dynamodb_local: bool,
+    #[command(flatten)]
+    archive: ArchiveOptions,
     /// Build the functions with optimizations
     #[arg(long)]
     release: bool,
+}
+
+#[derive(Debug, Args)]
+struct ArchiveOptions {
+    /// Run an emulator of BigQuery (needs Python 3.13), and archive to it on a schedule
+    #[arg(long)]
+    bigquery: bool,
+    /// The port of the BigQuery emulator
+    #[arg(long, default_value_t = bigquery::DEFAULT_PORT, requires = "bigquery")]
+    bigquery_port: u16,
+    /// How often to archive: 10s, 1m, 10m, 1h
+    #[arg(long, default_value = "10m", requires = "bigquery")]
+    archive_every: Interval,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
@@ -50,20 +67,46 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         bind: options.bind.clone(),
         release: options.release,
         database: database(options)?,
-        variables: Vec::new(),
+        bigquery: emulator(options)?,
+        variables: options.archive.archive_every.variables().into_iter().collect(),
     })?;
-    let url = service.url();
-    println!("ready: {url}");
-    println!(
-        "try:   curl {url}/stats/myid1 -d '{{\"dims\":{{\"country\":\"es\"}},\"counters\":{{\"hits\":1}}}}'"
-    );
-    println!("then:  curl {url}/stats/");
+    explain(options, &service.url());
+    if options.archive.bigquery {
+        archive::start_schedule(service.url(), options.archive.archive_every, stop.clone());
+    }
     while !stop.load(Ordering::Relaxed) {
         service.look_after()?;
         thread::sleep(Duration::from_millis(100));
     }
     say("ending");
     Ok(())
+}
+
+fn explain(options: &Options, url: &str) {
+    println!("ready: {url}");
+    println!(
+        "try:   curl {url}/stats/myid1 -d '{{\"dims\":{{\"country\":\"es\"}},\"counters\":{{\"hits\":1}}}}'"
+    );
+    println!("then:  curl {url}/stats/");
+    if options.archive.bigquery {
+        let host = match options.archive.bigquery_port {
+            bigquery::DEFAULT_PORT => String::new(),
+            port => format!(" --host 127.0.0.1:{port}"),
+        };
+        let dataset = bigquery::dataset();
+        println!("to archive now:      cargo xtask archive --url {url}");
+        println!(
+            "to see the archive:  cargo xtask sql{host} 'SELECT * FROM {dataset}.country ORDER BY _ts, _dim'"
+        );
+    }
+}
+
+fn emulator(options: &Options) -> anyhow::Result<Option<Emulator>> {
+    let data = target("dev/bigquery");
+    if options.fresh {
+        forget(&data)?;
+    }
+    Ok(options.archive.bigquery.then_some(Emulator { port: options.archive.bigquery_port, data }))
 }
 
 fn database(options: &Options) -> anyhow::Result<Database> {

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use anyhow::Context;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use ureq::{Agent, http::Response};
 
 /// A client that takes every status for an answer.
@@ -43,6 +43,21 @@ impl Client {
         answer(self.agent.post(format!("{}{path}", self.base)).send(body))
     }
 
+    /// The status and the body of a GET with query parameters.
+    pub fn get_with(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> anyhow::Result<(u16, String)> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        answer(request.query_pairs(parameters.iter().copied()).call())
+    }
+
+    /// The status and the body of a POST of JSON.
+    pub fn post_json(&self, path: &str, body: &impl Serialize) -> anyhow::Result<(u16, String)> {
+        answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+    }
+
     /// The answer to a POST that may be one of several attempts at the same update.
     pub fn post_with_key(
         &self,
@@ -71,6 +86,13 @@ fn answer(response: Result<Response<ureq::Body>, ureq::Error>) -> anyhow::Result
     let mut response = response?;
     let body = response.body_mut().with_config().limit(64_000_000).read_to_string()?;
     Ok((response.status().as_u16(), body))
+}
+
+/// Makes sure that something can listen on a port, which the option chooses.
+pub fn require_free_port(address: &str, port: u16, option: &str) -> anyhow::Result<()> {
+    TcpListener::bind((address, port))
+        .map(drop)
+        .with_context(|| format!("port {port} is not free; choose another with {option}"))
 }
 
 /// A port of the loopback interface that was free a moment ago.

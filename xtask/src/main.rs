@@ -1,5 +1,7 @@
 //! Developer commands. `cargo xtask dev` runs the service, `cargo xtask test` runs all tests.
 
+mod archive;
+mod bigquery;
 mod children;
 mod crash;
 mod dev;
@@ -10,7 +12,9 @@ mod load;
 mod replay;
 mod service;
 mod session;
+mod sql;
 mod test;
+mod timestamp;
 mod tools;
 mod torture;
 mod workspace;
@@ -24,6 +28,10 @@ use clap::Parser;
 enum Command {
     /// Run the whole service on this machine
     Dev(dev::Options),
+    /// Run the function `archive` of a running service once, as the schedule does
+    Archive(archive::Options),
+    /// Run a query on the BigQuery emulator, and print each row as a line of JSON
+    Sql(sql::Options),
     /// Run all checks and tests
     Test(test::Options),
     /// Try generated inputs on what must hold for every input
@@ -41,6 +49,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Dev(options) => dev::run(&options),
+        Command::Archive(options) => archive::run(&options),
+        Command::Sql(options) => sql::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),

@@ -1,8 +1,9 @@
 //! The whole service on this machine: DynamoDB, the functions, and `cargo lambda watch` in front of them.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -12,14 +13,12 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    children::Running,
-    http::{Client, free_port},
+    bigquery::Emulator,
+    children::{Running, wait_for},
+    http::{Client, free_port, require_free_port},
     tools,
     workspace::{cargo, root, run, say, target},
 };
-
-/// How long a part of the service may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The DynamoDB to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +42,8 @@ pub struct Settings {
     pub release: bool,
     /// The DynamoDB.
     pub database: Database,
+    /// The emulator of BigQuery, if one is to run.
+    pub bigquery: Option<Emulator>,
     /// Variables for the functions, besides those of this process.
     pub variables: Vec<(String, String)>,
 }
@@ -64,6 +65,7 @@ pub struct Service {
     functions: Vec<Function>,
     gateway: Running,
     database: Option<Running>,
+    bigquery: Option<Running>,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,8 @@ struct FunctionSpec {
 }
 
 /// Requests without a route go to a queue named `_`; there, any function answers 404 or 405.
-const FUNCTIONS: [FunctionSpec; 4] = [
+/// A binary's package has its name.
+const FUNCTIONS: &[FunctionSpec] = &[
     FunctionSpec::new("update", "update", "update", 16),
     FunctionSpec::new("query", "query", "query", 16),
     FunctionSpec::new("archive", "archive", "archive", 1),
@@ -107,9 +110,10 @@ impl FunctionSpec {
 impl Service {
     /// Builds and starts everything; returns when requests are answered.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
-        require_free_port(&settings)?;
+        require_free_port(settings.address(), settings.port, "--port")?;
         let cargo_lambda = tools::cargo_lambda()?;
         build(settings.release)?;
+        let bigquery = settings.bigquery.as_ref().map(Emulator::start).transpose()?;
         let database_port = free_port()?;
         let database = start_database(&settings, database_port)?;
         let endpoint = dynamodb_endpoint(&settings, database_port);
@@ -123,10 +127,10 @@ impl Service {
         say(&format!("starting cargo lambda watch on {}:{}", settings.bind, settings.port));
         let gateway = start_gateway(&cargo_lambda, &settings)?;
         let mut service =
-            Self { settings, database_port, functions: Vec::new(), gateway, database };
+            Self { settings, database_port, functions: Vec::new(), gateway, database, bigquery };
         service.wait_for_gateway()?;
         for spec in FUNCTIONS {
-            let function = service.start_function(spec)?;
+            let function = service.start_function(*spec)?;
             service.functions.push(function);
         }
         service.wait_until_ready()?;
@@ -157,10 +161,12 @@ impl Service {
     /// Starts functions again that have ended, and says so. Returns how many have.
     ///
     /// # Errors
-    /// `cargo lambda watch` has ended, or the database has, other than by [`Self::kill_database`].
+    /// `cargo lambda watch` has ended, or the emulator of BigQuery, or the database, other than by
+    /// [`Self::kill_database`].
     pub fn look_after(&mut self) -> anyhow::Result<usize> {
         let mut ended = 0;
-        for part in self.database.iter_mut().chain([&mut self.gateway]) {
+        let stores = self.database.iter_mut().chain(&mut self.bigquery);
+        for part in stores.chain([&mut self.gateway]) {
             if let Some(status) = part.ended()? {
                 bail!("{} ended: {status}", part.name());
             }
@@ -236,6 +242,7 @@ impl Service {
             .env("AWS_LAMBDA_FUNCTION_NAME", spec.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .envs(self.settings.bigquery.iter().flat_map(Emulator::variables))
             .envs(self.settings.variables.iter().cloned());
         if spec.concurrency > 1 {
             command.env("AWS_LAMBDA_MAX_CONCURRENCY", spec.concurrency.to_string());
@@ -272,18 +279,12 @@ impl Service {
     }
 }
 
-fn require_free_port(settings: &Settings) -> anyhow::Result<()> {
-    let port = settings.port;
-    TcpListener::bind((settings.address(), port))
-        .map(drop)
-        .with_context(|| format!("port {port} is not free; choose another with --port"))
-}
-
 fn build(release: bool) -> anyhow::Result<()> {
     say("building the functions");
     let mut command = cargo();
     command.arg("build");
-    for package in ["update", "query", "archive", "local-dynamodb"] {
+    let functions: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.binary).collect();
+    for package in functions.into_iter().chain(["local-dynamodb"]) {
         command.args(["--package", package]);
     }
     if release {
@@ -334,27 +335,6 @@ fn start_database(settings: &Settings, port: u16) -> anyhow::Result<Option<Runni
 pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
     let connect = || TcpStream::connect(("127.0.0.1", port)).is_ok();
     wait_for("DynamoDB", &mut [running], connect)
-}
-
-/// Waits until something is ready, as long as the processes that it needs run.
-fn wait_for(
-    what: &str,
-    processes: &mut [&mut Running],
-    ready: impl Fn() -> bool,
-) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while !ready() {
-        for process in &mut *processes {
-            if let Some(status) = process.ended()? {
-                bail!("{} ended before {what} was ready: {status}", process.name());
-            }
-        }
-        if started.elapsed() > START_TIMEOUT {
-            bail!("{what} is not ready after {START_TIMEOUT:?}");
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
 }
 
 fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Running> {

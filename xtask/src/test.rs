@@ -1,17 +1,18 @@
 //! `cargo xtask test`.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
+    bigquery::Emulator,
     children::Running,
     crash,
     http::free_port,
     service::wait_for_dynamodb,
     session, tools,
-    workspace::{self, cargo, say},
+    workspace::{self, cargo, say, target},
 };
 
 #[derive(Debug, Args)]
@@ -35,6 +36,8 @@ enum Step {
     DynamodbLocal,
     /// The built functions, played the README's session over HTTP
     EndToEnd,
+    /// The archive's tests, on an emulator of BigQuery
+    Bigquery,
     /// The built functions and the database, killed under load
     Crash,
 }
@@ -79,6 +82,7 @@ impl Step {
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
             Self::EndToEnd => session::run(),
+            Self::Bigquery => tests_on_the_bigquery_emulator(),
             Self::Crash => crash::run(&crash::Options::default()),
         }
     }
@@ -92,5 +96,20 @@ fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
         cargo()
             .args(["test", "--package", "shared", "--test", "store"])
             .env("STATSHUB_TEST_DYNAMODB", format!("http://127.0.0.1:{port}")),
+    )
+}
+
+fn tests_on_the_bigquery_emulator() -> anyhow::Result<()> {
+    let data = target("test-bigquery");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let emulator = Emulator { port: free_port()?, data };
+    let _running = emulator.start()?;
+    // Of the whole workspace, which is built already: packages alone would be built with other features.
+    workspace::run(
+        cargo()
+            .args(["test", "--workspace", "--test", "emulator", "--", "--ignored"])
+            .env("STATSHUB_TEST_BIGQUERY", emulator.host()),
     )
 }

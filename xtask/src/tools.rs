@@ -8,12 +8,22 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::workspace::{cargo, run, say, target};
+use crate::{
+    http::free_port,
+    workspace::{cargo, root, run, say, target},
+};
 
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 const CARGO_LAMBDA_VERSION: &str = "1.9.2";
 /// The npm package that carries Amazon's DynamoDB Local.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
+const LOCAL_BIGQUERY_VERSION: &str = "0.3.2";
+/// The one version of Python that the emulator of BigQuery runs on.
+const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
+/// The database that the emulator runs on.
+const DUCKDB_VERSION: &str = "1.5.5";
+/// Parts of it that the emulator would otherwise download when it starts.
+const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
 
 /// The `cargo-lambda` binary, from its Python package.
 pub fn cargo_lambda() -> anyhow::Result<PathBuf> {
@@ -104,6 +114,91 @@ pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<
         }
     }
     Ok(command)
+}
+
+/// The folder with the emulator of BigQuery: a virtual environment, and the home folder that it runs with.
+pub fn local_bigquery() -> anyhow::Result<PathBuf> {
+    let folder = target(&format!("tools/local-bigquery-{LOCAL_BIGQUERY_VERSION}"));
+    install(&folder, |folder| {
+        say(&format!("installing the BigQuery emulator local-bigquery {LOCAL_BIGQUERY_VERSION}"));
+        run(Command::new(python(LOCAL_BIGQUERY_PYTHON)?).args(["-m", "venv"]).arg(folder))?;
+        let mut packages = vec![
+            format!("local-bigquery=={LOCAL_BIGQUERY_VERSION}"),
+            format!("duckdb=={DUCKDB_VERSION}"),
+            format!("duckdb-extensions=={DUCKDB_VERSION}"),
+        ];
+        let extensions = DUCKDB_EXTENSIONS.iter();
+        packages
+            .extend(extensions.map(|name| format!("duckdb-extension-{name}=={DUCKDB_VERSION}")));
+        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages))?;
+        fs::create_dir_all(local_bigquery_home(folder))?;
+        let import = "import sys, duckdb_extensions\n\
+                      for name in sys.argv[1:]: duckdb_extensions.import_extension(name)";
+        run(local_bigquery_python(folder).args(["-c", import]).args(DUCKDB_EXTENSIONS))
+    })?;
+    Ok(folder)
+}
+
+/// The command that runs the emulator of BigQuery, with its data in a folder.
+pub fn local_bigquery_command(
+    port: u16,
+    project: &str,
+    dataset: &str,
+    data: &Path,
+) -> anyhow::Result<Command> {
+    let mut command = local_bigquery_python(&local_bigquery()?);
+    fs::create_dir_all(data)?;
+    command
+        .arg(root().join("xtask/local-bigquery/serve.py"))
+        .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
+        // It serves its other protocol in any case; nobody here speaks it.
+        .args(["--grpc-port", &free_port()?.to_string()])
+        .args(["--project", project, "--dataset", dataset, "--data-dir"])
+        .arg(data);
+    Ok(command)
+}
+
+fn local_bigquery_python(folder: &Path) -> Command {
+    let mut command = Command::new(folder.join("bin/python"));
+    command.env("HOME", local_bigquery_home(folder));
+    command
+}
+
+/// Its database looks for extensions below the home folder. This one is the tool's own.
+fn local_bigquery_home(folder: &Path) -> PathBuf {
+    folder.join("home")
+}
+
+/// A Python of exactly this version: the one on the PATH, or one of pyenv's.
+fn python(version: &str) -> anyhow::Result<PathBuf> {
+    let name = format!("python{version}");
+    let candidates = [PathBuf::from(&name)].into_iter().chain(pythons_of_pyenv(&name));
+    candidates.into_iter().find(|candidate| is_python(candidate, version)).with_context(|| {
+        format!(
+            "Python {version} with its venv module is needed for the BigQuery emulator, which runs on no \
+             other version: `pyenv install {version}`, `apt install {name} {name}-venv`, or \
+             https://www.python.org/downloads/"
+        )
+    })
+}
+
+fn pythons_of_pyenv(name: &str) -> Vec<PathBuf> {
+    let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let root = root.or_else(|| Some(std::env::home_dir()?.join(".pyenv")));
+    let versions = root.and_then(|root| fs::read_dir(root.join("versions")).ok());
+    let versions = versions.into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin").join(name)).collect()
+}
+
+/// Whether it runs, is of this version, and has `venv`. One on the PATH may be a shim of a version manager
+/// that has no such version to run.
+fn is_python(program: &Path, version: &str) -> bool {
+    let mut command = Command::new(program);
+    command.args(["-c", "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    output.is_ok_and(|output| {
+        output.status.success() && String::from_utf8_lossy(&output.stdout).trim() == version
+    })
 }
 
 /// Installs into `folder`, unless that was done to its end before.

@@ -1,17 +1,29 @@
-//! The scheduled job. It finds out which dimensions are due, and folds the cells of their keys; to write
-//! them to BigQuery is still to come, so it says what it would write.
+//! The scheduled job. For each dimension that is due, it writes the stats of its keys to BigQuery, and
+//! folds the cells of those that have gone quiet.
 
+mod load;
+mod report;
+mod rows;
 mod schedule;
 
+use bigquery::{BigQuery, Pace};
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use shared::{
-    domain::DimensionName,
+    domain::{DimensionName, UnixSeconds},
     lambda::Call,
-    store::{Folded, Store, StoreError},
+    store::{FoldPlan, Folded, Store, StoreError},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-pub use schedule::{Schedule, ScheduleError, Slot};
+pub use load::{LoadError, Outcome};
+pub use report::{Entry, Report, Word};
+pub use schedule::{Schedule, Slot, TimeError};
+
+use load::{Clock, Load};
+use rows::rfc3339;
+
+/// Most dimensions that are archived at once: each holds some pages of the table, and rows.
+const CONCURRENT_DIMENSIONS: usize = 3;
 
 /// The part of an EventBridge schedule's event that counts: its time decides the slot, never the clock.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,15 +35,15 @@ pub struct ScheduleEvent {
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The event's time is not one.
-    #[error("the event's time {0:?} is not a time since 1970 by RFC 3339")]
-    Time(String),
-    /// The store failed.
-    #[error("the dimensions can't be read")]
+    /// The event has no time.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// The list of dimensions can't be read.
+    #[error("the list of dimensions can't be read")]
     Store(#[from] StoreError),
-    /// The cells of some dimensions could not be folded. The others were.
-    #[error("the cells of {0} could not be folded")]
-    Fold(String),
+    /// Some dimensions failed; the others are done. The log has the causes.
+    #[error("failed for the dimensions {0}; all others are done")]
+    Dimensions(String),
 }
 
 /// The function that archives.
@@ -39,71 +51,132 @@ pub enum ArchiveError {
 pub struct Function {
     store: Store,
     schedule: Schedule,
+    bigquery: Option<BigQuery>,
 }
 
 impl Function {
-    /// The function on this store, with this schedule.
+    /// The function on this store, with this schedule. Without BigQuery it only folds.
     #[must_use]
-    pub fn new(store: Store, schedule: Schedule) -> Self {
-        Self { store, schedule }
+    pub fn new(store: Store, schedule: Schedule, bigquery: Option<BigQuery>) -> Self {
+        Self { store, schedule, bigquery }
     }
 
-    /// Does the job for the dimensions that are due at the event's time, and returns them.
+    /// The function on this store, as the environment configures it.
+    ///
+    /// # Errors
+    /// A variable is missing or wrong.
+    pub fn from_env(store: Store) -> Result<Self, lambda_runtime::Error> {
+        let schedule = Schedule::from_env()?;
+        let config = bigquery::Config::from_env()?;
+        let bigquery =
+            config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
+        Ok(Self::new(store, schedule, bigquery.transpose()?))
+    }
+
+    /// Does the job for the dimensions that are due at the event's time.
     ///
     /// # Errors
     /// The event has no time, the dimensions can't be read, or some of them failed; the others are done
     /// all the same.
-    pub async fn run(
+    pub async fn run(&self, event: &ScheduleEvent, call: Call) -> Result<Report, ArchiveError> {
+        let step = self.schedule.step_at(&event.time)?;
+        if self.bigquery.is_none() {
+            tracing::info!("archiving is not configured: set GOOGLE_PROJECT and GOOGLE_TOKEN");
+        }
+        let dimensions = self.store.dimensions(call.deadline).await?;
+        let slot = |dimension: &DimensionName| self.schedule.slot(dimension, step);
+        let due = dimensions.iter().filter_map(|dimension| Some((dimension, slot(dimension)?)));
+        let clock = Clock::starting_at(call.now);
+        // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
+        let jobs: Vec<_> = due
+            .map(|(dimension, slot)| Box::pin(self.dimension(dimension, slot, clock, call)))
+            .collect();
+        let done: Vec<_> = stream::iter(jobs).buffered(CONCURRENT_DIMENSIONS).collect().await;
+        let failed: Vec<_> = done.iter().filter(|done| done.has_failed).collect();
+        if !failed.is_empty() {
+            let names: Vec<_> = failed.iter().map(|done| done.dimension.as_str()).collect();
+            return Err(ArchiveError::Dimensions(names.join(", ")));
+        }
+        let entries =
+            done.iter().filter_map(|done| Some((done.dimension.to_string(), done.entry.clone()?)));
+        Ok(Report {
+            slot: rfc3339(step),
+            archiving: self.bigquery.is_some(),
+            dimensions: entries.collect(),
+        })
+    }
+
+    async fn dimension<'a>(
         &self,
-        event: &ScheduleEvent,
+        dimension: &'a DimensionName,
+        slot: Slot,
+        clock: Clock,
         call: Call,
-    ) -> Result<Vec<DimensionName>, ArchiveError> {
-        let slot = slot(&event.time)?;
-        let mut due = self.store.dimensions(call.deadline).await?;
-        due.retain(|dimension| self.schedule.is_due(dimension, slot));
-        let names: Vec<_> = due.iter().map(DimensionName::as_str).collect();
-        tracing::info!(slot = slot.start().0, due = ?names, "archiving to BigQuery is not built yet");
-        self.fold(&due, call).await?;
-        Ok(due)
+    ) -> Done<'a> {
+        let mut done = Done { dimension, entry: None, has_failed: false };
+        let mut plan = None;
+        if let Some(bigquery) = &self.bigquery {
+            let deadline = call.deadline;
+            let load = Load { store: &self.store, bigquery, dimension, slot, clock, deadline };
+            let (outcome, found) = load.run().await;
+            plan = found;
+            log(dimension, slot, &outcome);
+            done.has_failed = outcome.is_err();
+            done.entry = Some(outcome.ok().into());
+        }
+        // What is written was folded by who has written it.
+        let is_folded = matches!(&done.entry, Some(entry) if entry.outcome == Word::WrittenBefore);
+        if !is_folded && let Err(error) = self.fold(dimension, plan, clock.now(), call).await {
+            tracing::error!(%dimension, cause = ?error, "cells could not be folded");
+            done.has_failed = true;
+        }
+        done
     }
 
-    async fn fold(&self, dimensions: &[DimensionName], call: Call) -> Result<(), ArchiveError> {
-        let mut failed = Vec::new();
-        for dimension in dimensions {
-            match self.store.fold(dimension, call.now, call.deadline).await {
-                Ok(folded) if folded == Folded::default() => {}
-                Ok(folded) => tracing::info!(%dimension, ?folded, "folded cells of quiet keys"),
-                Err(error) => {
-                    tracing::error!(%dimension, cause = ?error, "{error}");
-                    failed.push(dimension.as_str());
-                }
-            }
+    /// Folds as was planned while the dimension was read, or reads it for that.
+    async fn fold(
+        &self,
+        dimension: &DimensionName,
+        plan: Option<FoldPlan>,
+        now: UnixSeconds,
+        call: Call,
+    ) -> Result<(), StoreError> {
+        let folded = match plan {
+            Some(plan) => self.store.do_steps(dimension, plan, now, call.deadline).await?,
+            None => self.store.fold(dimension, now, call.deadline).await?,
+        };
+        if folded != Folded::default() {
+            tracing::info!(%dimension, ?folded, "folded cells of quiet keys");
         }
-        match failed.is_empty() {
-            true => Ok(()),
-            false => Err(ArchiveError::Fold(failed.join(", "))),
-        }
+        Ok(())
     }
 }
 
-fn slot(time: &str) -> Result<Slot, ArchiveError> {
-    OffsetDateTime::parse(time, &Rfc3339)
-        .ok()
-        .and_then(|time| u64::try_from(time.unix_timestamp()).ok())
-        .map(Slot::containing)
-        .ok_or_else(|| ArchiveError::Time(time.to_owned()))
+/// What was done for a dimension.
+#[derive(Debug)]
+struct Done<'a> {
+    dimension: &'a DimensionName,
+    /// Of archiving, if that is configured.
+    entry: Option<Entry>,
+    has_failed: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slot_is_the_event_time_truncated_to_ten_minutes() {
-        assert_eq!(slot("1970-01-01T00:29:59Z").unwrap().start().0, 1_200);
-        assert_eq!(slot("1970-01-01T02:00:00+01:00").unwrap().start().0, 3_600);
-        for wrong in ["", "now", "1969-12-31T23:59:59Z"] {
-            assert!(slot(wrong).is_err(), "{wrong:?}");
+/// Says what became of a slot, and of a failure why.
+fn log(dimension: &DimensionName, slot: Slot, outcome: &Result<Outcome, LoadError>) {
+    let slot = rfc3339(slot.start());
+    match outcome {
+        Ok(Outcome::Written { rows, left_out }) => {
+            tracing::info!(%dimension, slot, outcome = "written", rows, left_out, "archived");
+        }
+        Ok(Outcome::WrittenBefore) => {
+            tracing::info!(%dimension, slot, outcome = "writtenBefore", "archived before");
+        }
+        Ok(Outcome::Missed) => {
+            tracing::error!(%dimension, slot, outcome = "missed", "the run came after the slot was over, \
+                which is left empty");
+        }
+        Err(error) => {
+            tracing::error!(%dimension, slot, outcome = "failed", cause = ?error, "{error}");
         }
     }
 }

@@ -1,116 +1,208 @@
 //! Which dimensions are archived, and how often.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
-use shared::domain::{DimensionName, UnixSeconds};
+use shared::{
+    config::ConfigError,
+    domain::{DimensionName, UnixSeconds},
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// How often the schedule runs, in seconds: what every interval is a multiple of.
-const STEP: u64 = 600;
+/// How often the schedule runs, in seconds, where `ARCHIVE_STEP_SECONDS` does not say.
+const DEFAULT_STEP: u64 = 600;
 
-/// Ten minutes of the schedule, aligned to the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot {
-    start: u64,
-}
-
-impl Slot {
-    /// The slot that contains a moment, in seconds since the Unix epoch.
-    #[must_use]
-    pub fn containing(seconds: u64) -> Self {
-        Self { start: seconds - seconds % STEP }
-    }
-
-    /// Its first second.
-    #[must_use]
-    pub fn start(self) -> UnixSeconds {
-        UnixSeconds(self.start)
-    }
+/// When dimensions are archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// How often the schedule runs, in seconds: what every interval is a multiple of.
+    step: u64,
+    dimensions: Dimensions,
 }
 
 /// The interval of each dimension, in seconds; or all dimensions, at every step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Schedule {
-    /// All dimensions, every 10 minutes.
+enum Dimensions {
     All,
-    /// These only, each at its interval in seconds.
     Only(BTreeMap<DimensionName, u64>),
 }
 
-/// `ARCHIVE_DIMS` is wrong.
+/// A step of the schedule. Steps are aligned to the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    start: UnixSeconds,
+    /// How long until the dimension's next one, in seconds.
+    interval: u64,
+}
+
+/// The event has no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "ARCHIVE_DIMS: {0:?} is not a list such as `country=1h,fallback=10m,user=24h` (multiples of 10 \
-     minutes)"
-)]
-pub struct ScheduleError(String);
+#[error("the event's time {0:?} is not a time since 1970 by RFC 3339")]
+pub struct TimeError(String);
 
 impl Schedule {
-    /// Reads `ARCHIVE_DIMS`; all dimensions when it is absent or empty.
+    /// Reads the schedule from the environment.
     ///
     /// # Errors
-    /// An entry is not a dimension and its interval.
-    pub fn parse(text: Option<&str>) -> Result<Self, ScheduleError> {
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
-            return Ok(Self::All);
-        };
-        let entries = text.split(',').map(|entry| {
-            let (dimension, interval) = entry.split_once('=')?;
-            Some((DimensionName::new(dimension.trim()).ok()?, seconds(interval.trim())?))
-        });
-        let intervals = entries.collect::<Option<_>>();
-        intervals.map(Self::Only).ok_or_else(|| ScheduleError(text.to_owned()))
+    /// A variable is wrong.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(shared::config::variable)
     }
 
-    /// Whether a dimension is archived in a slot.
-    #[must_use]
-    pub fn is_due(&self, dimension: &DimensionName, slot: Slot) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(intervals) => intervals
-                .get(dimension)
-                .is_some_and(|interval| slot.start.is_multiple_of(*interval)),
-        }
+    /// Reads the schedule from variables, of which `get` gives the values.
+    ///
+    /// # Errors
+    /// A variable is wrong.
+    pub fn from_variables(
+        get: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let step = match get("ARCHIVE_STEP_SECONDS") {
+            None => DEFAULT_STEP,
+            Some(text) => {
+                text.parse::<NonZeroU32>().map(|step| step.get().into()).map_err(|_| {
+                    let problem = format!("{text:?} is not a number of seconds, at least 1");
+                    ConfigError::new("ARCHIVE_STEP_SECONDS", problem)
+                })?
+            }
+        };
+        let dimensions = match get("ARCHIVE_DIMS") {
+            None => Dimensions::All,
+            Some(text) => only(&text, step).ok_or_else(|| {
+                let problem = format!(
+                    "{text:?} is not a list such as `country=1h,fallback=10m,user=24h` (multiples of \
+                     {step} seconds)"
+                );
+                ConfigError::new("ARCHIVE_DIMS", problem)
+            })?,
+        };
+        Ok(Self { step, dimensions })
     }
+
+    /// The step that contains the time of an event, by RFC 3339.
+    ///
+    /// # Errors
+    /// It is no time since 1970.
+    pub fn step_at(&self, time: &str) -> Result<UnixSeconds, TimeError> {
+        OffsetDateTime::parse(time, &Rfc3339)
+            .ok()
+            .and_then(|time| u64::try_from(time.unix_timestamp()).ok())
+            .map(|seconds| UnixSeconds(seconds - seconds % self.step))
+            .ok_or_else(|| TimeError(time.to_owned()))
+    }
+
+    /// The slot of a dimension that begins with a step; none if it is not archived then.
+    #[must_use]
+    pub fn slot(&self, dimension: &DimensionName, step: UnixSeconds) -> Option<Slot> {
+        let interval = match &self.dimensions {
+            Dimensions::All => self.step,
+            Dimensions::Only(intervals) => *intervals.get(dimension)?,
+        };
+        step.0.is_multiple_of(interval).then_some(Slot { start: step, interval })
+    }
+}
+
+impl Slot {
+    /// Its first second.
+    #[must_use]
+    pub fn start(self) -> UnixSeconds {
+        self.start
+    }
+
+    /// Whether the dimension's next slot has begun at `now`, so that what is there now is not what was
+    /// there in this one.
+    #[must_use]
+    pub fn is_over(self, now: UnixSeconds) -> bool {
+        now.0 >= self.start.0.saturating_add(self.interval)
+    }
+}
+
+fn only(text: &str, step: u64) -> Option<Dimensions> {
+    let entries = text.split(',').map(|entry| {
+        let (dimension, interval) = entry.split_once('=')?;
+        let interval = seconds(interval.trim())?;
+        let fits = interval > 0 && interval.is_multiple_of(step);
+        fits.then_some((DimensionName::new(dimension.trim()).ok()?, interval))
+    });
+    entries.collect::<Option<_>>().map(Dimensions::Only)
 }
 
 fn seconds(interval: &str) -> Option<u64> {
     let (number, unit) = interval.split_at_checked(interval.len().checked_sub(1)?)?;
     let unit = match unit {
+        "s" => 1,
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
         _ => return None,
     };
-    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    (seconds > 0 && seconds.is_multiple_of(STEP)).then_some(seconds)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn due(schedule: &str, dimension: &str, start: u64) -> bool {
-        let schedule = Schedule::parse(Some(schedule)).unwrap();
-        schedule.is_due(&DimensionName::new(dimension).unwrap(), Slot::containing(start))
+    fn schedule(dimensions: &str, step: &str) -> Result<Schedule, ConfigError> {
+        Schedule::from_variables(|name| {
+            let value = if name == "ARCHIVE_DIMS" { dimensions } else { step };
+            (!value.is_empty()).then(|| value.to_owned())
+        })
+    }
+
+    fn slot(schedule: &Schedule, dimension: &str, step: u64) -> Option<Slot> {
+        schedule.slot(&DimensionName::new(dimension).unwrap(), UnixSeconds(step))
     }
 
     #[test]
     fn every_dimension_is_due_at_its_interval() {
-        let schedule = "country=1h, fallback=10m,user=24h";
-        assert!(due(schedule, "fallback", 600) && due(schedule, "fallback", 3_600));
-        assert!(!due(schedule, "country", 600) && due(schedule, "country", 3_601));
-        assert!(!due(schedule, "user", 3_600) && due(schedule, "user", 86_400));
-        assert!(!due(schedule, "other", 0));
-        assert!(due("", "other", 600));
+        let some = schedule("country=1h, fallback=10m,user=24h", "").unwrap();
+        let is_due = |dimension, step| slot(&some, dimension, step).is_some();
+        assert!(is_due("fallback", 600) && is_due("fallback", 3_600));
+        assert!(!is_due("country", 600) && is_due("country", 3_600));
+        assert!(!is_due("user", 3_600) && is_due("user", 86_400));
+        assert!(!is_due("other", 0));
+        assert!(slot(&schedule("", "").unwrap(), "other", 600).is_some());
     }
 
     #[test]
-    fn intervals_are_multiples_of_ten_minutes() {
-        for wrong in
-            ["country", "country=", "country=5m", "country=0h", "country=1", "a/b=1h", "c=1é"]
-        {
-            let error = Schedule::parse(Some(wrong)).unwrap_err().to_string();
-            assert!(error.starts_with("ARCHIVE_DIMS"), "{wrong:?}");
+    fn the_step_is_the_event_time_truncated() {
+        let ten_minutes = schedule("", "").unwrap();
+        assert_eq!(ten_minutes.step_at("1970-01-01T00:29:59Z").unwrap().0, 1_200);
+        assert_eq!(ten_minutes.step_at("1970-01-01T02:00:00+01:00").unwrap().0, 3_600);
+        let ten_seconds = schedule("", "10").unwrap();
+        assert_eq!(ten_seconds.step_at("1970-01-01T00:29:59Z").unwrap().0, 1_790);
+        for wrong in ["", "now", "1969-12-31T23:59:59Z"] {
+            assert!(ten_minutes.step_at(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_is_over_when_the_next_one_has_begun() {
+        let hourly = slot(&schedule("country=1h", "").unwrap(), "country", 7_200).unwrap();
+        assert!(!hourly.is_over(UnixSeconds(10_799)));
+        assert!(hourly.is_over(UnixSeconds(10_800)));
+        // A clock that is a little behind the schedule's.
+        assert!(!hourly.is_over(UnixSeconds(7_199)));
+    }
+
+    #[test]
+    fn intervals_are_multiples_of_the_step() {
+        for wrong in [
+            "country",
+            "country=",
+            "country=5m",
+            "country=0h",
+            "country=1",
+            "a/b=1h",
+            "country=1é",
+            "country=20s",
+        ] {
+            let error = schedule(wrong, "").unwrap_err().to_string();
+            assert!(error.starts_with("ARCHIVE_DIMS: "), "{wrong:?}");
+        }
+        assert!(schedule("country=20s", "10").is_ok());
+        for wrong in ["0", "10m"] {
+            let error = schedule("", wrong).unwrap_err().to_string();
+            assert!(error.starts_with("ARCHIVE_STEP_SECONDS: "), "{wrong:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A run of the scheduled job.
+//! A run of the scheduled job, where archiving is not configured.
 
 #![allow(
     missing_docs,
@@ -8,43 +8,30 @@
     clippy::unwrap_used
 )]
 
-use std::time::{Duration, SystemTime};
+mod support;
 
 use archive::{Function, Schedule, ScheduleEvent};
-use shared::{
-    domain::{Id, PeriodLength, Update},
-    lambda::Call,
-    store::{Deadline, Settings, Store},
-};
+use shared::lambda::Call;
+use support::{NOW, Test, soon};
 
-fn call() -> Call {
-    Call { now: SystemTime::now().into(), deadline: Deadline::after(Duration::from_secs(60)) }
+#[tokio::test]
+async fn without_bigquery_a_run_succeeds_and_says_that_nothing_is_archived() {
+    let test = Test::new(&[]).await;
+    test.post(NOW, "i", r#"{"dims":{"country":"es"},"counters":{"x":1}}"#).await;
+    let report = test.run(NOW).await.unwrap();
+    let report = serde_json::to_value(report).unwrap();
+    assert_eq!(
+        report,
+        serde_json::json!({"slot":"2024-10-04T00:00:00Z","archiving":false,"dimensions":{}})
+    );
 }
 
 #[tokio::test]
-async fn a_run_finds_the_dimensions_that_are_due_at_the_events_time() {
-    let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
-    let store = || Store::new(client.clone(), settings(), fastrand::Rng::new());
-    let update = br#"{"dims":{"country":"es","user":"bob"},"counters":{"x":1}}"#;
-    let update = Update::from_json(update).unwrap();
-    store()
-        .update(&Id::new("i").unwrap(), &update, None, call().now, call().deadline)
-        .await
-        .unwrap();
-
-    let due = async |schedule, time: &str| {
-        let function = Function::new(store(), Schedule::parse(schedule).unwrap());
-        let event = ScheduleEvent { time: time.to_owned() };
-        let due = function.run(&event, call()).await.unwrap();
-        due.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    assert_eq!(due(None, "2024-03-14T07:10:00Z").await, ["country", "user"]);
-    let hourly = Some("country=1h,user=24h,absent=10m");
-    assert_eq!(due(hourly, "2024-03-14T07:10:00Z").await, [""; 0]);
-    assert_eq!(due(hourly, "2024-03-14T07:00:12Z").await, ["country"]);
-    assert_eq!(due(hourly, "2024-03-14T00:00:00Z").await, ["country", "user"]);
-}
-
-fn settings() -> Settings {
-    Settings::new("statshub", PeriodLength::DEFAULT)
+async fn an_event_without_a_time_fails_and_says_so() {
+    let test = Test::new(&[]).await;
+    let schedule = Schedule::from_variables(|_| None).unwrap();
+    let function = Function::new(test.store(), schedule, None);
+    let event = ScheduleEvent { time: "yesterday".to_owned() };
+    let error = function.run(&event, Call { now: NOW, deadline: soon() }).await.unwrap_err();
+    assert!(error.to_string().contains("yesterday"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Exact sums.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::TryFromIntError, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
@@ -53,6 +53,14 @@ impl Sum {
 impl From<i64> for Sum {
     fn from(value: i64) -> Self {
         Self(value.into())
+    }
+}
+
+impl TryFrom<Sum> for i64 {
+    type Error = TryFromIntError;
+
+    fn try_from(sum: Sum) -> Result<Self, Self::Error> {
+        sum.0.try_into()
     }
 }
 

@@ -23,6 +23,28 @@ pub struct Folded {
     pub postponed: usize,
 }
 
+/// The steps of folding that are to be done in a dimension, as its cells were read.
+#[derive(Debug, Default)]
+pub struct FoldPlan {
+    steps: Vec<(DimensionKey, FoldStep)>,
+    /// Keys whose sum would not fit.
+    postponed: usize,
+}
+
+impl FoldPlan {
+    /// Takes in all cells of a key.
+    pub(super) fn note(&mut self, cells: &[CounterCell], now: UnixSeconds) {
+        let Some(first) = cells.first() else {
+            return;
+        };
+        match FoldStep::next(cells, now) {
+            Ok(Some(step)) => self.steps.push((first.key.clone(), step)),
+            Ok(None) => {}
+            Err(_) => self.postponed += 1,
+        }
+    }
+}
+
 impl Store {
     /// Does the next step of folding the counters of a dimension's keys, where there is one to do at
     /// `now`. Gauges are not folded: they expire first.
@@ -37,29 +59,35 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<Folded, StoreError> {
-        let mut steps = Vec::new();
-        let mut folded = Folded::default();
+        let mut plan = FoldPlan::default();
         let mut cells: Vec<CounterCell> = Vec::new();
-        let mut choose = |cells: &mut Vec<CounterCell>| {
-            let key = cells.first().map(|cell| cell.key.clone());
-            match (key, FoldStep::next(cells, now)) {
-                (Some(key), Ok(Some(step))) => steps.push((key, step)),
-                (_, Ok(_)) => {}
-                (_, Err(_)) => folded.postponed += 1,
-            }
-            cells.clear();
-        };
         self.read_range(&KeyRange::counters(dimension), deadline, |item| {
             let cell = decode_counters(item)?;
             if cells.first().is_some_and(|first| first.key != cell.key) {
-                choose(&mut cells);
+                plan.note(&cells, now);
+                cells.clear();
             }
             cells.push(cell);
             Ok(())
         })
         .await?;
-        choose(&mut cells);
-        for (key, step) in steps {
+        plan.note(&cells, now);
+        self.do_steps(dimension, plan, now, deadline).await
+    }
+
+    /// Does steps of folding that were chosen while a dimension's keys were read, at `now`.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. To repeat it is harmless.
+    pub async fn do_steps(
+        &self,
+        dimension: &DimensionName,
+        plan: FoldPlan,
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> Result<Folded, StoreError> {
+        let mut folded = Folded { postponed: plan.postponed, ..Folded::default() };
+        for (key, step) in plan.steps {
             self.do_step(dimension, key, &step, now, deadline, &mut folded).await?;
         }
         Ok(folded)

@@ -10,8 +10,10 @@ mod cells;
 mod error;
 mod failure;
 mod fold;
+mod key_reader;
 mod load;
 mod query;
+mod range;
 mod request;
 mod retry;
 mod settings;
@@ -24,7 +26,8 @@ use aws_sdk_dynamodb::Client;
 
 pub use crate::retry::Deadline;
 pub use error::{Cause, StoreError};
-pub use fold::Folded;
+pub use fold::{FoldPlan, Folded};
+pub use key_reader::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use update::Outcome;
 

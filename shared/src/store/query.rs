@@ -1,8 +1,6 @@
 //! The reads of a query.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join;
-use std::collections::HashMap;
 
 use super::{Deadline, Store, StoreError};
 use crate::{
@@ -76,37 +74,5 @@ impl Store {
         })
         .await?;
         Ok(rollups)
-    }
-
-    /// Reads all items of a range, page by page (a page holds up to 1 MB).
-    pub(super) async fn read_range(
-        &self,
-        range: &KeyRange,
-        deadline: Deadline,
-        mut visit: impl FnMut(&Item) -> Result<(), CorruptItem>,
-    ) -> Result<(), StoreError> {
-        let (condition, values) = range.condition();
-        let mut start: Option<HashMap<String, AttributeValue>> = None;
-        loop {
-            let page = self
-                .read(deadline, || {
-                    self.client
-                        .query()
-                        .table_name(&self.settings.table)
-                        .key_condition_expression(&condition)
-                        .set_expression_attribute_values(Some(values.clone()))
-                        .consistent_read(true)
-                        .set_exclusive_start_key(start.clone())
-                        .send()
-                })
-                .await?;
-            for item in page.items() {
-                visit(item)?;
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(());
-            }
-        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     escape::{self, SEPARATOR, part},
 };
 use crate::{
-    domain::{DimensionName, Id, IdempotencyKey, Member, Period},
+    domain::{DimensionKey, DimensionName, Id, IdempotencyKey, Member, Period},
     rollup::{DimensionAndKey, MemberSet},
 };
 
@@ -194,6 +194,17 @@ impl ItemKey {
         sort: [impl AsRef<str>; S],
     ) -> Self {
         Self { partition: joined(&partition), sort: joined(&sort) }
+    }
+}
+
+/// The place of a key among those of a dimension: rollups are read in this order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RollupOrder(String);
+
+impl From<&DimensionKey> for RollupOrder {
+    fn from(key: &DimensionKey) -> Self {
+        // With what follows it in a sort key: a key that another begins with may come after that one.
+        Self(joined(&[&part(key.as_str()), ""]))
     }
 }
 

@@ -24,7 +24,7 @@ pub use item::{
     decode_departure, decode_detail, decode_dimension, decode_gauges, decode_key_count,
     decode_marker, decode_members,
 };
-pub use key::{ItemKey, KeyRange, Shard};
+pub use key::{ItemKey, KeyRange, RollupOrder, Shard};
 pub use transaction::{
     Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing, put_detail,
 };

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     sync::{Arc, Mutex},
     time::Duration,
@@ -90,9 +90,24 @@ impl TestStore {
         self.store.update(&id("i"), &update, Some((&key, fingerprint)), now, soon()).await
     }
 
+    /// What a query sees, which is also what is read key by key.
     pub async fn summary_at(&self, now: UnixSeconds, dimension: &str) -> DimensionSummary {
+        let summary = self.read_by_key(now, dimension).await;
         let dimension = DimensionName::new(dimension).unwrap();
-        self.store.summary(&dimension, now, soon()).await.unwrap()
+        assert_eq!(summary, self.store.summary(&dimension, now, soon()).await.unwrap());
+        summary
+    }
+
+    pub async fn read_by_key(&self, now: UnixSeconds, dimension: &str) -> DimensionSummary {
+        let dimension = DimensionName::new(dimension).unwrap();
+        let mut summary = DimensionSummary::default();
+        let mut keys = self.store.keys(&dimension, now, soon());
+        let mut read = BTreeSet::new();
+        while let Some((key, stats)) = keys.next().await.unwrap() {
+            assert!(read.insert(key.clone()), "{key} comes twice");
+            summary.add(key, &stats).unwrap();
+        }
+        summary
     }
 
     /// A dimension's stats, a line for each key and one for the total.

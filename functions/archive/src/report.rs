@@ -1,0 +1,66 @@
+//! What a run did, for whoever invoked it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::Outcome;
+
+/// What a run did: its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The step of the schedule, by RFC 3339.
+    pub slot: String,
+    /// Whether archiving is configured.
+    pub archiving: bool,
+    /// What became of each dimension that is due.
+    pub dimensions: BTreeMap<String, Entry>,
+}
+
+/// What became of a dimension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// In a word.
+    pub outcome: Word,
+    /// How many rows were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// How many fields were left out, since their sums are beyond 64 bits.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+/// What became of a dimension, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Word {
+    /// Its rows were written by this run.
+    Written,
+    /// Its rows had been written before.
+    WrittenBefore,
+    /// The run came too late.
+    Missed,
+    /// It is not known to be written; the next run, or a repetition of this one, goes on.
+    Failed,
+}
+
+impl From<Option<Outcome>> for Entry {
+    fn from(outcome: Option<Outcome>) -> Self {
+        let entry = |outcome| Self { outcome, rows: None, left_out: 0 };
+        match outcome {
+            Some(Outcome::Written { rows, left_out }) => {
+                Self { rows, left_out, ..entry(Word::Written) }
+            }
+            Some(Outcome::WrittenBefore) => entry(Word::WrittenBefore),
+            Some(Outcome::Missed) => entry(Word::Missed),
+            None => entry(Word::Failed),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,252 @@
+//! The rows of a slot, in newline-delimited JSON as BigQuery loads it.
+
+use std::collections::BTreeMap;
+
+use bigquery::{ColumnError, Columns, Group};
+use bytes::{BufMut, BytesMut};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use shared::domain::{DimensionKey, KeyStats, Overflow, StatName, Sum, TOTAL, UnixSeconds};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// The greatest integer that BigQuery reads exactly from a number of JSON; others are given as text.
+/// Source: *Loading JSON data from Cloud Storage*, BigQuery documentation.
+const MAX_JSON_INTEGER: u64 = (1 << 53) - 1;
+
+/// Why a row can't be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RowError {
+    /// A stat has no column.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
+    /// A total would need more than 38 digits.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    /// Never: names and integers always serialize.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes the rows of a dimension's keys, and that of their total.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    time: String,
+    columns: Columns,
+    total: KeyStats,
+    left_out: LeftOut,
+}
+
+/// Fields that were left out, since their sums are beyond 64 bits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// How many.
+    pub(crate) count: u64,
+    /// The first, as key, record and stat.
+    pub(crate) first: Option<(String, Group, StatName)>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(rename = "_dim")]
+    key: &'a str,
+    #[serde(rename = "_ts")]
+    time: &'a str,
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    counter: Fields<'a>,
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    gauge: Fields<'a>,
+}
+
+struct Fields<'a> {
+    columns: &'a Columns,
+    group: Group,
+    values: Vec<(&'a StatName, i64)>,
+}
+
+impl Rows {
+    /// The rows of the slot that begins at `start`, for a table with these columns.
+    pub(crate) fn new(start: UnixSeconds, columns: Columns) -> Self {
+        Self {
+            time: rfc3339(start),
+            columns,
+            total: KeyStats::default(),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// Writes the row of a key.
+    ///
+    /// # Errors
+    /// See [`RowError`].
+    pub(crate) fn key(
+        &mut self,
+        key: &DimensionKey,
+        stats: &KeyStats,
+        to: &mut BytesMut,
+    ) -> Result<(), RowError> {
+        self.total.add(stats)?;
+        self.row(key.as_str(), stats, to)
+    }
+
+    /// Writes the row of the total of the keys that were written.
+    ///
+    /// # Errors
+    /// See [`RowError`].
+    pub(crate) fn total(&mut self, to: &mut BytesMut) -> Result<(), RowError> {
+        let total = std::mem::take(&mut self.total);
+        self.row(TOTAL, &total, to)
+    }
+
+    /// The columns that the table needs.
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The fields that were left out.
+    pub(crate) fn into_left_out(self) -> LeftOut {
+        self.left_out
+    }
+
+    fn row(&mut self, key: &str, stats: &KeyStats, to: &mut BytesMut) -> Result<(), RowError> {
+        let counters = stats.counters.iter().map(|(stat, sum)| (stat, *sum)).collect();
+        let gauges = stats.gauges_and_members();
+        let [counters, gauges] = [(Group::Counter, counters), (Group::Gauge, gauges)]
+            .map(|(group, sums)| self.values(key, group, sums));
+        let (counters, gauges) = (counters?, gauges?);
+        let columns = &self.columns;
+        let row = Row {
+            key,
+            time: &self.time,
+            counter: Fields { columns, group: Group::Counter, values: counters },
+            gauge: Fields { columns, group: Group::Gauge, values: gauges },
+        };
+        serde_json::to_writer(to.writer(), &row)?;
+        to.put_u8(b'\n');
+        Ok(())
+    }
+
+    /// The sums that BigQuery can hold, each of which has a column then.
+    fn values<'a>(
+        &mut self,
+        key: &str,
+        group: Group,
+        sums: BTreeMap<&'a StatName, Sum>,
+    ) -> Result<Vec<(&'a StatName, i64)>, ColumnError> {
+        let mut values = Vec::with_capacity(sums.len());
+        for (stat, sum) in sums {
+            match i64::try_from(sum) {
+                Ok(value) => {
+                    self.columns.column(group, stat)?;
+                    values.push((stat, value));
+                }
+                Err(_) => {
+                    let left_out = &mut self.left_out;
+                    left_out.count += 1;
+                    left_out.first.get_or_insert_with(|| (key.to_owned(), group, stat.clone()));
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+impl Fields<'_> {
+    fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.values.len()))?;
+        for (stat, value) in &self.values {
+            let column = self.columns.assigned(self.group, stat).unwrap_or(stat.as_str());
+            if value.unsigned_abs() <= MAX_JSON_INTEGER {
+                map.serialize_entry(column, value)?;
+            } else {
+                map.serialize_entry(column, &value.to_string())?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// A moment as BigQuery reads it, in UTC.
+pub(crate) fn rfc3339(moment: UnixSeconds) -> String {
+    let seconds = i64::try_from(moment.0).unwrap_or(i64::MAX);
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    // Years beyond 9999 don't come from RFC 3339, by which events give their time.
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use bigquery::Schema;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn sums<const N: usize>(sums: [(&str, &str); N]) -> BTreeMap<StatName, Sum> {
+        sums.map(|(stat, sum)| (StatName::new(stat).unwrap(), sum.parse().unwrap())).into()
+    }
+
+    fn written(keys: &[(&str, KeyStats)]) -> (Vec<Value>, u64) {
+        let mut rows = Rows::new(UnixSeconds(1_200), Columns::of(&Schema::new()).unwrap());
+        let mut text = BytesMut::new();
+        for (key, stats) in keys {
+            rows.key(&DimensionKey::new(key).unwrap(), stats, &mut text).unwrap();
+        }
+        rows.total(&mut text).unwrap();
+        let lines = std::str::from_utf8(&text).unwrap().lines();
+        (
+            lines.map(|line| serde_json::from_str(line).unwrap()).collect(),
+            rows.into_left_out().count,
+        )
+    }
+
+    #[test]
+    fn a_row_for_each_key_and_one_for_the_total() {
+        let es = KeyStats {
+            counters: sums([("a", "5"), ("zero", "0")]),
+            gauges: sums([("g", "7")]),
+            members: sums([("m", "2")]),
+            gauges_current: sums([("now", "1")]),
+        };
+        let fr = KeyStats { counters: sums([("a", "-6")]), ..KeyStats::default() };
+        let only_now = KeyStats { gauges_current: sums([("now", "1")]), ..KeyStats::default() };
+        let ts = "1970-01-01T00:20:00Z";
+        let (rows, left_out) = written(&[("es", es), ("fr", fr), ("q\"\u{2028}", only_now)]);
+        assert_eq!(
+            rows,
+            [
+                json!({"_dim":"es","_ts":ts,"counter":{"a":5,"zero":0},"gauge":{"g":7,"m":2}}),
+                json!({"_dim":"fr","_ts":ts,"counter":{"a":-6}}),
+                json!({"_dim":"q\"\u{2028}","_ts":ts}),
+                json!({"_dim":"total","_ts":ts,"counter":{"a":-1,"zero":0},"gauge":{"g":7,"m":2}}),
+            ]
+        );
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn sums_beyond_64_bits_are_left_out_and_counted_and_large_ones_are_text() {
+        let large =
+            |sum| KeyStats { counters: sums([("x", sum), ("y", "1")]), ..KeyStats::default() };
+        let max = "9223372036854775807";
+        let (rows, left_out) = written(&[
+            ("a", large(max)),
+            ("b", large("9007199254740991")),
+            ("c", large("9223372036854775808")),
+        ]);
+        assert_eq!(rows[0]["counter"], json!({"x": max, "y": 1}));
+        assert_eq!(rows[1]["counter"], json!({"x": 9_007_199_254_740_991_u64, "y": 1}));
+        assert_eq!(rows[2]["counter"], json!({"y": 1}));
+        assert_eq!(rows[3]["counter"], json!({"y": 3}));
+        assert_eq!(left_out, 2);
+    }
+
+    #[test]
+    fn a_dimension_without_keys_has_a_total() {
+        let (rows, _) = written(&[]);
+        assert_eq!(rows, [json!({"_dim":"total","_ts":"1970-01-01T00:20:00Z"})]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Reading a dimension key by key, in memory that does not grow with the number of its keys.
+
+use super::{Deadline, FoldPlan, Store, StoreError, range::Items};
+use crate::{
+    domain::{DimensionKey, DimensionName, KeyStats, Period, UnixSeconds},
+    table::{
+        CorruptItem, CounterCell, CountingCells, Item, KeyRange, RollupOrder, decode_counters,
+        decode_gauges,
+    },
+};
+
+/// The stats of a dimension's keys, one after another.
+///
+/// Counters and the gauges of each period are ranges of their own, all in the order of the keys, so they
+/// are merged as they are read. Each holds a page, and the cells of a key.
+#[derive(Debug)]
+pub struct KeyReader<'a> {
+    now: UnixSeconds,
+    counters: Groups<'a, CounterCell>,
+    gauges: [Groups<'a, KeyStats>; 2],
+    counting: CountingCells,
+    plan: FoldPlan,
+}
+
+/// Reads an item, given the current period.
+type Decode<T> = fn(&Item, Period) -> Result<(DimensionKey, T), CorruptItem>;
+
+/// The items of a range in groups: those of a key together.
+#[derive(Debug)]
+struct Groups<'a, T> {
+    items: Items<'a>,
+    current: Period,
+    decode: Decode<T>,
+    /// The group that comes next, and the first item of the one after it.
+    head: Option<Group<T>>,
+    ahead: Option<(DimensionKey, T)>,
+    is_started: bool,
+}
+
+#[derive(Debug)]
+struct Group<T> {
+    order: RollupOrder,
+    key: DimensionKey,
+    items: Vec<T>,
+}
+
+impl Store {
+    /// Reads the stats of all keys of a dimension, with the gauges of the period that contains `now` and of
+    /// the one before: the same as [`Self::summary`], but one key at a time.
+    #[must_use]
+    pub fn keys(
+        &self,
+        dimension: &DimensionName,
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> KeyReader<'_> {
+        let current = self.settings.period_length.containing(now);
+        let prior = self.settings.period_length.prior(current);
+        let counters = self.items(&KeyRange::counters(dimension), deadline);
+        let gauges = [prior, current].map(|period| {
+            let items = self.items(&KeyRange::gauges(dimension, period, period), deadline);
+            Groups::new(items, current, decode_gauges)
+        });
+        KeyReader {
+            now,
+            counters: Groups::new(counters, current, |item, _| {
+                decode_counters(item).map(|cell| (cell.key.clone(), cell))
+            }),
+            gauges,
+            counting: CountingCells::default(),
+            plan: FoldPlan::default(),
+        }
+    }
+}
+
+impl KeyReader<'_> {
+    /// The next key and its stats; none at the end.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn next(&mut self) -> Result<Option<(DimensionKey, KeyStats)>, StoreError> {
+        self.counters.fill().await?;
+        for gauges in &mut self.gauges {
+            gauges.fill().await?;
+        }
+        let [prior, current] = &self.gauges;
+        let orders = [self.counters.order(), prior.order(), current.order()];
+        let Some(first) = orders.into_iter().flatten().min().cloned() else {
+            return Ok(None);
+        };
+        let mut found = None;
+        let mut stats = KeyStats::default();
+        if let Some(group) = self.counters.take(&first) {
+            for cell in &group.items {
+                if self.counting.counts(cell) {
+                    stats.add(&cell.stats)?;
+                }
+            }
+            self.plan.note(&group.items, self.now);
+            found = Some(group.key);
+        }
+        for gauges in &mut self.gauges {
+            if let Some(group) = gauges.take(&first) {
+                for cell in &group.items {
+                    stats.add(cell)?;
+                }
+                found = Some(group.key);
+            }
+        }
+        Ok(found.map(|key| (key, stats)))
+    }
+
+    /// The steps of folding that the keys need which were read.
+    #[must_use]
+    pub fn into_fold_plan(self) -> FoldPlan {
+        self.plan
+    }
+}
+
+impl<'a, T> Groups<'a, T> {
+    fn new(items: Items<'a>, current: Period, decode: Decode<T>) -> Self {
+        Self { items, current, decode, head: None, ahead: None, is_started: false }
+    }
+
+    /// Reads the next group, unless it is there already.
+    async fn fill(&mut self) -> Result<(), StoreError> {
+        if self.head.is_some() {
+            return Ok(());
+        }
+        if !self.is_started {
+            self.is_started = true;
+            self.ahead = self.read().await?;
+        }
+        let Some((key, item)) = self.ahead.take() else {
+            return Ok(());
+        };
+        let mut items = vec![item];
+        while let Some((next, item)) = self.read().await? {
+            if next != key {
+                self.ahead = Some((next, item));
+                break;
+            }
+            items.push(item);
+        }
+        self.head = Some(Group { order: RollupOrder::from(&key), key, items });
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Option<(DimensionKey, T)>, StoreError> {
+        match self.items.next().await? {
+            Some(item) => Ok(Some((self.decode)(&item, self.current)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn order(&self) -> Option<&RollupOrder> {
+        self.head.as_ref().map(|group| &group.order)
+    }
+
+    /// The next group, if it is that of the key at this place.
+    fn take(&mut self, order: &RollupOrder) -> Option<Group<T>> {
+        self.head.take_if(|group| group.order == *order)
+    }
+}

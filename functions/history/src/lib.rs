@@ -82,9 +82,7 @@ impl Function {
         let read = read.map_err(|failure| match failure {
             // The result is kept for a day; and a token may be made up.
             QueryFailure::NoSuchPage if page.is_some() => ApiError::NoSuchPage,
-            QueryFailure::BigQuery(error)
-                if page.is_some() && error.is(StatusCode::BAD_REQUEST) =>
-            {
+            QueryFailure::BigQuery(error) if page.is_some() && error.is_invalid() => {
                 ApiError::NoSuchPage
             }
             failure => self.failed(failure),

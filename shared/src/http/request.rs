@@ -81,3 +81,60 @@ fn body(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, ApiError> {
         .decode(body)
         .map_err(|_| ApiError::Malformed("the body is not base64".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::domain::{DimensionName, Id};
+
+    fn event(route: &str, path: &str, parameters: &[(&str, &str)]) -> ApiGatewayV2httpRequest {
+        let mut event = ApiGatewayV2httpRequest::default();
+        event.route_key = Some(route.to_owned());
+        event.raw_path = Some(path.to_owned());
+        event.request_context.http.method = match route.split_once(' ') {
+            Some(("POST", _)) => Method::POST,
+            _ => Method::GET,
+        };
+        let parameters = parameters.iter().map(|(name, value)| (*name, *value));
+        event.path_parameters =
+            parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        event
+    }
+
+    #[test]
+    fn the_parameters_of_a_route_are_in_their_places() {
+        let id = event("POST /stats/{id}", "/stats/a", &[("id", "a?b/c%20")]);
+        let route = Route::Update(Id::new("a?b/c%20").unwrap());
+        assert_eq!(Request::try_from(id).unwrap().route, route);
+
+        // In another order than in the path, and one of them called as a segment is.
+        let parameters = [("dim", "stats"), ("key", "a/b"), ("kind", "gauge"), ("stat", "x")];
+        let history = "GET /history/{dim}/{key}/{kind}/{stat}";
+        let path = path(&event(history, "/history/stats/a", &parameters)).unwrap();
+        assert_eq!(path, ["history", "stats", "a/b", "gauge", "x"]);
+
+        let all = event("GET /stats/", "/stats/", &[]);
+        assert_eq!(Request::try_from(all).unwrap().route, Route::AllDimensions);
+    }
+
+    #[test]
+    fn without_a_route_or_its_parameters_the_path_is_decoded() {
+        for route in ["$default", "GET /history/{dim}/{key}/{kind}/{stat}", "ANY /{proxy+}"] {
+            let path = path(&event(route, "/history/a%2Fb/*/gauge/x", &[("dim", "y")])).unwrap();
+            assert_eq!(path, ["history", "a/b", "*", "gauge", "x"], "{route}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_the_query_are_decoded_in_their_order_and_change_no_route() {
+        let mut event = event("$default", "/stats/country", &[]);
+        event.raw_query_string = Some("b=1%2B1+x&a&b=%FF&&c=d=e".to_owned());
+        let request = Request::try_from(event).unwrap();
+        assert_eq!(request.route, Route::Dimension(DimensionName::new("country").unwrap()));
+        let parameters = request.parameters.iter().map(|(name, value)| format!("{name}={value}"));
+        let parameters: Vec<_> = parameters.collect();
+        assert_eq!(parameters, ["b=1+1 x", "a=", "b=\u{fffd}", "c=d=e"]);
+    }
+}

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
-use shared::domain::StatName;
+use shared::domain::{Group, StatName};
 
 use crate::schema::{Field, Schema, Type};
 
@@ -33,29 +33,6 @@ const HASH_DIGITS: usize = 16;
 /// documentation, and the pseudo columns of change history.
 const FORBIDDEN: [&str; 7] =
     ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_"];
-
-/// The records of a table that hold stats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Group {
-    /// Counters and increments.
-    Counter,
-    /// Gauges, and numbers of members.
-    Gauge,
-}
-
-impl Group {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Counter, Self::Gauge];
-
-    /// The record's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-        }
-    }
-}
 
 /// Why stats have no column.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -15,12 +15,14 @@ mod table;
 mod upload;
 
 pub use client::{BigQuery, Pace, Pauses};
-pub use columns::{ColumnError, Columns, Group, MAX_COLUMNS};
+pub use columns::{ColumnError, Columns, MAX_COLUMNS};
 pub use config::Config;
 pub use credentials::Credentials;
 pub use error::BigQueryError;
 pub use job::{Job, JobId, JobState};
 pub use query::{Cell, Page, Parameter, Query, QueryFailure};
 pub use schema::{Field, Schema};
+/// The records of a table that hold stats.
+pub use shared::domain::Group;
 pub use table::{Table, TableId};
 pub use upload::{Accepted, CHUNK_STEP, Upload, UploadError};

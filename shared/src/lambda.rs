@@ -1,7 +1,6 @@
 //! The start of a function, and the way of an event through it.
 
 use std::{
-    error::Error as _,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -44,16 +43,27 @@ pub trait HttpFunction: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response, ApiError>> + Send;
 }
 
-/// Sets a function up and lets it answer HTTP requests until Lambda ends the process. It answers as
-/// many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+/// Sets a function on the table up and lets it answer HTTP requests: see [`serve_http_with`].
 ///
 /// # Errors
 /// The configuration is wrong, or the Lambda runtime fails.
 pub async fn serve_http<F: HttpFunction>(
     build: impl FnOnce(&Config, Store) -> F,
 ) -> Result<(), Error> {
-    let (config, store) = start().await?;
-    let function = Arc::new(build(&config, store));
+    serve_http_with(async |config: &Config| Ok(build(config, connect(config).await))).await
+}
+
+/// Sets a function up and lets it answer HTTP requests until Lambda ends the process. It answers as
+/// many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+///
+/// # Errors
+/// The configuration is wrong, or the Lambda runtime fails.
+pub async fn serve_http_with<F: HttpFunction>(
+    build: impl AsyncFnOnce(&Config) -> Result<F, Error>,
+) -> Result<(), Error> {
+    let config = configure()?;
+    let function = build(&config).await.inspect_err(|error| tracing::error!("{error}"))?;
+    let function = Arc::new(function);
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
         let function = function.clone();
@@ -70,16 +80,24 @@ pub async fn serve_http<F: HttpFunction>(
 /// # Errors
 /// The configuration is wrong.
 pub async fn start() -> Result<(Config, Store), Error> {
+    let config = configure()?;
+    let store = connect(&config).await;
+    Ok((config, store))
+}
+
+fn configure() -> Result<Config, Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let config = Config::from_env().inspect_err(|error| tracing::error!("{error}"))?;
+    Ok(Config::from_env().inspect_err(|error| tracing::error!("{error}"))?)
+}
+
+async fn connect(config: &Config) -> Store {
     let sdk = Box::pin(aws_config::load_from_env()).await;
     let settings = Settings {
         max_keys: config.max_keys_per_dimension,
         ..Settings::new(&config.table_name, config.period_length)
     };
     let client = settings.pace.client_config(aws_sdk_dynamodb::config::Builder::from(&sdk));
-    let store = Store::new(Client::from_conf(client.build()), settings, fastrand::Rng::new());
-    Ok((config, store))
+    Store::new(Client::from_conf(client.build()), settings, fastrand::Rng::new())
 }
 
 impl Call {
@@ -127,9 +145,13 @@ pub async fn answer_event(
 /// Logs a failure with its causes, once. What a client did wrong is the client's to know.
 fn log(error: &ApiError) {
     let status = error.status();
-    let ApiError::Store(error) = error else {
-        tracing::debug!(%status, "refused: {error}");
-        return;
+    let error: &dyn std::error::Error = match error {
+        ApiError::Store(error) => error,
+        ApiError::Upstream { cause, .. } => cause.as_ref(),
+        refused => {
+            tracing::debug!(%status, "refused: {refused}");
+            return;
+        }
     };
     let mut causes = Vec::new();
     let mut cause = error.source();

@@ -36,6 +36,15 @@ const KEY_STRINGS: [&str; 16] = [
     "attribute_not_exists",
 ];
 
+/// What runs on Lambda.
+const CODE: [&str; 5] = [
+    "shared/src",
+    "functions/update/src",
+    "functions/query/src",
+    "functions/history/src",
+    "functions/archive/src",
+];
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -86,12 +95,19 @@ fn domain_and_rollup_know_neither_the_sdk_nor_async() {
 }
 
 #[test]
+fn what_a_history_is_made_of_is_pure() {
+    let impure = ["lib.rs", "main.rs"];
+    let mut pure = sources(&workspace().join("functions/history/src"));
+    pure.retain(|source| !impure.iter().any(|name| source.ends_with(name)));
+    assert!(pure.len() > 5, "{pure:?}");
+    assert_eq!(mentions(&pure, &IMPURE), [""; 0]);
+}
+
+#[test]
 fn only_the_table_module_knows_keys_and_attributes() {
     let table = workspace().join("shared/src/table");
     let mut others = Vec::new();
-    for folder in
-        ["shared/src", "functions/update/src", "functions/query/src", "functions/archive/src"]
-    {
+    for folder in CODE {
         others.extend(sources(&workspace().join(folder)));
     }
     others.extend(sources(&workspace().join("local-dynamodb/src")));
@@ -107,9 +123,7 @@ fn only_the_table_module_knows_keys_and_attributes() {
 fn only_the_store_sends_requests_to_dynamodb() {
     let store = workspace().join("shared/src/store");
     let mut others = Vec::new();
-    for folder in
-        ["shared/src", "functions/update/src", "functions/query/src", "functions/archive/src"]
-    {
+    for folder in CODE {
         others.extend(sources(&workspace().join(folder)));
     }
     others.retain(|source| !source.starts_with(&store));
@@ -118,7 +132,7 @@ fn only_the_store_sends_requests_to_dynamodb() {
 
 #[test]
 fn the_main_of_each_function_has_at_most_15_lines_besides_comments() {
-    for function in ["update", "query", "archive"] {
+    for function in ["update", "query", "history", "archive"] {
         let main = workspace().join(format!("functions/{function}/src/main.rs"));
         let lines = code(&main).into_iter().filter(|line| !line.is_empty());
         assert!(lines.count() <= 16, "{function}");

@@ -5,15 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use shared::{
     domain::{DimensionName, DimensionSummary, KeyStats, StatName, Sum},
-    http::ApiError,
+    http::{ApiError, Response},
     store::StoreError,
 };
-
-/// The longest answer, in bytes of the event that carries it as a string.
-///
-/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide); this leaves some
-/// room for the rest of the event.
-const MAX_ANSWER_BYTES: usize = 6_000_000;
 
 /// A dimension's entry in the object `dims`, ready to be sent.
 #[derive(Debug, Clone)]
@@ -42,16 +36,10 @@ pub(super) fn body<'a>(
     let entries: Vec<&str> = dimensions.map(|dimension| &*dimension.0).collect();
     let dims = entries.join(",");
     let body = format!(r#"{{"Succeeded":true,"Error":"","dims":{{{dims}}}}}"#);
-    if length_as_string(&body) > MAX_ANSWER_BYTES {
-        return Err(ApiError::AnswerTooLarge);
+    match Response::may_have(&body) {
+        true => Ok(body),
+        false => Err(ApiError::AnswerTooLarge),
     }
-    Ok(body)
-}
-
-/// The length of JSON within a JSON string: each quote and backslash gets a backslash.
-fn length_as_string(json: &str) -> usize {
-    let escaped = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
-    json.len() + escaped.count()
 }
 
 fn internal(error: serde_json::Error) -> ApiError {

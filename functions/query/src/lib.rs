@@ -73,7 +73,7 @@ impl HttpFunction for Function {
         let answers = match request.route {
             Route::Dimension(dimension) => vec![self.dimension(&dimension, call).await?],
             Route::AllDimensions => self.all_dimensions(call).await?,
-            Route::Update(_) => return Err(ApiError::NotFound),
+            Route::Update(_) | Route::History { .. } => return Err(ApiError::NotFound),
         };
         let body = json::body(answers.iter().map(|answer| &answer.json))?;
         let mut response = Response::json(StatusCode::OK, body);

@@ -3,6 +3,7 @@
 //! Everything here is pure. A value of one of these types is valid: constructors refuse what is not.
 
 mod detail;
+mod group;
 mod idempotency;
 mod name;
 mod period;
@@ -11,8 +12,9 @@ mod summary;
 mod update;
 
 pub use detail::{Detail, Placement, Share, Shares};
+pub use group::Group;
 pub use idempotency::{Fingerprint, IdempotencyKey};
-pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName, TOTAL};
+pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName, TOTAL, excerpt};
 pub use period::{Period, PeriodLength, UnixSeconds};
 pub use sum::{Overflow, Sum};
 pub use summary::{DimensionSummary, KeyStats};

@@ -34,7 +34,8 @@ impl NameError {
 }
 
 /// The start of a client's text with control characters escaped: fit for an error.
-pub(super) fn excerpt(text: &str) -> String {
+#[must_use]
+pub fn excerpt(text: &str) -> String {
     let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     let ellipsis = if start.len() < text.len() { "…" } else { "" };
     start.escape_debug().collect::<String>() + ellipsis

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Response;
 use crate::{
     domain::{NameError, UpdateError},
-    store::StoreError,
+    store::{Cause, StoreError},
 };
 
 /// Seconds after which a client is asked to try again.
@@ -31,7 +31,8 @@ pub enum ApiError {
     Malformed(String),
     /// There is nothing at this path.
     #[error(
-        "there is nothing at this path; see POST /stats/{{id}}, GET /stats/{{dim}} and GET /stats/"
+        "there is nothing at this path; see POST /stats/{{id}}, GET /stats/{{dim}}, GET /stats/ and \
+         GET /history/{{dim}}/{{key}}/{{counter|gauge}}/{{stat}}"
     )]
     NotFound,
     /// The path has other methods, which are named.
@@ -40,9 +41,50 @@ pub enum ApiError {
     /// The answer would be larger than a Lambda function may return.
     #[error("the answer would exceed 6 MB: query a smaller dimension, or the archive")]
     AnswerTooLarge,
+    /// The page of a history would be larger than a Lambda function may return.
+    #[error("the page would exceed 6 MB: ask for it again with a smaller limit")]
+    PageTooLarge,
+    /// There is no archive to answer from.
+    #[error(
+        "there is no history: it needs the archive to BigQuery, which is not configured \
+         (GOOGLE_PROJECT)"
+    )]
+    HistoryNotConfigured,
+    /// The answer would need to read more of the archive than the configuration allows: so many bytes.
+    #[error(
+        "to answer, more than {0} bytes of the archive would have to be read: ask for a shorter range \
+         with from and to, or raise HISTORY_MAX_BYTES_BILLED"
+    )]
+    ScanTooLarge(u64),
+    /// The page of a history is there no more, or never was.
+    #[error("there is no such page (any more): ask for the first page again, without page")]
+    NoSuchPage,
     /// The store failed.
     #[error("{}", explanation(.0))]
     Store(#[from] StoreError),
+    /// Another service failed: the archive.
+    #[error("{kind}")]
+    Upstream {
+        /// How.
+        kind: Upstream,
+        /// Why, for the log.
+        #[source]
+        cause: Cause,
+    },
+}
+
+/// How another service failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Upstream {
+    /// It throttled until the deadline.
+    #[error("too many requests to the archive at the moment; try again a little later")]
+    Throttled,
+    /// It was away, or took too long.
+    #[error("the archive did not answer in time; try again later")]
+    Unavailable,
+    /// It refuses what it should not: a defect, or a permission that is missing.
+    #[error("an internal error, which has been logged")]
+    Internal,
 }
 
 fn explanation(error: &StoreError) -> Cow<'static, str> {
@@ -81,21 +123,24 @@ impl ApiError {
         match self {
             Self::Update(UpdateError::BodyTooLarge(_))
             | Self::AnswerTooLarge
+            | Self::PageTooLarge
             | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Update(_)
             | Self::Name(_)
             | Self::Malformed(_)
+            | Self::ScanTooLarge(_)
             | Self::Store(StoreError::Overflow(_)) => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::HistoryNotConfigured | Self::NoSuchPage => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Store(StoreError::KeyReused | StoreError::TooManyKeys { .. }) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::Store(StoreError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Store(StoreError::Internal(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(StoreError::Throttled(_))
+            | Self::Upstream { kind: Upstream::Throttled, .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_))
+            | Self::Upstream { kind: Upstream::Unavailable, .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::Internal(_))
+            | Self::Upstream { kind: Upstream::Internal, .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -106,7 +151,10 @@ impl ApiError {
                 StoreError::Throttled(_)
                 | StoreError::Unavailable(_)
                 | StoreError::Indeterminate(_),
-            ) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            )
+            | Self::Upstream { kind: Upstream::Throttled | Upstream::Unavailable, .. } => {
+                Some((RETRY_AFTER, RETRY_AFTER_SECONDS))
+            }
             _ => None,
         }
     }
@@ -133,6 +181,27 @@ impl From<&ApiError> for Response {
 mod tests {
     use super::*;
     use crate::domain::DimensionName;
+
+    #[test]
+    fn what_a_history_fails_of_has_a_status_says_what_to_do_and_shows_no_cause() {
+        let upstream = |kind| ApiError::Upstream { kind, cause: "secret".into() };
+        for (error, status, text) in [
+            (ApiError::HistoryNotConfigured, 404, "GOOGLE_PROJECT"),
+            (ApiError::NoSuchPage, 404, "ask for the first page again"),
+            (ApiError::NotFound, 404, "/history/{dim}/{key}/{counter|gauge}/{stat}"),
+            (ApiError::ScanTooLarge(5), 400, "more than 5 bytes"),
+            (ApiError::PageTooLarge, 413, "a smaller limit"),
+            (upstream(Upstream::Throttled), 429, "try again"),
+            (upstream(Upstream::Unavailable), 503, "try again"),
+            (upstream(Upstream::Internal), 500, "logged"),
+        ] {
+            let response = Response::from(&error);
+            assert_eq!(response.status, status, "{text}");
+            assert_eq!(response.headers.contains_key(RETRY_AFTER), matches!(status, 429 | 503));
+            assert!(response.body.contains(text), "{}", response.body);
+            assert!(!response.body.contains("secret"), "{}", response.body);
+        }
+    }
 
     #[test]
     fn what_can_be_tried_again_says_when_and_shows_no_cause() {

@@ -5,7 +5,7 @@ mod request;
 mod response;
 mod route;
 
-pub use error::ApiError;
+pub use error::{ApiError, Upstream};
 pub use request::Request;
 pub use response::Response;
-pub use route::Route;
+pub use route::{HistoryKey, Route};

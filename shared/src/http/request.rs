@@ -6,14 +6,13 @@ use http::HeaderMap;
 
 use super::{ApiError, Route};
 
-/// The route key of events that came by no route of their own.
-const NO_ROUTE: &str = "$default";
-
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// What is asked for.
     pub route: Route,
+    /// The parameters of the query, decoded, in their order.
+    pub parameters: Vec<(String, String)>,
     /// The header fields.
     pub headers: HeaderMap,
     /// The body; empty when there is none.
@@ -26,6 +25,7 @@ impl TryFrom<ApiGatewayV2httpRequest> for Request {
     fn try_from(event: ApiGatewayV2httpRequest) -> Result<Self, ApiError> {
         Ok(Self {
             route: Route::find(&event.request_context.http.method, &path(&event)?)?,
+            parameters: parameters(event.raw_query_string.as_deref().unwrap_or_default()),
             body: body(event.body, event.is_base64_encoded)?,
             headers: event.headers,
         })
@@ -35,13 +35,11 @@ impl TryFrom<ApiGatewayV2httpRequest> for Request {
 /// The path, percent-decoded, split at its slashes.
 ///
 /// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. The path
-/// parameter of its route is decoded too, but whole. Where there was no route (`cargo lambda`, a
+/// parameters of its route are decoded too, but whole. Where there was no route (`cargo lambda`, a
 /// function URL), `rawPath` is as the client sent it.
 fn path(event: &ApiGatewayV2httpRequest) -> Result<Vec<String>, ApiError> {
-    let routed = event.route_key.as_deref().is_some_and(|route| route != NO_ROUTE);
-    let parameter = event.path_parameters.values().next();
-    if let (true, Some(parameter)) = (routed, parameter) {
-        return Ok(vec![Route::STATS.to_owned(), parameter.clone()]);
+    if let Some(path) = routed_path(event) {
+        return Ok(path);
     }
     let path = event.raw_path.as_deref().unwrap_or("/");
     let stage = event.request_context.stage.as_deref().unwrap_or_default();
@@ -49,6 +47,22 @@ fn path(event: &ApiGatewayV2httpRequest) -> Result<Vec<String>, ApiError> {
     let path = in_stage.filter(|rest| !stage.is_empty() && rest.starts_with('/')).unwrap_or(path);
     let segments = path.strip_prefix('/').unwrap_or(path).split('/');
     segments.map(decoded).collect()
+}
+
+/// The path of an event that came by a route, such as `GET /stats/{dim}`: the route's own, with each
+/// parameter in its place.
+fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<Vec<String>> {
+    // What came by no route of its own has the key `$default`.
+    let (_, template) = event.route_key.as_deref()?.split_once(' ')?;
+    let segments = template.strip_prefix('/')?.split('/').map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        name.map_or(Some(segment), |name| event.path_parameters.get(name).map(String::as_str))
+    });
+    segments.map(|segment| segment.map(str::to_owned)).collect()
+}
+
+fn parameters(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 fn decoded(segment: &str) -> Result<String, ApiError> {
@@ -66,4 +80,61 @@ fn body(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, ApiError> {
     BASE64_STANDARD
         .decode(body)
         .map_err(|_| ApiError::Malformed("the body is not base64".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::domain::{DimensionName, Id};
+
+    fn event(route: &str, path: &str, parameters: &[(&str, &str)]) -> ApiGatewayV2httpRequest {
+        let mut event = ApiGatewayV2httpRequest::default();
+        event.route_key = Some(route.to_owned());
+        event.raw_path = Some(path.to_owned());
+        event.request_context.http.method = match route.split_once(' ') {
+            Some(("POST", _)) => Method::POST,
+            _ => Method::GET,
+        };
+        let parameters = parameters.iter().map(|(name, value)| (*name, *value));
+        event.path_parameters =
+            parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        event
+    }
+
+    #[test]
+    fn the_parameters_of_a_route_are_in_their_places() {
+        let id = event("POST /stats/{id}", "/stats/a", &[("id", "a?b/c%20")]);
+        let route = Route::Update(Id::new("a?b/c%20").unwrap());
+        assert_eq!(Request::try_from(id).unwrap().route, route);
+
+        // In another order than in the path, and one of them called as a segment is.
+        let parameters = [("dim", "stats"), ("key", "a/b"), ("kind", "gauge"), ("stat", "x")];
+        let history = "GET /history/{dim}/{key}/{kind}/{stat}";
+        let path = path(&event(history, "/history/stats/a", &parameters)).unwrap();
+        assert_eq!(path, ["history", "stats", "a/b", "gauge", "x"]);
+
+        let all = event("GET /stats/", "/stats/", &[]);
+        assert_eq!(Request::try_from(all).unwrap().route, Route::AllDimensions);
+    }
+
+    #[test]
+    fn without_a_route_or_its_parameters_the_path_is_decoded() {
+        for route in ["$default", "GET /history/{dim}/{key}/{kind}/{stat}", "ANY /{proxy+}"] {
+            let path = path(&event(route, "/history/a%2Fb/*/gauge/x", &[("dim", "y")])).unwrap();
+            assert_eq!(path, ["history", "a/b", "*", "gauge", "x"], "{route}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_the_query_are_decoded_in_their_order_and_change_no_route() {
+        let mut event = event("$default", "/stats/country", &[]);
+        event.raw_query_string = Some("b=1%2B1+x&a&b=%FF&&c=d=e".to_owned());
+        let request = Request::try_from(event).unwrap();
+        assert_eq!(request.route, Route::Dimension(DimensionName::new("country").unwrap()));
+        let parameters = request.parameters.iter().map(|(name, value)| format!("{name}={value}"));
+        let parameters: Vec<_> = parameters.collect();
+        assert_eq!(parameters, ["b=1+1 x", "a=", "b=\u{fffd}", "c=d=e"]);
+    }
 }

@@ -6,6 +6,12 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 
+/// The longest body, in bytes of the event that carries it as a string.
+///
+/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide); this leaves some
+/// room for the rest of the event.
+const MAX_BODY_BYTES: usize = 6_000_000;
+
 /// A response.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -13,7 +19,7 @@ pub struct Response {
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The body, in JSON.
+    /// The body.
     pub body: String,
 }
 
@@ -21,11 +27,23 @@ impl Response {
     /// A response with a body of JSON, which nobody may cache.
     #[must_use]
     pub fn json(status: StatusCode, body: String) -> Self {
+        Self::new(status, "application/json", body)
+    }
+
+    /// A response with a body of another type, which nobody may cache.
+    #[must_use]
+    pub fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
         let headers = [
-            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (CONTENT_TYPE, HeaderValue::from_static(content_type)),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         Self { status, headers: headers.into_iter().collect(), body }
+    }
+
+    /// Whether a function may return this body.
+    #[must_use]
+    pub fn may_have(body: &str) -> bool {
+        length_as_string(body) <= MAX_BODY_BYTES
     }
 
     /// The answer to an update that was counted.
@@ -33,6 +51,12 @@ impl Response {
     pub fn succeeded() -> Self {
         Self::json(StatusCode::OK, r#"{"Succeeded":true,"Error":""}"#.to_owned())
     }
+}
+
+/// The length of a body within a JSON string: quotes, backslashes and the ends of lines get a backslash.
+fn length_as_string(body: &str) -> usize {
+    let escaped = body.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\r' | b'\n'));
+    body.len() + escaped.count()
 }
 
 impl From<Response> for ApiGatewayV2httpResponse {

@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_dynamodb::Client;
 
 pub use crate::retry::Deadline;
-pub use error::StoreError;
+pub use error::{Cause, StoreError};
 pub use fold::{FoldPlan, Folded};
 pub use key_reader::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};

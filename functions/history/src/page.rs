@@ -1,0 +1,189 @@
+//! Page tokens: what a client gives back to get the next page of an answer.
+//!
+//! A token tells which job holds the answer, but not as its whole id: the id begins with the fingerprint of
+//! the question, which is calculated anew. So whatever somebody makes up leads to jobs of this function
+//! only, and of those to answers to the very question that is asked. So tokens need no signature.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bigquery::JobId;
+use serde::{Deserialize, Serialize};
+use shared::http::ApiError;
+
+use crate::request::MAX_LIMIT;
+
+/// The last second of the year 9999, where RFC 3339 and BigQuery end.
+pub(crate) const LATEST: i64 = 253_402_300_799;
+/// Longest token, in bytes. BigQuery's own are much shorter.
+const MAX_BYTES: usize = 4_096;
+/// Hex digits of the random part of a job's id.
+const RANDOM_DIGITS: usize = 32;
+
+/// Which page of which answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageToken {
+    /// The fingerprint of the question.
+    #[serde(rename = "q")]
+    pub(crate) fingerprint: String,
+    /// The job that answers it.
+    #[serde(flatten)]
+    pub(crate) job: Job,
+    /// The moment that the first page was asked for.
+    #[serde(rename = "t")]
+    pub(crate) asked_at: i64,
+    /// Most points of the page, if the request has no limit of its own.
+    #[serde(rename = "n")]
+    pub(crate) limit: u32,
+    /// BigQuery's token.
+    #[serde(rename = "p")]
+    pub(crate) page: String,
+}
+
+/// A job, but for the question that it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Job {
+    #[serde(rename = "r")]
+    random: String,
+    /// Where it runs.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<String>,
+}
+
+impl Job {
+    /// A job of its own.
+    pub(crate) fn new(location: Option<String>, random: &mut fastrand::Rng) -> Self {
+        Self { random: format!("{:032x}", random.u128(..)), location }
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self, fingerprint: &str) -> JobId {
+        JobId::of(&format!("statshub-history-{fingerprint}-{}", self.random))
+    }
+
+    fn is_valid(&self) -> bool {
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_location = |text: &String| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            !text.is_empty() && text.bytes().all(plain)
+        };
+        self.random.len() == RANDOM_DIGITS
+            && self.random.bytes().all(is_hex)
+            && self.location.as_ref().is_none_or(is_location)
+    }
+}
+
+impl PageToken {
+    /// # Errors
+    /// It is none.
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        let json = Some(text).filter(|text| text.len() <= MAX_BYTES);
+        let json = json.and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
+        let token = json.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
+        token.filter(Self::is_valid).ok_or_else(|| {
+            ApiError::Malformed(
+                "page: it is not the next of an answer; give it back as it was, or leave page out"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn is_valid(&self) -> bool {
+        self.job.is_valid()
+            && (0..=LATEST).contains(&self.asked_at)
+            && (1..=MAX_LIMIT).contains(&self.limit)
+            && !self.page.is_empty()
+    }
+}
+
+/// As a client gets it.
+impl fmt::Display for PageToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(json))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::request::{HistoryRequest, tests::request};
+
+    /// The token of a second page.
+    pub(crate) fn token(request: &HistoryRequest) -> PageToken {
+        PageToken {
+            fingerprint: request.question.fingerprint(),
+            job: Job::new(Some("EU".to_owned()), &mut fastrand::Rng::with_seed(1)),
+            asked_at: request.asked_at,
+            limit: request.limit,
+            page: "BFAKE=".to_owned(),
+        }
+    }
+
+    fn encoded(json: &Value) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
+    }
+
+    #[test]
+    fn a_token_comes_back_as_it_was() {
+        let token = token(&request("es", "").unwrap());
+        let text = token.to_string();
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert_eq!(PageToken::parse(&text).unwrap(), token);
+        let nowhere = PageToken { job: Job { location: None, ..token.job.clone() }, ..token };
+        assert_eq!(PageToken::parse(&nowhere.to_string()).unwrap(), nowhere);
+    }
+
+    #[test]
+    fn a_job_is_one_of_this_function_and_of_the_question() {
+        let token = token(&request("es", "").unwrap());
+        let id = token.job.id(&token.fingerprint);
+        let id = id.as_str();
+        assert_eq!(id, format!("statshub-history-{}-{}", token.fingerprint, token.job.random));
+        assert_eq!(id.len(), "statshub-history-".len() + 32 + 1 + 32);
+        let mut random = fastrand::Rng::with_seed(1);
+        assert_ne!(Job::new(None, &mut random), Job::new(None, &mut random));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let token = token(&request("es", "").unwrap());
+        let json = serde_json::to_value(&token).unwrap();
+        let with = |name: &str, value: Value| {
+            let mut changed = json.clone();
+            changed.as_object_mut().unwrap().insert(name.to_owned(), value);
+            encoded(&changed)
+        };
+        assert!(PageToken::parse(&encoded(&json)).is_ok());
+        let digits = token.job.random.as_str();
+        for text in [
+            String::new(),
+            "bm9uc2Vuc2U".to_owned(),
+            "%".to_owned(),
+            token.to_string() + "=",
+            "A".repeat(MAX_BYTES + 1),
+            with("r", json!("")),
+            with("r", json!(format!("{digits}0"))),
+            with("r", json!(digits.to_uppercase().replace('0', "A"))),
+            with("r", json!("../../datasets/statshub/tables/d")),
+            with("r", json!("x'; DROP TABLE `country`; -- aaaa")),
+            with("l", json!("")),
+            with("l", json!("EU&pageToken=x")),
+            with("t", json!(-1)),
+            with("t", json!(LATEST + 1)),
+            with("t", json!(1.5)),
+            with("n", json!(0)),
+            with("n", json!(MAX_LIMIT + 1)),
+            with("p", json!("")),
+            with("p", Value::Null),
+            with("more", json!(1)),
+        ] {
+            let refused = PageToken::parse(&text).unwrap_err();
+            assert_eq!(refused.status(), 400);
+            assert!(refused.to_string().starts_with("page: "), "{text}");
+        }
+    }
+}

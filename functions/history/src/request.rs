@@ -1,0 +1,341 @@
+//! From the parts of a path and the parameters of a query to what is asked for.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use shared::{
+    domain::{DimensionName, Group, StatName, excerpt},
+    http::{ApiError, HistoryKey},
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    page::{LATEST, PageToken},
+    tiers::{Step, Tiers},
+};
+
+/// Points of a page, where `limit` does not say.
+const DEFAULT_LIMIT: u32 = 10_000;
+/// Most points of a page.
+pub(crate) const MAX_LIMIT: u32 = 50_000;
+/// Hex digits of a fingerprint: 128 bits.
+const FINGERPRINT_DIGITS: usize = 32;
+
+/// A request for a page of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HistoryRequest {
+    pub(crate) question: Question,
+    /// The moment that the first page was asked for, by which `question` is resolved.
+    pub(crate) asked_at: i64,
+    /// Most points of this page.
+    pub(crate) limit: u32,
+    /// Which page; none for the first.
+    pub(crate) page: Option<PageToken>,
+}
+
+/// What is asked for: the pages of one answer have it in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) dimension: DimensionName,
+    pub(crate) key: HistoryKey,
+    pub(crate) group: Group,
+    pub(crate) stat: StatName,
+    pub(crate) aggregate: Aggregate,
+    pub(crate) tiers: Tiers,
+}
+
+/// What a point is of the values in its step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aggregate {
+    Last,
+    Min,
+    Max,
+    Avg,
+}
+
+impl Aggregate {
+    const ALL: [Self; 4] = [Self::Last, Self::Min, Self::Max, Self::Avg];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Avg => "avg",
+        }
+    }
+}
+
+impl Question {
+    /// 32 hex digits that no other question has.
+    pub(crate) fn fingerprint(&self) -> String {
+        let tiers: Vec<_> = self
+            .tiers
+            .iter()
+            .map(|tier| json!([tier.from, tier.to, tier.step.seconds()]))
+            .collect();
+        // An array in JSON, so that no two questions are the same text.
+        let question = json!([
+            self.dimension.as_str(),
+            self.key.as_str(),
+            self.group.name(),
+            self.stat.as_str(),
+            self.aggregate.name(),
+            tiers,
+        ]);
+        let mut digits = hex::encode(Sha256::digest(question.to_string().as_bytes()));
+        digits.truncate(FINGERPRINT_DIGITS);
+        digits
+    }
+}
+
+/// The parameters as they came; none comes twice.
+#[derive(Debug, Default)]
+struct Parameters<'a> {
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    step: Option<&'a str>,
+    aggregate: Option<&'a str>,
+    limit: Option<&'a str>,
+    page: Option<&'a str>,
+}
+
+impl<'a> Parameters<'a> {
+    fn read(pairs: &'a [(String, String)]) -> Result<Self, ApiError> {
+        let mut read = Self::default();
+        for (name, value) in pairs {
+            let parameter = match name.as_str() {
+                "from" => &mut read.from,
+                "to" => &mut read.to,
+                "step" => &mut read.step,
+                "aggregate" => &mut read.aggregate,
+                "limit" => &mut read.limit,
+                "page" => &mut read.page,
+                unknown => {
+                    return Err(ApiError::Malformed(format!(
+                        "there is no parameter \"{}\": use from, to, step, aggregate, limit and page",
+                        excerpt(unknown)
+                    )));
+                }
+            };
+            if parameter.replace(value).is_some() {
+                return Err(ApiError::Malformed(format!("{name} is given twice: leave one out")));
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl HistoryRequest {
+    /// # Errors
+    /// A parameter is unknown, given twice or not valid, or the page is not one of this question.
+    pub(crate) fn new(
+        (dimension, key, group, stat): (DimensionName, HistoryKey, Group, StatName),
+        parameters: &[(String, String)],
+        now: i64,
+    ) -> Result<Self, ApiError> {
+        let parameters = Parameters::read(parameters)?;
+        let page = parameters.page.map(PageToken::parse).transpose()?;
+        let asked_at = page.as_ref().map_or(now, |page| page.asked_at);
+        let from = parameters.from.map(|text| time("from", text)).transpose()?;
+        let to = parameters.to.map(|text| time("to", text)).transpose()?;
+        let step = parameters.step.map(Step::parse).transpose().map_err(malformed)?;
+        let tiers = Tiers::of(from, to, step, asked_at).map_err(malformed)?;
+        let aggregate = parameters.aggregate.map_or(Ok(Aggregate::Last), aggregate)?;
+        let limit = parameters.limit.map(limit).transpose()?;
+        let question = Question { dimension, key, group, stat, aggregate, tiers };
+        if page.as_ref().is_some_and(|page| page.fingerprint != question.fingerprint()) {
+            return Err(ApiError::Malformed(
+                "page: it belongs to another path or to other parameters; repeat those of the first \
+                 page, or leave page out"
+                    .to_owned(),
+            ));
+        }
+        let limit = limit.or(page.as_ref().map(|page| page.limit)).unwrap_or(DEFAULT_LIMIT);
+        Ok(Self { question, asked_at, limit, page })
+    }
+}
+
+fn malformed(error: impl ToString) -> ApiError {
+    ApiError::Malformed(error.to_string())
+}
+
+/// A time by RFC 3339 or in Unix seconds; fractions of a second are dropped.
+fn time(name: &str, text: &str) -> Result<i64, ApiError> {
+    let seconds = match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse().ok(),
+        // A plus that is not percent-encoded is a space by the rules of forms.
+        false => OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339)
+            .ok()
+            .map(OffsetDateTime::unix_timestamp),
+    };
+    seconds.filter(|seconds| (0..=LATEST).contains(seconds)).ok_or_else(|| {
+        ApiError::Malformed(format!(
+            "{name}: \"{}\" is not a time since 1970: use RFC 3339, such as 2026-11-24T10:00:00Z, or \
+             Unix seconds",
+            excerpt(text)
+        ))
+    })
+}
+
+fn aggregate(text: &str) -> Result<Aggregate, ApiError> {
+    let known = Aggregate::ALL.into_iter().find(|known| known.name() == text);
+    known.ok_or_else(|| {
+        let text = excerpt(text);
+        ApiError::Malformed(format!("aggregate: \"{text}\" is not last, min, max or avg"))
+    })
+}
+
+fn limit(text: &str) -> Result<u32, ApiError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| {
+        let text = excerpt(text);
+        ApiError::Malformed(format!("limit: \"{text}\" is not a number from 1 to {MAX_LIMIT}"))
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use ::time::macros::datetime;
+    use shared::domain::DimensionKey;
+
+    use super::*;
+    use crate::page::tests::token;
+
+    pub(crate) const NOW: i64 = datetime!(2026-11-24 11:30 UTC).unix_timestamp();
+
+    /// The request with these parameters, as in a URL but not encoded.
+    pub(crate) fn request(key: &str, parameters: &str) -> Result<HistoryRequest, String> {
+        let key = match key {
+            "*" => HistoryKey::All,
+            "total" => HistoryKey::Total,
+            key => HistoryKey::Key(DimensionKey::new(key).unwrap()),
+        };
+        let pairs = parameters.split('&').filter(|pair| !pair.is_empty());
+        let pairs: Vec<_> = pairs
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let country = DimensionName::new("country").unwrap();
+        let stat = StatName::new("counterA").unwrap();
+        let path = (country, key, Group::Counter, stat);
+        HistoryRequest::new(path, &pairs, NOW).map_err(|error| {
+            assert_eq!(error.status(), 400);
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn without_parameters_it_is_the_last_year() {
+        let request = request("es", "").unwrap();
+        assert_eq!(request.question.tiers, Tiers::of(None, None, None, NOW).unwrap());
+        assert_eq!(request.question.aggregate, Aggregate::Last);
+        assert_eq!((request.limit, request.page, request.asked_at), (10_000, None, NOW));
+    }
+
+    #[test]
+    fn times_are_rfc_3339_or_unix_seconds() {
+        let expected = request("es", "from=1795478400&to=1795521600").unwrap();
+        for parameters in [
+            "from=2026-11-24T00:00:00Z&to=2026-11-24T12:00:00Z",
+            "from=2026-11-24T01:00:00+01:00&to=2026-11-24t11:00:00-01:00",
+            "from=2026-11-24T01:00:00 01:00&to=2026-11-24T12:00:00.9Z",
+        ] {
+            let request = request("es", parameters);
+            let from = datetime!(2026-11-24 0:00 UTC).unix_timestamp();
+            assert_eq!(from + 12 * 3_600, expected.question.tiers.last().to, "{parameters}");
+            assert_eq!(request.unwrap().question, expected.question, "{parameters}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_to_change() {
+        for (parameters, error) in [
+            ("form=1", "there is no parameter \"form\": use from, to, step"),
+            ("From=1", "there is no parameter \"From\""),
+            ("from=1&from=1", "from is given twice"),
+            ("page=a&page=a", "page is given twice"),
+            ("from=", "from: \"\" is not a time"),
+            ("from=yesterday", "from: \"yesterday\" is not a time since 1970: use RFC 3339"),
+            (
+                "from=1969-12-31T23:59:59Z",
+                "from: \"1969-12-31T23:59:59Z\" is not a time since 1970",
+            ),
+            ("from=-1", "from: \"-1\" is not"),
+            ("from=1e9", "from: \"1e9\" is not"),
+            ("to=253402300800", "to: \"253402300800\" is not"),
+            ("to=99999999999999999999999", "to: \"99999999999999999999999\" is not"),
+            ("to=2026-11-24", "to: \"2026-11-24\" is not"),
+            ("to=' OR 1=1; --", "to: \"\\' OR 1=1; --\" is not"),
+            ("step=10", "step: \"10\" is not a step"),
+            ("step=1y", "step: \"1y\" is not a step"),
+            ("step=367d", "step: \"367d\" is not a step from 1s to 366d"),
+            ("step=1s", "the range has 604800 steps"),
+            ("aggregate=sum", "aggregate: \"sum\" is not last, min, max or avg"),
+            ("aggregate=MAX(x)) FROM `t` --", "aggregate: \"MAX(x)) FROM `t` --\" is not"),
+            ("limit=0", "limit: \"0\" is not a number from 1 to 50000"),
+            ("limit=50001", "limit: \"50001\" is not"),
+            ("limit=+5", "limit: \"+5\" is not"),
+            ("from=1795521600", "from must be before to"),
+            ("from=5&to=5", "from must be before to"),
+            ("from=0", "the range is longer than 10 years"),
+            ("page=nonsense", "page: "),
+        ] {
+            let refused = request("es", parameters).unwrap_err();
+            assert!(refused.starts_with(error), "{parameters}: {refused}");
+        }
+        let long = request("es", &format!("step={}", "é\n".repeat(100_000))).unwrap_err();
+        assert!(long.len() < 500 && !long.contains('\n'), "{long}");
+    }
+
+    #[test]
+    fn a_page_is_one_of_the_same_question() {
+        let first = request("es", "step=1d").unwrap();
+        let page = PageToken { asked_at: NOW - 1_000, ..token(&first) };
+        let earlier = Tiers::of(None, None, Some(Step::DAY), NOW - 1_000).unwrap();
+        let question = Question { tiers: earlier, ..first.question };
+        let page = PageToken { fingerprint: question.fingerprint(), limit: 7, ..page };
+        let text = page.to_string();
+
+        let next = request("es", &format!("step=1d&page={text}")).unwrap();
+        assert_eq!(next.question, question);
+        assert_eq!((next.limit, next.asked_at), (7, NOW - 1_000));
+        assert_eq!(next.page, Some(page));
+        let smaller = request("es", &format!("page={text}&limit=3&step=1d")).unwrap();
+        assert_eq!(smaller.limit, 3);
+
+        for (key, parameters) in
+            [("fr", "step=1d"), ("*", "step=1d"), ("es", ""), ("es", "step=1d&aggregate=max")]
+        {
+            let refused = request(key, &format!("{parameters}&page={text}")).unwrap_err();
+            assert!(refused.starts_with("page: it belongs to another path"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn each_question_has_a_fingerprint_of_its_own() {
+        let mut fingerprints: Vec<_> = [
+            ("es", ""),
+            ("fr", ""),
+            ("*", ""),
+            ("total", ""),
+            ("es", "aggregate=max"),
+            ("es", "step=1d"),
+            ("es", "step=1w"),
+            ("es", "step=1d&to=1795507200"),
+        ]
+        .map(|(key, parameters)| request(key, parameters).unwrap().question.fingerprint())
+        .into();
+        let other = Question { group: Group::Gauge, ..request("es", "").unwrap().question };
+        fingerprints.push(other.fingerprint());
+        let other = Question { stat: StatName::new("countera").unwrap(), ..other };
+        fingerprints.push(other.fingerprint());
+        fingerprints
+            .push(Question { dimension: DimensionName::new("d").unwrap(), ..other }.fingerprint());
+        assert!(fingerprints.iter().all(|text| text.len() == 32));
+        let count = fingerprints.len();
+        fingerprints.sort();
+        fingerprints.dedup();
+        assert_eq!(fingerprints.len(), count);
+    }
+}

@@ -92,6 +92,8 @@ struct FunctionSpec {
 const FUNCTIONS: &[FunctionSpec] = &[
     FunctionSpec::new("update", "update", "update", 16),
     FunctionSpec::new("query", "query", "query", 16),
+    FunctionSpec::new("history", "history", "history", 16),
+    FunctionSpec::new("history", "history", "history", 16),
     FunctionSpec::new("archive", "archive", "archive", 1),
     FunctionSpec::new("other", "query", "_", 16),
 ];

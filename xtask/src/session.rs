@@ -93,7 +93,8 @@ fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
         .env(archive::URL_VARIABLE, url)
         .envs(bigquery.variables())
         .output()?;
-    let printed = String::from_utf8(output.stdout)?;
+    // The lines of CSV end as RFC 4180 wants it, which no terminal shows.
+    let printed = String::from_utf8(output.stdout)?.replace("\r\n", "\n");
     if without_times(printed.trim()) != without_times(step.output.trim()) {
         bail!(
             "README.md: {}\nshould print:\n{}\nbut prints:\n{printed}{}",

@@ -2,9 +2,12 @@
 //! folds the cells of those that have gone quiet.
 
 mod load;
+mod metrics;
 mod report;
 mod rows;
 mod schedule;
+
+use std::time::Instant;
 
 use bigquery::{BigQuery, Pace};
 use futures_util::{StreamExt, stream};
@@ -16,6 +19,7 @@ use shared::{
 };
 
 pub use load::{LoadError, Outcome};
+pub use metrics::Metrics;
 pub use report::{Entry, Report, Word};
 pub use schedule::{Schedule, Slot, TimeError};
 
@@ -52,13 +56,14 @@ pub struct Function {
     store: Store,
     schedule: Schedule,
     bigquery: Option<BigQuery>,
+    metrics: Metrics,
 }
 
 impl Function {
     /// The function on this store, with this schedule. Without BigQuery it only folds.
     #[must_use]
     pub fn new(store: Store, schedule: Schedule, bigquery: Option<BigQuery>) -> Self {
-        Self { store, schedule, bigquery }
+        Self { store, schedule, bigquery, metrics: Metrics::none() }
     }
 
     /// The function on this store, as the environment configures it.
@@ -70,7 +75,8 @@ impl Function {
         let config = bigquery::Config::from_env()?;
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
-        Ok(Self::new(store, schedule, bigquery.transpose()?))
+        let function = Self::new(store, schedule, bigquery.transpose()?);
+        Ok(Self { metrics: Metrics::start()?, ..function })
     }
 
     /// Does the job for the dimensions that are due at the event's time.
@@ -113,6 +119,7 @@ impl Function {
         clock: Clock,
         call: Call,
     ) -> Done<'a> {
+        let began = Instant::now();
         let mut done = Done { dimension, entry: None, has_failed: false };
         let mut plan = None;
         if let Some(bigquery) = &self.bigquery {
@@ -122,7 +129,9 @@ impl Function {
             plan = found;
             log(dimension, slot, &outcome);
             done.has_failed = outcome.is_err();
-            done.entry = Some(outcome.ok().into());
+            let entry = Entry::from(outcome.ok());
+            self.metrics.of_dimension(dimension, slot, &entry, began.elapsed());
+            done.entry = Some(entry);
         }
         // What is written was folded by who has written it.
         let is_folded = matches!(&done.entry, Some(entry) if entry.outcome == Word::WrittenBefore);

@@ -77,17 +77,22 @@ impl BigQuery {
         if let Some(table) = self.table(table, deadline).await? {
             return Ok(table);
         }
-        let created = self.create_table(table, deadline).await;
-        match created {
-            Err(error) if error.is(StatusCode::NOT_FOUND) => {
-                self.create_dataset(deadline).await?;
-                self.create_table(table, deadline).await?;
-            }
-            created => created?,
+        let mut created = self.create_table(table, deadline).await;
+        if matches!(&created, Err(error) if error.is(StatusCode::NOT_FOUND)) {
+            created = match self.create_dataset(deadline).await {
+                Ok(()) => self.create_table(table, deadline).await,
+                Err(error) => Err(error),
+            };
         }
         // What was created now, or by another run at the same time.
-        let table = self.table(table, deadline).await?;
-        table.ok_or_else(|| BigQueryError::Unavailable("a table is not there once created".into()))
+        match self.table(table, deadline).await? {
+            Some(table) => Ok(table),
+            None => {
+                created?;
+                let cause = "a table is not there once created".into();
+                Err(BigQueryError::Unavailable(cause))
+            }
+        }
     }
 
     /// Gives a table another schema, provided that it is still as it was read. `false` if it is not.

@@ -146,6 +146,7 @@ impl Load<'_> {
         let table = self.bigquery.table_or_new(&self.table_id(), self.deadline).await?;
         let location = table.location.as_deref();
         let mut failed = None;
+        let mut refused = None;
         let mut uploads = 0;
         let mut uploaded = None;
         let mut n = 0;
@@ -173,6 +174,9 @@ impl Load<'_> {
                 None if self.slot.is_over(self.clock.now()) => return Ok(Outcome::Missed),
                 None if uploads == MAX_UPLOADS => return Err(failed.unwrap_or(LoadError::Lost)),
                 None => {
+                    if let Some(error) = refused {
+                        return Err(error);
+                    }
                     uploads += 1;
                     match self.upload(&id, location).await {
                         Ok(done) => {
@@ -183,7 +187,8 @@ impl Load<'_> {
                             tracing::warn!(job = %id, cause = ?error, "an upload is done again");
                             failed = Some(error);
                         }
-                        Err(Unfinished::Final(error)) => return Err(error),
+                        // Another run's job may be there nonetheless.
+                        Err(Unfinished::Final(error)) => refused = Some(error),
                     }
                 }
             }

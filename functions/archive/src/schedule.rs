@@ -26,7 +26,7 @@ enum Dimensions {
     Only(BTreeMap<DimensionName, u64>),
 }
 
-/// A step of the schedule. Steps are aligned to the Unix epoch.
+/// An interval of a dimension. It begins with a step of the schedule; both are aligned to the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     start: UnixSeconds,
@@ -89,14 +89,17 @@ impl Schedule {
             .ok_or_else(|| TimeError(time.to_owned()))
     }
 
-    /// The slot of a dimension that begins with a step; none if it is not archived then.
+    /// The slot of a dimension that a step belongs to; none if the dimension is not archived.
+    ///
+    /// So a slot of an hour has six steps. The first that succeeds archives it, the others find that done:
+    /// a run that fails is made up for by the next.
     #[must_use]
     pub fn slot(&self, dimension: &DimensionName, step: UnixSeconds) -> Option<Slot> {
         let interval = match &self.dimensions {
             Dimensions::All => self.step,
             Dimensions::Only(intervals) => *intervals.get(dimension)?,
         };
-        step.0.is_multiple_of(interval).then_some(Slot { start: step, interval })
+        Some(Slot { start: UnixSeconds(step.0 - step.0 % interval), interval })
     }
 }
 
@@ -153,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn every_dimension_is_due_at_its_interval() {
+    fn a_slot_is_the_step_truncated_to_the_dimensions_interval() {
         let some = schedule("country=1h, fallback=10m,user=24h", "").unwrap();
-        let is_due = |dimension, step| slot(&some, dimension, step).is_some();
-        assert!(is_due("fallback", 600) && is_due("fallback", 3_600));
-        assert!(!is_due("country", 600) && is_due("country", 3_600));
-        assert!(!is_due("user", 3_600) && is_due("user", 86_400));
-        assert!(!is_due("other", 0));
-        assert!(slot(&schedule("", "").unwrap(), "other", 600).is_some());
+        let start = |dimension, step| slot(&some, dimension, step).map(|slot| slot.start().0);
+        assert_eq!(start("fallback", 4_200), Some(4_200));
+        assert_eq!(start("country", 4_200), Some(3_600));
+        assert_eq!(start("user", 90_000), Some(86_400));
+        assert_eq!(start("other", 0), None);
+        assert_eq!(slot(&schedule("", "").unwrap(), "other", 600).unwrap().start().0, 600);
     }
 
     #[test]

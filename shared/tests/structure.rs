@@ -95,6 +95,28 @@ fn domain_and_rollup_know_neither_the_sdk_nor_async() {
 }
 
 #[test]
+fn rows_of_the_archive_and_columns_of_bigquery_are_made_without_sdk_and_async() {
+    let pure = [
+        "functions/archive/src/report.rs",
+        "functions/archive/src/rows.rs",
+        "functions/archive/src/schedule.rs",
+        "bigquery/src/columns.rs",
+        "bigquery/src/schema.rs",
+    ];
+    let pure: Vec<_> = pure.iter().flat_map(|path| sources(&workspace().join(path))).collect();
+    let impure = [&IMPURE[..], &["reqwest"]].concat();
+    assert_eq!(mentions(&pure, &impure), [""; 0]);
+}
+
+#[test]
+fn the_functions_that_answer_updates_and_queries_do_not_know_bigquery() {
+    for package in ["shared", "functions/update", "functions/query"] {
+        let manifest = fs::read_to_string(workspace().join(package).join("Cargo.toml")).unwrap();
+        assert!(!manifest.contains("bigquery") && !manifest.contains("reqwest"), "{package}");
+    }
+}
+
+#[test]
 fn what_a_history_is_made_of_is_pure() {
     let impure = ["lib.rs", "main.rs"];
     let mut pure = sources(&workspace().join("functions/history/src"));

@@ -2,21 +2,25 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_sdk_dynamodb::Client;
-use http::Method;
+use http::{HeaderName, HeaderValue, Method};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 
 use crate::{
     config::Config,
     domain::UnixSeconds,
     http::{ApiError, Request, Response},
+    metrics::{self, Metrics},
     store::{Deadline, Settings, Store},
+    usage,
 };
 
+/// What a request has consumed of the table, in read and write units.
+const UNITS: HeaderName = HeaderName::from_static("x-statshub-units");
 /// How long a request may take where Lambda names no deadline. API Gateway waits for 30 seconds.
 const LONGEST_REQUEST: Duration = Duration::from_secs(25);
 /// How long a job may take. Source: *Lambda quotas*, AWS Lambda Developer Guide.
@@ -35,6 +39,9 @@ pub struct Call {
 
 /// A function that answers HTTP requests.
 pub trait HttpFunction: Send + Sync + 'static {
+    /// Its name, in metrics.
+    const NAME: &'static str;
+
     /// Answers a request.
     fn answer(
         &self,
@@ -64,12 +71,15 @@ pub async fn serve_http_with<F: HttpFunction>(
     let config = configure()?;
     let function = build(&config).await.inspect_err(|error| tracing::error!("{error}"))?;
     let function = Arc::new(function);
+    let metrics = Metrics::start(F::NAME)?;
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
         let function = function.clone();
         Box::pin(async move {
             let call = Call::of(&event.context, SystemTime::now());
-            Ok::<_, Error>(answer_event(&*function, event.payload, call).await)
+            let answer = answer_event(&*function, event.payload, call).await;
+            metrics.flush(&[]);
+            Ok::<_, Error>(answer)
         })
     }))
     .await
@@ -127,17 +137,27 @@ pub async fn answer_event(
     event: ApiGatewayV2httpRequest,
     call: Call,
 ) -> ApiGatewayV2httpResponse {
+    let started = Instant::now();
     let is_head = event.request_context.http.method == Method::HEAD;
-    let answer = match Request::try_from(event) {
-        Ok(request) => function.answer(request, call).await,
-        Err(error) => Err(error),
-    };
+    // Boxed, since it is large, and is moved on its way.
+    let answer = Box::pin(async {
+        match Request::try_from(event) {
+            Ok(request) => function.answer(request, call).await,
+            Err(error) => Err(error),
+        }
+    });
+    let (answer, usage) = usage::measured(answer).await;
+    metrics::count(&usage, started.elapsed());
     let mut response = answer.unwrap_or_else(|error| {
         log(&error);
         Response::from(&error)
     });
     if is_head {
         response.body.clear();
+    }
+    // Digits, spaces and a few signs are fit for a header.
+    if let Ok(units) = HeaderValue::from_str(&usage.to_string()) {
+        response.headers.insert(UNITS, units);
     }
     response.into()
 }

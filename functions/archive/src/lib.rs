@@ -15,11 +15,11 @@ use serde::Deserialize;
 use shared::{
     domain::{DimensionName, UnixSeconds},
     lambda::Call,
+    metrics::Metrics,
     store::{FoldPlan, Folded, Store, StoreError},
 };
 
 pub use load::{LoadError, Outcome};
-pub use metrics::Metrics;
 pub use report::{Entry, Report, Word};
 pub use schedule::{Schedule, Slot, TimeError};
 
@@ -76,7 +76,7 @@ impl Function {
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         let function = Self::new(store, schedule, bigquery.transpose()?);
-        Ok(Self { metrics: Metrics::start()?, ..function })
+        Ok(Self { metrics: Metrics::start("archive")?, ..function })
     }
 
     /// Does the job for the dimensions that are due at the event's time.
@@ -130,7 +130,7 @@ impl Function {
             log(dimension, slot, &outcome);
             done.has_failed = outcome.is_err();
             let entry = Entry::from(outcome.ok());
-            self.metrics.of_dimension(dimension, slot, &entry, began.elapsed());
+            metrics::write(self.metrics, dimension, slot, &entry, began.elapsed());
             done.entry = Some(entry);
         }
         // What is written was folded by who has written it.

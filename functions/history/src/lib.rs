@@ -139,6 +139,8 @@ impl Function {
 }
 
 impl HttpFunction for Function {
+    const NAME: &'static str = "history";
+
     async fn answer(&self, request: Request, call: Call) -> Result<Response, ApiError> {
         let Route::History { dimension, key, group, stat } = request.route else {
             return Err(ApiError::NotFound);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use shared::{
     domain::{DimensionName, UnixSeconds},
     http::ApiError,
+    usage,
 };
 use tokio::sync::Mutex;
 
@@ -52,7 +53,10 @@ impl Cache {
         let mut kept = slot.kept.lock().await;
         let fresh = kept.as_ref().filter(|kept| kept.read_at.after(slot.lifetime) > now);
         let current = match fresh {
-            Some(fresh) => fresh.clone(),
+            Some(fresh) => {
+                usage::note(|usage| usage.cache_hits += 1);
+                fresh.clone()
+            }
             None => {
                 let json = read().await?;
                 let read = Kept { json, read_at: now };

@@ -69,6 +69,8 @@ impl Function {
 }
 
 impl HttpFunction for Function {
+    const NAME: &'static str = "query";
+
     async fn answer(&self, request: Request, call: Call) -> Result<Response, ApiError> {
         let answers = match request.route {
             Route::Dimension(dimension) => vec![self.dimension(&dimension, call).await?],

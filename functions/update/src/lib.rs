@@ -26,6 +26,8 @@ impl Function {
 }
 
 impl HttpFunction for Function {
+    const NAME: &'static str = "update";
+
     async fn answer(&self, request: Request, call: Call) -> Result<Response, ApiError> {
         let Route::Update(id) = &request.route else {
             return Err(ApiError::NotFound);

@@ -1,6 +1,8 @@
 //! The second round trip of an update: one transaction.
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
+};
 
 use super::{
     Store, StoreError,
@@ -10,7 +12,10 @@ use super::{
     lock,
     retry::{Backoff, before},
 };
-use crate::table::{Part, UpdateToken, Writing};
+use crate::{
+    table::{Part, UpdateToken, Writing},
+    usage,
+};
 
 /// What became of a transaction.
 #[derive(Debug)]
@@ -44,9 +49,11 @@ impl Store {
                 .client
                 .transact_write_items()
                 .client_request_token(&token)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .set_transact_items(Some(writes));
             let error = match before(backoff.deadline(), request.send()).await {
-                Ok(Ok(_)) => {
+                Ok(Ok(answer)) => {
+                    usage::note_written(answer.consumed_capacity());
                     lease.succeeded();
                     return Ok(Applied::Written);
                 }
@@ -58,7 +65,10 @@ impl Store {
             };
             let (failure, crowded) = match judge(&targets, &error) {
                 Verdict::Refused(refusal) => return Err(refusal),
-                Verdict::Replan => return Ok(Applied::Stale(error.into())),
+                Verdict::Replan => {
+                    usage::note(|usage| usage.conflicts += 1);
+                    return Ok(Applied::Stale(error.into()));
+                }
                 Verdict::Again(failure, crowded) => (failure, crowded),
             };
             if failure == Failure::Lost {
@@ -71,8 +81,14 @@ impl Store {
             }
             let widened = lease.move_away(&crowded.contended);
             lease.cool(&crowded.folded);
+            usage::note(|usage| {
+                usage.conflicts += u64::from(failure == Failure::InTheWay);
+                usage.cells_opened += u64::from(!crowded.contended.is_empty());
+            });
             // Where there is more room now, whoever was in the way is elsewhere already.
-            if !(widened && failure == Failure::InTheWay) {
+            if widened && failure == Failure::InTheWay {
+                usage::note(|usage| usage.retries += 1);
+            } else {
                 backoff.wait(failure, error.into()).await?;
             }
         }

@@ -1,12 +1,15 @@
 //! Folding: the cells of keys that have gone quiet become one again.
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
+};
 
 use super::{Deadline, Store, StoreError, failure::Failure, retry::before};
 use crate::{
     domain::{DimensionKey, DimensionName, UnixSeconds},
     rollup::DimensionAndKey,
     table::{CounterCell, FoldStep, KeyRange, decode_counters},
+    usage,
 };
 
 /// What a run of folding did.
@@ -106,10 +109,16 @@ impl Store {
         let writes = step.writes(&self.settings.table, &of, now)?;
         let mut backoff = self.backoff(deadline);
         loop {
-            let request =
-                self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let request = self
+                .client
+                .transact_write_items()
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .set_transact_items(Some(writes.clone()));
             let error = match before(deadline, request.send()).await {
-                Ok(Ok(_)) => break,
+                Ok(Ok(answer)) => {
+                    usage::note_written(answer.consumed_capacity());
+                    break;
+                }
                 Ok(Err(error)) => error,
                 Err(passed) => return Err(StoreError::Unavailable(passed.into())),
             };

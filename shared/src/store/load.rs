@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use aws_sdk_dynamodb::types::KeysAndAttributes;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::{Deadline, Store, StoreError, failure::Failure, request::Request};
@@ -15,6 +15,7 @@ use crate::{
     table::{
         Item, ItemKey, Marker, Shard, StoredDetail, decode_detail, decode_marker, decode_members,
     },
+    usage,
 };
 
 /// Most keys of a batch. Source: *BatchGetItem*, DynamoDB API Reference.
@@ -28,11 +29,23 @@ pub(super) struct Loaded {
     /// The detail; the default when there is none.
     pub(super) stored: StoredDetail,
     pub(super) marker: Option<Marker>,
+    /// How many members the update adds to sets, each counted for each set.
+    pub(super) members: usize,
     /// Members of the update that are not in their sets, or were not a moment ago.
     pub(super) new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
 }
 
 impl Loaded {
+    /// Notes how many of the members are new.
+    pub(super) fn note_members(&self) {
+        let count = |members: usize| u64::try_from(members).unwrap_or(u64::MAX);
+        let new = self.new_members.values().map(BTreeSet::len).sum();
+        usage::note(|usage| {
+            usage.members_new += count(new);
+            usage.members_known += count(self.members.saturating_sub(new));
+        });
+    }
+
     /// Whether the idempotency key of a request says that it was counted before.
     ///
     /// # Errors
@@ -94,6 +107,7 @@ impl Store {
             members.iter().map(|member| ItemKey::members(set, Shard::of(member)))
         });
         let shards = shards.collect();
+        let members = sets.values().map(BTreeSet::len).sum();
         let (own, shards) = try_join(
             self.get(own, Consistency::Strong, deadline),
             self.get(shards, sets_consistency, deadline),
@@ -102,6 +116,7 @@ impl Store {
         Ok(Loaded {
             stored: own.get(&detail).map(decode_detail).transpose()?.unwrap_or_default(),
             marker: marker.and_then(|key| own.get(&key)).map(decode_marker).transpose()?,
+            members,
             new_members: new_members(sets, &shards)?,
         })
     }
@@ -139,9 +154,11 @@ impl Store {
             let answer = self
                 .read(deadline, || {
                     let request = self.client.batch_get_item();
+                    let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
                     request.request_items(&self.settings.table, pending.clone()).send()
                 })
                 .await?;
+            usage::note_read(answer.consumed_capacity());
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
             match answer.unprocessed_keys.unwrap_or_default().remove(&self.settings.table) {
                 Some(rest) if !rest.keys().is_empty() => pending = rest,

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, vec};
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use super::{Deadline, Store, StoreError};
-use crate::table::{CorruptItem, Item, KeyRange};
+use crate::{
+    table::{CorruptItem, Item, KeyRange},
+    usage,
+};
 
 /// The items of a range, of which one page (up to 1 MB) is held at a time. Reads are consistent.
 #[derive(Debug)]
@@ -45,10 +48,12 @@ impl Items<'_> {
                         .key_condition_expression(&self.condition)
                         .set_expression_attribute_values(Some(self.values.clone()))
                         .consistent_read(true)
+                        .return_consumed_capacity(ReturnConsumedCapacity::Total)
                         .set_exclusive_start_key(start.clone())
                         .send()
                 })
                 .await?;
+            usage::note_read(&answer.consumed_capacity);
             self.next = match answer.last_evaluated_key {
                 Some(key) => Next::Page(Some(key)),
                 None => Next::End,

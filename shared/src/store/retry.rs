@@ -9,7 +9,10 @@ use aws_sdk_dynamodb::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Store, StoreError, error::Cause, failure::Failure, lock};
-use crate::retry::{Deadline, Jitter};
+use crate::{
+    retry::{Deadline, Jitter},
+    usage,
+};
 
 /// The waits between the attempts at one update or query.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ impl Backoff<'_> {
         if Instant::now() + wait >= self.deadline.instant() {
             return Err(failure.at_deadline(cause));
         }
+        usage::note(|usage| usage.retries += 1);
         sleep(wait).await;
         Ok(())
     }
@@ -52,6 +56,10 @@ pub(super) async fn before<T>(
     deadline: Deadline,
     answer: impl Future<Output = T>,
 ) -> Result<T, DeadlinePassed> {
+    // What is due already is not begun: a quick answer could come before the timer is looked at.
+    if Instant::now() >= deadline.instant() {
+        return Err(DeadlinePassed);
+    }
     timeout_at(deadline.instant(), answer).await.map_err(|_| DeadlinePassed)
 }
 

@@ -1,6 +1,6 @@
 //! The end of an update whose answer was lost: finding out what became of it.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnConsumedCapacity};
 
 use super::{
     Deadline, Outcome, Store, StoreError, attempts::Attempts, error::Cause, failure::Failure,
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     domain::Detail,
     table::{Revision, put_detail},
+    usage,
 };
 
 /// What is known of a plain write.
@@ -78,6 +79,7 @@ impl Store {
             let sent = self
                 .client
                 .put_item()
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .table_name(put.table_name())
                 .set_item(Some(put.item().clone()))
                 .set_condition_expression(put.condition_expression().map(str::to_owned))
@@ -85,7 +87,10 @@ impl Store {
                 .set_expression_attribute_values(put.expression_attribute_values().cloned())
                 .send();
             let error = match before(deadline, sent).await {
-                Ok(Ok(_)) => return Ok(Fenced::Done),
+                Ok(Ok(answer)) => {
+                    usage::note_written(&answer.consumed_capacity);
+                    return Ok(Fenced::Done);
+                }
                 Ok(Err(error)) => error,
                 Err(passed) => return Err(StoreError::Unavailable(passed.into())),
             };

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
     table::{Part, Writing},
+    usage,
 };
 
 /// Most keys whose members are written at once.
@@ -69,6 +70,9 @@ impl Store {
         let mut consistency = Consistency::Eventual;
         loop {
             let mut loaded = self.load(request, consistency, deadline).await?;
+            if consistency == Consistency::Eventual {
+                loaded.note_members();
+            }
             // A request whose answer was lost may be carried out after the next one was cancelled.
             if attempts.were_counted(&loaded.stored.revision)? {
                 return Ok(Outcome::Counted);
@@ -80,6 +84,7 @@ impl Store {
             let revision = &loaded.stored.revision;
             let marker = request.marker();
             if plan.is_empty() && marker.is_none() {
+                usage::note(|usage| usage.updates_unchanged += 1);
                 return Ok(Outcome::Unchanged);
             }
             let new_names = self.new_names(&plan, consistency, request.now, deadline).await?;

@@ -1,0 +1,108 @@
+//! Metrics of CloudWatch: a line of JSON in the log for each call, by its *embedded metric format*.
+//!
+//! They are counted by function, and by nothing else: CloudWatch bills each value of a dimension as a metric
+//! of its own. What else a line has are properties, which *Logs Insights* finds.
+#![expect(clippy::doc_markdown, reason = "CloudWatch is a name")]
+
+use std::{fmt, io, time::Duration};
+
+use metrics::{counter, histogram};
+use metrics_cloudwatch_embedded::{Builder, Collector};
+
+use crate::{config::variable, usage::Usage};
+
+/// Where the metrics of a process go.
+#[derive(Clone, Copy)]
+pub struct Metrics(Option<&'static Collector>);
+
+impl Metrics {
+    /// Nowhere.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// To the standard output, which is the log, in the namespace that `METRICS_NAMESPACE` names; nowhere
+    /// without that. Once in a process.
+    ///
+    /// # Errors
+    /// It is the second time.
+    pub fn start(function: &'static str) -> Result<Self, metrics_cloudwatch_embedded::Error> {
+        match variable("METRICS_NAMESPACE") {
+            Some(namespace) => Self::of(namespace, function),
+            None => Ok(Self::none()),
+        }
+    }
+
+    /// The metrics of a function, in a namespace.
+    ///
+    /// # Errors
+    /// It is the second time.
+    pub fn of(
+        namespace: String,
+        function: &'static str,
+    ) -> Result<Self, metrics_cloudwatch_embedded::Error> {
+        let builder = Builder::new()
+            .cloudwatch_namespace(namespace)
+            .with_dimension("Function", function)
+            // So that the absence of a line is not the absence of events.
+            .emit_zeros(true);
+        builder.init().map(|collector| Self(Some(collector)))
+    }
+
+    /// Writes a line with what was counted since the last one, and with these properties.
+    pub fn flush(self, properties: &[(&'static str, String)]) {
+        if let Err(error) = self.write(properties, io::stdout()) {
+            tracing::warn!(%error, "metrics are lost");
+        }
+    }
+
+    /// Writes a line to somewhere else.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(
+        self,
+        properties: &[(&'static str, String)],
+        to: impl io::Write,
+    ) -> io::Result<()> {
+        let Some(collector) = self.0 else {
+            return Ok(());
+        };
+        for (name, value) in properties {
+            collector.set_property(*name, value.as_str());
+        }
+        collector.flush(to)
+    }
+
+    /// Whether there is anybody to count for.
+    #[must_use]
+    pub fn are_on(self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Counts a request: how long it took, and what it has used.
+pub(crate) fn count(usage: &Usage, took: Duration) {
+    for (name, count) in [
+        ("Requests", 1),
+        ("Conflicts", usage.conflicts),
+        ("Retries", usage.retries),
+        ("CellsOpened", usage.cells_opened),
+        ("MembersNew", usage.members_new),
+        ("MembersKnown", usage.members_known),
+        ("UpdatesUnchanged", usage.updates_unchanged),
+        ("CacheHits", usage.cache_hits),
+    ] {
+        counter!(name).increment(count);
+    }
+    histogram!("ReadUnits").record(usage.read_units);
+    histogram!("WriteUnits").record(usage.write_units);
+    histogram!("LatencyMilliseconds").record(took.as_secs_f64() * 1_000.0);
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Metrics").field(&self.0.is_some()).finish()
+    }
+}

@@ -1,0 +1,92 @@
+//! What a call uses of DynamoDB, and what it meets there.
+//!
+//! It is noted where it happens, and collected by whoever asked for the call: in a variable of the task, so
+//! that the way from one to the other need not know of it.
+
+use std::{cell::RefCell, fmt};
+
+use aws_sdk_dynamodb::types::ConsumedCapacity;
+
+/// What a call has used and met.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Read units that DynamoDB says it has consumed.
+    pub read_units: f64,
+    /// Write units; those of failed transactions are not known.
+    pub write_units: f64,
+    /// Transactions that other writers were in the way of.
+    pub conflicts: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Cells that were taken because of a conflict or throttle.
+    pub cells_opened: u64,
+    /// Members that were new to their sets.
+    pub members_new: u64,
+    /// Members that were not.
+    pub members_known: u64,
+    /// Updates that changed nothing.
+    pub updates_unchanged: u64,
+    /// Dimensions that were answered from the cache.
+    pub cache_hits: u64,
+}
+
+tokio::task_local! {
+    static USAGE: RefCell<Usage>;
+}
+
+/// A call's result, and what it has used, whatever the result.
+pub async fn measured<T>(call: impl Future<Output = T>) -> (T, Usage) {
+    let collected = async {
+        let result = call.await;
+        (result, USAGE.with(|usage| *usage.borrow()))
+    };
+    USAGE.scope(RefCell::default(), collected).await
+}
+
+/// Notes something in the call that is measured, if one is.
+pub fn note(change: impl FnOnce(&mut Usage)) {
+    // Nothing waits or notes while it is borrowed. Outside of a measured call there is nobody to tell.
+    let _ = USAGE.try_with(|usage| change(&mut usage.borrow_mut()));
+}
+
+/// Notes what DynamoDB says that reads have consumed.
+pub(crate) fn note_read<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+    let units = units(consumed);
+    note(|usage| usage.read_units += units);
+}
+
+/// Notes what DynamoDB says that writes have consumed.
+pub(crate) fn note_written<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+    let units = units(consumed);
+    note(|usage| usage.write_units += units);
+}
+
+fn units<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
+    consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
+}
+
+/// The units, as the header `X-Statshub-Units` has them: `read=1.5; write=10`.
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read={}; write={}", self.read_units, self.write_units)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_noted_in_a_call_is_the_calls() {
+        note(|usage| usage.retries += 1);
+        let inner = async || measured(async { note(|usage| usage.read_units += 1.5) }).await.1;
+        let (inner, outer) = measured(async {
+            note(|usage| usage.write_units += 10.0);
+            inner().await
+        })
+        .await;
+        assert_eq!(inner.to_string(), "read=1.5; write=0");
+        assert_eq!(outer.to_string(), "read=0; write=10");
+        assert_eq!(outer.retries, 0);
+    }
+}

@@ -229,7 +229,7 @@ impl BigQuery {
         Pauses { bigquery: self, waits: self.waits() }
     }
 
-    /// Waits before another attempt.
+    /// Waits before another attempt. Gives back why the last one failed.
     ///
     /// # Errors
     /// The deadline would pass meanwhile: the error is what has to be told.
@@ -238,7 +238,7 @@ impl BigQuery {
         waits: &mut Jitter,
         failure: Failure,
         deadline: Deadline,
-    ) -> Result<(), BigQueryError> {
+    ) -> Result<BigQueryError, BigQueryError> {
         let Failure::Again { error, after } = failure else {
             return Err(failure.into_error());
         };
@@ -248,7 +248,7 @@ impl BigQuery {
         }
         tracing::debug!(cause = ?error, "BigQuery is asked again");
         sleep(wait).await;
-        Ok(())
+        Ok(error)
     }
 
     pub(crate) fn next_wait(&self, waits: &mut Jitter) -> Duration {
@@ -263,12 +263,21 @@ impl BigQuery {
     ) -> Result<T, BigQueryError> {
         let mut waits = self.waits();
         let mut has_new_token = false;
+        let mut last = None;
         loop {
             let answer = self.attempt(sending, request(&self.http)).await;
             match answer.and_then(|answer| answer.json()) {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
-                Err(failure) => self.wait(&mut waits, failure, sending.deadline).await?,
+                Err(failure) => {
+                    // An attempt that time did not suffice for says less than the one before it.
+                    if Instant::now() >= sending.deadline.instant()
+                        && let Some(last) = last
+                    {
+                        return Err(last);
+                    }
+                    last = Some(self.wait(&mut waits, failure, sending.deadline).await?);
+                }
             }
         }
     }

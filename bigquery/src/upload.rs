@@ -113,7 +113,9 @@ impl BigQuery {
             match session {
                 Ok(session) => return Ok(Upload { bigquery: self, session, sent: 0 }),
                 Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
-                Err(failure) => self.wait(&mut waits, failure, sending.deadline).await?,
+                Err(failure) => {
+                    self.wait(&mut waits, failure, sending.deadline).await?;
+                }
             }
         }
     }

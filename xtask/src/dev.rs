@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::{
     archive::{self, Interval},
     bigquery::{self, Emulator},
+    forward,
     service::{Database, Service, Settings},
     workspace::{say, target},
 };
@@ -70,6 +71,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         bigquery: emulator(options)?,
         variables: options.archive.archive_every.variables().into_iter().collect(),
     })?;
+    if options.bind == "127.0.0.1" {
+        forward::start(options.port);
+    }
     explain(options, &service.url());
     if options.archive.bigquery {
         archive::start_schedule(service.url(), options.archive.archive_every, stop.clone());

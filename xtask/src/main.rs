@@ -6,6 +6,7 @@ mod children;
 mod crash;
 mod dev;
 mod expected;
+mod forward;
 mod fuzz;
 mod http;
 mod large;

@@ -6,10 +6,26 @@
 
 use std::{fmt, io, time::Duration};
 
-use metrics::{counter, histogram};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 
 use crate::{config::variable, usage::Usage};
+
+/// What is counted of each request.
+const COUNTS: [&str; 8] = [
+    "Requests",
+    "Conflicts",
+    "Retries",
+    "CellsOpened",
+    "MembersNew",
+    "MembersKnown",
+    "UpdatesUnchanged",
+    "CacheHits",
+];
+/// Read and write units of DynamoDB.
+const UNITS: [&str; 2] = ["ReadUnits", "WriteUnits"];
+/// How long a request took.
+const LATENCY: &str = "LatencyMilliseconds";
 
 /// Where the metrics of a process go.
 #[derive(Clone, Copy)]
@@ -47,7 +63,15 @@ impl Metrics {
             .with_dimension("Function", function)
             // So that the absence of a line is not the absence of events.
             .emit_zeros(true);
-        builder.init().map(|collector| Self(Some(collector)))
+        let collector = builder.init()?;
+        for name in COUNTS {
+            describe_counter!(name, Unit::Count, "");
+        }
+        for name in UNITS {
+            describe_histogram!(name, Unit::Count, "");
+        }
+        describe_histogram!(LATENCY, Unit::Milliseconds, "");
+        Ok(Self(Some(collector)))
     }
 
     /// Writes a line with what was counted since the last one, and with these properties.
@@ -84,21 +108,23 @@ impl Metrics {
 
 /// Counts a request: how long it took, and what it has used.
 pub(crate) fn count(usage: &Usage, took: Duration) {
-    for (name, count) in [
-        ("Requests", 1),
-        ("Conflicts", usage.conflicts),
-        ("Retries", usage.retries),
-        ("CellsOpened", usage.cells_opened),
-        ("MembersNew", usage.members_new),
-        ("MembersKnown", usage.members_known),
-        ("UpdatesUnchanged", usage.updates_unchanged),
-        ("CacheHits", usage.cache_hits),
-    ] {
+    let counts = [
+        1,
+        usage.conflicts,
+        usage.retries,
+        usage.cells_opened,
+        usage.members_new,
+        usage.members_known,
+        usage.updates_unchanged,
+        usage.cache_hits,
+    ];
+    for (name, count) in COUNTS.into_iter().zip(counts) {
         counter!(name).increment(count);
     }
-    histogram!("ReadUnits").record(usage.read_units);
-    histogram!("WriteUnits").record(usage.write_units);
-    histogram!("LatencyMilliseconds").record(took.as_secs_f64() * 1_000.0);
+    for (name, units) in UNITS.into_iter().zip([usage.read_units, usage.write_units]) {
+        histogram!(name).record(units);
+    }
+    histogram!(LATENCY).record(took.as_secs_f64() * 1_000.0);
 }
 
 impl fmt::Debug for Metrics {

@@ -30,10 +30,11 @@ const IDS: usize = 8;
 /// Batches of updates in a round; the updates of one run at once.
 const STEPS: usize = 10;
 /// How often an update with a key is sent until it is acknowledged.
-const MOST_ATTEMPTS: usize = 60;
+const MOST_ATTEMPTS: u32 = 60;
 /// The probabilities of each class of faults; a round has one of them.
 const INTENSITIES: [f64; 4] = [0.01, 0.03, 0.05, 0.08];
-/// The deadline of a request that will be sent again.
+/// The deadline of a request that will be sent again. Each time it has a quarter more, so that a busy
+/// machine gets there too.
 const DEADLINE: Duration = Duration::from_millis(1_000);
 /// The deadline of one that will not, in milliseconds: often too short, so that its end is tested too.
 const DEADLINE_OF_ONE: std::ops::Range<u64> = 20..300;
@@ -341,7 +342,7 @@ impl Round {
 fn settings() -> Settings {
     let pace = Pace {
         connect: Duration::from_secs(1),
-        attempt: Duration::from_millis(300),
+        attempt: Duration::from_secs(2),
         first_wait: Duration::from_millis(2),
         longest_wait: Duration::from_millis(20),
         settling: Duration::from_millis(100),
@@ -372,11 +373,12 @@ async fn until_acknowledged(
     key: &str,
     now: u64,
 ) -> anyhow::Result<Sent> {
-    for retries in 0_u64.. {
-        if let Sent::Acknowledged { .. } = once(store, update, Some(key), now, DEADLINE).await? {
-            return Ok(Sent::Acknowledged { retries });
+    for retries in 0_u32.. {
+        let deadline = DEADLINE + DEADLINE / 4 * retries;
+        if let Sent::Acknowledged { .. } = once(store, update, Some(key), now, deadline).await? {
+            return Ok(Sent::Acknowledged { retries: retries.into() });
         }
-        ensure!(retries < u64::try_from(MOST_ATTEMPTS)?, "{update:?} is never acknowledged");
+        ensure!(retries < MOST_ATTEMPTS, "{update:?} is never acknowledged");
     }
     unreachable!("the loop has no other end")
 }

@@ -16,7 +16,7 @@ use crate::{
     expected::{Answer, Expected, compare},
     http::{Client, free_port},
     load::{Counts, Reporter, Traffic, under_load},
-    service::{Database, Service, Settings},
+    service::{Build, Database, Service, Settings},
     workspace::{say, target},
 };
 
@@ -93,7 +93,7 @@ impl Test {
         let service = Service::start(Settings {
             port: free_port()?,
             bind: "127.0.0.1".to_owned(),
-            release: false,
+            build: Build::WithTests,
             database: Database::Embedded(folder.join("statshub.sqlite")),
             bigquery: None,
             variables: vec![

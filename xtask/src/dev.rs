@@ -18,7 +18,7 @@ use crate::{
     archive::{self, Interval},
     bigquery::{self, Emulator},
     forward,
-    service::{Database, Service, Settings},
+    service::{Build, Database, Service, Settings},
     workspace::{say, target},
 };
 
@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut service = Service::start(Settings {
         port: options.port,
         bind: options.bind.clone(),
-        release: options.release,
+        build: Build::optimized(options.release),
         database: database(options)?,
         bigquery: emulator(options)?,
         variables: options.archive.archive_every.variables().into_iter().collect(),

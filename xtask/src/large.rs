@@ -15,7 +15,7 @@ use crate::{
     archive,
     bigquery::Emulator,
     http::{Client, free_port},
-    service::{Database, Service, Settings},
+    service::{Build, Database, Service, Settings},
     timestamp,
     workspace::{say, target},
 };
@@ -44,7 +44,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let service = Service::start(Settings {
         port: free_port()?,
         bind: "127.0.0.1".to_owned(),
-        release: options.release,
+        build: Build::optimized(options.release),
         database: Database::Embedded(folder.join("statshub.sqlite")),
         bigquery: Some(Emulator { port: free_port()?, data: folder.join("bigquery") }),
         variables: Vec::new(),

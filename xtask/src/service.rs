@@ -31,6 +31,25 @@ pub enum Database {
     Endpoint(String),
 }
 
+/// How the functions are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// As fast as possible, and nothing else.
+    Debug,
+    /// With optimizations.
+    Release,
+    /// As the tests have built them already. Alone they would be built with other features of what they
+    /// depend on, all of it again.
+    WithTests,
+}
+
+impl Build {
+    /// For who uses the functions.
+    pub fn optimized(release: bool) -> Self {
+        if release { Self::Release } else { Self::Debug }
+    }
+}
+
 /// How to run the service.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -38,8 +57,8 @@ pub struct Settings {
     pub port: u16,
     /// The address that it listens on.
     pub bind: String,
-    /// Whether functions are built with optimizations.
-    pub release: bool,
+    /// How the functions are built.
+    pub build: Build,
     /// The DynamoDB.
     pub database: Database,
     /// The emulator of BigQuery, if one is to run.
@@ -114,14 +133,14 @@ impl Service {
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         require_free_port(settings.address(), settings.port, "--port")?;
         let cargo_lambda = tools::cargo_lambda()?;
-        build(settings.release)?;
+        settings.build.run()?;
         let bigquery = settings.bigquery.as_ref().map(Emulator::start).transpose()?;
         let database_port = free_port()?;
         let database = start_database(&settings, database_port)?;
         let endpoint = dynamodb_endpoint(&settings, database_port);
         say(&format!("creating the table in the DynamoDB at {endpoint}, unless it exists"));
         run(with_aws(
-            &mut Command::new(binary("local-dynamodb", settings.release)),
+            &mut Command::new(binary("local-dynamodb", settings.build)),
             &settings,
             &endpoint,
         )
@@ -155,7 +174,7 @@ impl Service {
 
     /// Whether the rollups in the table are the sums of its details; says what is not.
     pub fn audit(&self) -> anyhow::Result<bool> {
-        let mut command = Command::new(binary("local-dynamodb", self.settings.release));
+        let mut command = Command::new(binary("local-dynamodb", self.settings.build));
         with_aws(&mut command, &self.settings, &self.dynamodb_endpoint()).arg("audit");
         Ok(command.status()?.success())
     }
@@ -244,7 +263,7 @@ impl Service {
     }
 
     fn start_function(&self, spec: FunctionSpec) -> anyhow::Result<Function> {
-        let mut command = Command::new(binary(spec.binary, self.settings.release));
+        let mut command = Command::new(binary(spec.binary, self.settings.build));
         with_aws(&mut command, &self.settings, &self.dynamodb_endpoint())
             .current_dir(root())
             .env("AWS_LAMBDA_RUNTIME_API", format!("{}/.rt/{}", self.local_url(), spec.queue))
@@ -288,22 +307,28 @@ impl Service {
     }
 }
 
-fn build(release: bool) -> anyhow::Result<()> {
-    say("building the functions");
-    let mut command = cargo();
-    command.arg("build");
-    let functions: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.binary).collect();
-    for package in functions.into_iter().chain(["local-dynamodb"]) {
-        command.args(["--package", package]);
+impl Build {
+    fn run(self) -> anyhow::Result<()> {
+        say("building the functions");
+        let mut command = cargo();
+        command.arg("build");
+        if self == Self::WithTests {
+            command.args(["--workspace", "--all-targets"]);
+        } else {
+            let functions: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.binary).collect();
+            for package in functions.into_iter().chain(["local-dynamodb"]) {
+                command.args(["--package", package]);
+            }
+        }
+        if self == Self::Release {
+            command.arg("--release");
+        }
+        run(&mut command)
     }
-    if release {
-        command.arg("--release");
-    }
-    run(&mut command)
 }
 
-fn binary(name: &str, release: bool) -> PathBuf {
-    let profile = if release { "release" } else { "debug" };
+fn binary(name: &str, build: Build) -> PathBuf {
+    let profile = if build == Build::Release { "release" } else { "debug" };
     target(&format!("{profile}/{name}"))
 }
 
@@ -326,7 +351,7 @@ fn start_database(settings: &Settings, port: u16) -> anyhow::Result<Option<Runni
             if let Some(folder) = file.parent() {
                 fs::create_dir_all(folder)?;
             }
-            let mut command = Command::new(binary("local-dynamodb", settings.release));
+            let mut command = Command::new(binary("local-dynamodb", settings.build));
             command.arg("serve").arg("--file").arg(file).args(["--port", &port.to_string()]);
             command
         }

@@ -13,7 +13,7 @@ use crate::{
     archive,
     bigquery::Emulator,
     http::{Client, free_port},
-    service::{Database, Service, Settings},
+    service::{Build, Database, Service, Settings},
     workspace::{root, say, target},
 };
 
@@ -61,7 +61,7 @@ pub fn run() -> anyhow::Result<()> {
     let mut service = Service::start(Settings {
         port: free_port()?,
         bind: "127.0.0.1".to_owned(),
-        release: false,
+        build: Build::WithTests,
         database: Database::Embedded(folder.join("statshub.sqlite")),
         bigquery: Some(bigquery.clone()),
         variables: vec![

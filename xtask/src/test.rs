@@ -94,7 +94,7 @@ fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
     wait_for_dynamodb(&mut dynamodb, port)?;
     workspace::run(
         cargo()
-            .args(["test", "--package", "shared", "--test", "store"])
+            .args(["test", "--workspace", "--test", "store"])
             .env("STATSHUB_TEST_DYNAMODB", format!("http://127.0.0.1:{port}")),
     )
 }

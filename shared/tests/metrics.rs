@@ -107,7 +107,7 @@ async fn a_request_is_a_line_of_metrics_as_the_documentation_shows_it() {
     metrics.write(&[], &mut written).unwrap();
     let line: Value = serde_json::from_slice(&written).unwrap();
     assert_eq!((&line["Requests"], &line["Conflicts"]), (&1.into(), &1.into()));
-    assert_eq!(line["WriteUnits"], 10.0);
+    assert_eq!(line["WriteUnits"], serde_json::json!([10.0]));
 
     let shown = shown().into_iter().find(|line| line["Function"] == "update").unwrap();
     assert_eq!(check(&shown), names, "docs/operations.md shows what is written");
@@ -125,7 +125,7 @@ fn what_the_documentation_shows_is_metrics_and_logs() {
     }
     assert!(logs.len() >= 3, "{logs:?}");
     for line in &logs {
-        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+        assert!(line["level"].is_string(), "{line}");
         assert!(line["fields"]["message"].is_string(), "{line}");
         let spans = line["spans"].as_array().unwrap();
         assert!(spans.iter().any(|span| span["requestId"].is_string()), "{line}");

@@ -76,7 +76,7 @@ impl Function {
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         let function = Self::new(store, schedule, bigquery.transpose()?);
-        Ok(Self { metrics: Metrics::start("archive")?, ..function })
+        Ok(Self { metrics: metrics::start()?, ..function })
     }
 
     /// Does the job for the dimensions that are due at the event's time.

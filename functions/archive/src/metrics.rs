@@ -2,10 +2,40 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use shared::{domain::DimensionName, metrics::Metrics};
 
 use crate::{Entry, Slot, Word, rows::rfc3339};
+
+/// Slots, by what became of them.
+const OUTCOMES: [(&str, Word); 4] = [
+    ("SlotsWritten", Word::Written),
+    ("SlotsWrittenBefore", Word::WrittenBefore),
+    ("SlotsMissed", Word::Missed),
+    ("SlotsFailed", Word::Failed),
+];
+const ROWS: &str = "RowsWritten";
+/// Sums beyond 64 bits.
+const LEFT_OUT: &str = "FieldsLeftOut";
+/// How long a dimension took.
+const TIME: &str = "ArchiveMilliseconds";
+
+/// The metrics of this function.
+///
+/// # Errors
+/// It is the second time in this process.
+pub(crate) fn start() -> Result<Metrics, lambda_runtime::Error> {
+    let metrics = Metrics::start("archive")?;
+    describe();
+    Ok(metrics)
+}
+
+fn describe() {
+    for name in OUTCOMES.map(|(name, _)| name).into_iter().chain([ROWS, LEFT_OUT]) {
+        describe_counter!(name, Unit::Count, "");
+    }
+    describe_histogram!(TIME, Unit::Milliseconds, "");
+}
 
 /// Counts what became of a slot of a dimension, and how long that took, and writes the line.
 pub(crate) fn write(
@@ -20,18 +50,12 @@ pub(crate) fn write(
 }
 
 fn count(entry: &Entry, took: Duration) {
-    let outcomes = [
-        ("SlotsWritten", Word::Written),
-        ("SlotsWrittenBefore", Word::WrittenBefore),
-        ("SlotsMissed", Word::Missed),
-        ("SlotsFailed", Word::Failed),
-    ];
-    for (name, outcome) in outcomes {
+    for (name, outcome) in OUTCOMES {
         counter!(name).increment(u64::from(entry.outcome == outcome));
     }
-    counter!("RowsWritten").increment(entry.rows.unwrap_or_default());
-    counter!("FieldsLeftOut").increment(entry.left_out);
-    histogram!("ArchiveMilliseconds").record(took.as_secs_f64() * 1_000.0);
+    counter!(ROWS).increment(entry.rows.unwrap_or_default());
+    counter!(LEFT_OUT).increment(entry.left_out);
+    histogram!(TIME).record(took.as_secs_f64() * 1_000.0);
 }
 
 fn properties(dimension: &DimensionName, slot: Slot) -> [(&'static str, String); 2] {
@@ -49,6 +73,7 @@ mod tests {
     #[test]
     fn each_dimension_has_a_line_with_its_outcome() {
         let metrics = Metrics::of("test".to_owned(), "archive").unwrap();
+        describe();
         let line = |dimension: &str, entry: Entry| -> Value {
             let dimension = DimensionName::new(dimension).unwrap();
             let schedule = Schedule::from_variables(|_| None).unwrap();
@@ -61,6 +86,9 @@ mod tests {
         let written = line("country", Entry { outcome: Word::Written, rows: Some(3), left_out: 2 });
         let directive = &written["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "test");
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(metric["Unit"].is_string(), "{metric}");
+        }
         assert_eq!(directive["Dimensions"], json!([["Function"]]));
         assert_eq!(written["Function"], "archive");
         assert_eq!(written["Dimension"], "country");

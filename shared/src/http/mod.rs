@@ -1,5 +1,6 @@
 //! HTTP as statshub speaks it: routes, errors, and how API Gateway's events become requests.
 
+mod authorization;
 mod error;
 mod request;
 mod response;

@@ -15,7 +15,7 @@ use crate::{
     auth::{Auth, Caller},
     config::Config,
     domain::UnixSeconds,
-    http::{ApiError, Request, Response},
+    http::{ApiError, Request, Response, answer_preflight},
     metrics::{self, Metrics},
     store::{Deadline, Settings, Store},
     usage,
@@ -142,7 +142,11 @@ pub async fn answer_event(
     call: Call,
 ) -> ApiGatewayV2httpResponse {
     let started = Instant::now();
-    let is_head = event.request_context.http.method == Method::HEAD;
+    let method = &event.request_context.http.method;
+    if let Some(response) = answer_preflight(method, &event.headers) {
+        return response.into();
+    }
+    let is_head = method == Method::HEAD;
     // Boxed, since it is large, and is moved on its way.
     let answer = Box::pin(async {
         let request = Request::of(event, auth).inspect_err(log)?;

@@ -231,7 +231,7 @@ fn event(method: &str, path: &str, authorization: Option<&str>) -> Value {
     });
     if let Some(value) = authorization {
         // An HTTP API sends names of headers in lower case; others send them as they came.
-        let name = if path.len() % 2 == 0 { "authorization" } else { "Authorization" };
+        let name = if path.len().is_multiple_of(2) { "authorization" } else { "Authorization" };
         event["headers"][name] = value.into();
     }
     event
@@ -348,4 +348,24 @@ async fn what_is_denied_is_not_read_at_all() {
         assert_eq!(response.status_code, 401, "{field}");
         assert_eq!(challenge(&response), Some("Bearer realm=\"statshub\""));
     }
+}
+
+#[tokio::test]
+async fn preflights_are_told_nothing_and_need_no_token() {
+    let service = Service::new().await;
+    let auth = auth(CONFIGURED, "off");
+    let before = service.proxy.counts().total_requests();
+    for route in READS.iter().chain(WRITES) {
+        let mut event = event("OPTIONS", route.path, None);
+        event["headers"]["origin"] = "https://dashboard.example.com".into();
+        event["headers"]["access-control-request-method"] = route.method.into();
+        event["headers"]["access-control-request-headers"] = "authorization".into();
+        let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+        let call = Call::of(&Context::default(), SystemTime::now());
+        let response = answer_event(&service.query, &auth, event, call).await;
+        assert_eq!(response.status_code, 204, "{route:?}");
+        // Who may ask from where is not said here.
+        assert!(response.headers.is_empty() && body(&response).is_empty());
+    }
+    assert_eq!(service.proxy.counts().total_requests(), before);
 }

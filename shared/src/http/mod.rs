@@ -2,11 +2,13 @@
 
 mod authorization;
 mod error;
+mod preflight;
 mod request;
 mod response;
 mod route;
 
 pub use error::{ApiError, Upstream};
+pub(crate) use preflight::answer_preflight;
 pub use request::Request;
 pub use response::Response;
 pub use route::{HistoryKey, Route};

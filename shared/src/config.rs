@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use crate::{
+    auth::Auth,
     domain::{DimensionName, PeriodLength},
     store::DEFAULT_MAX_KEYS,
 };
@@ -23,15 +24,8 @@ pub struct Config {
     pub max_keys_per_dimension: u64,
     /// `QUERY_CACHE`: for how long the answers to queries of a dimension are kept.
     pub query_cache: BTreeMap<DimensionName, Duration>,
-    /// `STATSHUB_AUTH`: who may do what.
+    /// `STATSHUB_AUTH`, and `STATSHUB_PUBLIC_READ`: who may do what.
     pub auth: Auth,
-}
-
-/// Who may do what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Anyone who reaches the service may do anything.
-    Off,
 }
 
 /// A variable that is missing or wrong.
@@ -101,7 +95,7 @@ impl Config {
             period_length: period_length.map_or(PeriodLength::DEFAULT, PeriodLength::new),
             max_keys_per_dimension: max_keys.map_or(DEFAULT_MAX_KEYS, |keys| keys.get().into()),
             query_cache: parse_query_cache(&query_cache)?,
-            auth: parse_auth(get("STATSHUB_AUTH").as_deref())?,
+            auth: parse_auth(get("STATSHUB_AUTH"), get("STATSHUB_PUBLIC_READ"))?,
         })
     }
 }
@@ -123,20 +117,21 @@ fn parse_query_cache(text: &str) -> Result<BTreeMap<DimensionName, Duration>, Co
     })
 }
 
-fn parse_auth(text: Option<&str>) -> Result<Auth, ConfigError> {
-    match text {
-        Some("off") => Ok(Auth::Off),
-        _ => Err(ConfigError {
-            variable: "STATSHUB_AUTH",
-            problem: "must be set; `off` lets anyone who reaches the service read and write"
-                .to_owned(),
-        }),
-    }
+/// Neither error shows a value: somebody may have set a variable to a token.
+fn parse_auth(auth: Option<String>, public_read: Option<String>) -> Result<Auth, ConfigError> {
+    let public_read = match public_read.as_deref() {
+        None | Some("off") => false,
+        Some("on") => true,
+        Some(_) => return Err(ConfigError::new("STATSHUB_PUBLIC_READ", "is neither on nor off")),
+    };
+    Auth::parse(&auth.unwrap_or_default(), public_read)
+        .map_err(|error| ConfigError::new("STATSHUB_AUTH", error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Scope;
 
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_variables(|name| {
@@ -160,6 +155,34 @@ mod tests {
     fn closed_by_default() {
         for auth in [&[][..], &[("STATSHUB_AUTH", "")], &[("STATSHUB_AUTH", "on")]] {
             assert_eq!(config(auth).unwrap_err().variable, "STATSHUB_AUTH");
+        }
+        let public = config(&[("STATSHUB_PUBLIC_READ", "on")]);
+        assert_eq!(public.unwrap_err().variable, "STATSHUB_AUTH");
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        let hash = "0".repeat(64);
+        let token = format!("reader:read:{hash}");
+        for (public_read, needs_token) in [("", true), ("off", true), ("on", false)] {
+            let variables = [("STATSHUB_AUTH", &*token), ("STATSHUB_PUBLIC_READ", public_read)];
+            let auth = config(&variables).unwrap().auth;
+            assert!(auth.needs_token(Scope::Write));
+            assert_eq!(auth.needs_token(Scope::Read), needs_token, "{public_read:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_auth_is_named_and_not_shown() {
+        let off = ("STATSHUB_AUTH", "off");
+        for (variables, shown) in [
+            (&[("STATSHUB_AUTH", "a:read:secret")][..], "STATSHUB_AUTH: entry 1: the hash must be"),
+            (&[("STATSHUB_AUTH", "secret")], "STATSHUB_AUTH: entry 1 is not of the form"),
+            (&[off, ("STATSHUB_PUBLIC_READ", "secret")], "STATSHUB_PUBLIC_READ: is neither on nor"),
+        ] {
+            let error = config(variables).unwrap_err();
+            assert!(error.to_string().starts_with(shown), "{error}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
     }
 

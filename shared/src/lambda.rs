@@ -9,11 +9,13 @@ use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpR
 use aws_sdk_dynamodb::Client;
 use http::{HeaderName, HeaderValue, Method};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
+use tracing::{Instrument, Span};
 
 use crate::{
+    auth::{Auth, Caller},
     config::Config,
     domain::UnixSeconds,
-    http::{ApiError, Request, Response},
+    http::{ApiError, Request, Response, answer_preflight},
     metrics::{self, Metrics},
     store::{Deadline, Settings, Store},
     usage,
@@ -70,14 +72,15 @@ pub async fn serve_http_with<F: HttpFunction>(
 ) -> Result<(), Error> {
     let config = configure()?;
     let function = build(&config).await.inspect_err(|error| tracing::error!("{error}"))?;
-    let function = Arc::new(function);
+    let function = Arc::new((function, config.auth));
     let metrics = Metrics::start(F::NAME)?;
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
         let function = function.clone();
         Box::pin(async move {
             let call = Call::of(&event.context, SystemTime::now());
-            let answer = answer_event(&*function, event.payload, call).await;
+            let (function, auth) = &*function;
+            let answer = answer_event(function, auth, event.payload, call).await;
             metrics.flush(&[]);
             Ok::<_, Error>(answer)
         })
@@ -96,7 +99,7 @@ pub async fn start() -> Result<(Config, Store), Error> {
 }
 
 fn configure() -> Result<Config, Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    crate::log::start();
     Ok(Config::from_env().inspect_err(|error| tracing::error!("{error}"))?)
 }
 
@@ -131,27 +134,29 @@ impl Call {
     }
 }
 
-/// Answers an event of API Gateway; whatever goes wrong is an answer too.
+/// Answers an event of API Gateway, if who sent it may ask; whatever goes wrong is an answer too.
 pub async fn answer_event(
     function: &impl HttpFunction,
+    auth: &Auth,
     event: ApiGatewayV2httpRequest,
     call: Call,
 ) -> ApiGatewayV2httpResponse {
     let started = Instant::now();
-    let is_head = event.request_context.http.method == Method::HEAD;
+    let method = &event.request_context.http.method;
+    if let Some(response) = answer_preflight(method, &event.headers) {
+        return response.into();
+    }
+    let is_head = method == Method::HEAD;
     // Boxed, since it is large, and is moved on its way.
     let answer = Box::pin(async {
-        match Request::try_from(event) {
-            Ok(request) => function.answer(request, call).await,
-            Err(error) => Err(error),
-        }
+        let request = Request::of(event, auth).inspect_err(log)?;
+        let span = span(request.caller());
+        let answer = async { function.answer(request, call).await.inspect_err(log) };
+        answer.instrument(span).await
     });
     let (answer, usage) = usage::measured(answer).await;
     metrics::count(&usage, started.elapsed());
-    let mut response = answer.unwrap_or_else(|error| {
-        log(&error);
-        Response::from(&error)
-    });
+    let mut response = answer.unwrap_or_else(|error| Response::from(&error));
     if is_head {
         response.body.clear();
     }
@@ -162,14 +167,23 @@ pub async fn answer_event(
     response.into()
 }
 
-/// Logs a failure with its causes, once. What a client did wrong is the client's to know.
+/// What a request logs, it logs with the name of its token.
+fn span(caller: &Caller) -> Span {
+    match caller {
+        Caller::Anyone => Span::none(),
+        Caller::Token(name) => tracing::info_span!("request", token = %name),
+    }
+}
+
+/// Logs a failure with its causes, once. What a client did wrong is the client's to know; the text that says
+/// it may quote the request, of which nothing is logged.
 fn log(error: &ApiError) {
     let status = error.status();
     let error: &dyn std::error::Error = match error {
         ApiError::Store(error) => error,
         ApiError::Upstream { cause, .. } => cause.as_ref(),
-        refused => {
-            tracing::debug!(%status, "refused: {refused}");
+        _ => {
+            tracing::debug!(%status, "refused");
             return;
         }
     };

@@ -15,6 +15,7 @@ use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::Context;
 use serde_json::Value;
 use shared::{
+    auth::Auth,
     http::{ApiError, Request, Response},
     lambda::{Call, HttpFunction, answer_event},
     metrics::Metrics,
@@ -89,7 +90,7 @@ fn shown() -> Vec<Value> {
 async fn a_request_is_a_line_of_metrics_as_the_documentation_shows_it() {
     let metrics = Metrics::of("statshub".to_owned(), Busy::NAME).unwrap();
     let call = Call::of(&Context::default(), SystemTime::now());
-    let answer = answer_event(&Busy, ApiGatewayV2httpRequest::default(), call).await;
+    let answer = answer_event(&Busy, &Auth::Off, ApiGatewayV2httpRequest::default(), call).await;
     // Nothing is at this path: the function was not asked.
     assert_eq!(answer.headers["x-statshub-units"], "read=0; write=0");
     let mut written = Vec::new();
@@ -101,7 +102,7 @@ async fn a_request_is_a_line_of_metrics_as_the_documentation_shows_it() {
 
     let mut event = ApiGatewayV2httpRequest::default();
     event.raw_path = Some("/stats/".to_owned());
-    let answer = answer_event(&Busy, event, call).await;
+    let answer = answer_event(&Busy, &Auth::Off, event, call).await;
     assert_eq!(answer.headers["x-statshub-units"], "read=1.5; write=10");
     let mut written = Vec::new();
     metrics.write(&[], &mut written).unwrap();

@@ -16,7 +16,7 @@ use crate::{
     expected::{Answer, Expected, compare},
     http::{Client, free_port},
     load::{Counts, Reporter, Traffic, under_load},
-    service::{Build, Database, Service, Settings},
+    service::{Build, Database, OPEN, Service, Settings},
     workspace::{say, target},
 };
 
@@ -96,6 +96,7 @@ impl Test {
             build: Build::WithTests,
             database: Database::Embedded(folder.join("statshub.sqlite")),
             bigquery: None,
+            auth: OPEN.to_owned(),
             variables: vec![
                 ("STATS_PERIOD_SECONDS".to_owned(), PERIOD.to_string()),
                 ("QUERY_CACHE".to_owned(), "off".to_owned()),

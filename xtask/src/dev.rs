@@ -18,7 +18,7 @@ use crate::{
     archive::{self, Interval},
     bigquery::{self, Emulator},
     forward,
-    service::{Build, Database, Service, Settings},
+    service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
     workspace::{say, target},
 };
 
@@ -27,7 +27,7 @@ pub struct Options {
     /// The port of the service
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// The address to listen on; the service is open to anyone who reaches it
+    /// The address to listen on; the service is open to anyone who reaches it, unless `STATSHUB_AUTH` is set
     #[arg(long, default_value = "127.0.0.1")]
     bind: String,
     /// Forget the data of earlier runs
@@ -63,18 +63,21 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         signal_hook::flag::register_conditional_default(signal, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
+    let auth = std::env::var(AUTH_VARIABLE).unwrap_or_else(|_| OPEN.to_owned());
+    let is_open = auth == OPEN;
     let mut service = Service::start(Settings {
         port: options.port,
         bind: options.bind.clone(),
         build: Build::optimized(options.release),
         database: database(options)?,
         bigquery: emulator(options)?,
+        auth,
         variables: options.archive.archive_every.variables().into_iter().collect(),
     })?;
     if options.bind == "127.0.0.1" {
         forward::start(options.port);
     }
-    explain(options, &service.url());
+    explain(options, &service.url(), is_open);
     if options.archive.bigquery {
         archive::start_schedule(service.url(), options.archive.archive_every, stop.clone());
     }
@@ -86,12 +89,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn explain(options: &Options, url: &str) {
+fn explain(options: &Options, url: &str, is_open: bool) {
+    let token = if is_open { "" } else { "-H 'Authorization: Bearer <token>' " };
     println!("ready: {url}");
     println!(
-        "try:   curl {url}/stats/myid1 -d '{{\"dims\":{{\"country\":\"es\"}},\"counters\":{{\"hits\":1}}}}'"
+        "try:   curl {token}{url}/stats/myid1 -d '{{\"dims\":{{\"country\":\"es\"}},\"counters\":{{\"hits\":1}}}}'"
     );
-    println!("then:  curl {url}/stats/");
+    println!("then:  curl {token}{url}/stats/");
     if options.archive.bigquery {
         let host = match options.archive.bigquery_port {
             bigquery::DEFAULT_PORT => String::new(),

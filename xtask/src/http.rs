@@ -43,6 +43,37 @@ impl Client {
         answer(self.agent.post(format!("{}{path}", self.base)).send(body))
     }
 
+    /// The status and the challenge (`WWW-Authenticate`) that a GET gets, or the POST of an empty update, of
+    /// who has this token, if any.
+    pub fn try_token(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+    ) -> anyhow::Result<(u16, Option<String>)> {
+        let url = format!("{}{path}", self.base);
+        let authorization = token.map(|token| ("Authorization", format!("Bearer {token}")));
+        let response = match method {
+            Method::Get => {
+                let request = self.agent.get(url);
+                authorization
+                    .into_iter()
+                    .fold(request, |r, (name, value)| r.header(name, value))
+                    .call()
+            }
+            Method::Post => {
+                let request = self.agent.post(url);
+                authorization
+                    .into_iter()
+                    .fold(request, |r, (name, value)| r.header(name, value))
+                    .send("{}")
+            }
+        }?;
+        let challenge = response.headers().get("WWW-Authenticate");
+        let challenge = challenge.map(|value| value.to_str().map(str::to_owned)).transpose()?;
+        Ok((response.status().as_u16(), challenge))
+    }
+
     /// The status and the body of a GET with query parameters.
     pub fn get_with(
         &self,
@@ -72,6 +103,13 @@ impl Client {
         let (status, body) = answer(Ok(response))?;
         Ok(PostAnswer { status, retry_after: retry_after.map(Duration::from_secs), body })
     }
+}
+
+/// How a client asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
 }
 
 /// What a client needs to decide whether to send an update again, and when.

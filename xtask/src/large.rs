@@ -15,7 +15,7 @@ use crate::{
     archive,
     bigquery::Emulator,
     http::{Client, free_port},
-    service::{Build, Database, Service, Settings},
+    service::{Build, Database, OPEN, Service, Settings},
     timestamp,
     workspace::{say, target},
 };
@@ -47,6 +47,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         build: Build::optimized(options.release),
         database: Database::Embedded(folder.join("statshub.sqlite")),
         bigquery: Some(Emulator { port: free_port()?, data: folder.join("bigquery") }),
+        auth: OPEN.to_owned(),
         variables: Vec::new(),
     })?;
     let started = Instant::now();

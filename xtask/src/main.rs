@@ -17,6 +17,7 @@ mod session;
 mod sql;
 mod test;
 mod timestamp;
+mod token;
 mod tools;
 mod torture;
 mod workspace;
@@ -34,6 +35,8 @@ enum Command {
     Archive(archive::Options),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(sql::Options),
+    /// Make a token for a client, and the entry of the configuration that lets it in
+    Token(token::Options),
     /// Run all checks and tests
     Test(test::Options),
     /// Try generated inputs on what must hold for every input
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Archive(options) => archive::run(&options),
         Command::Sql(options) => sql::run(&options),
+        Command::Token(options) => token::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),

@@ -5,7 +5,7 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,11 @@ use crate::{
     tools,
     workspace::{cargo, root, run, say, target},
 };
+
+/// The variable that says who may use the service.
+pub const AUTH_VARIABLE: &str = "STATSHUB_AUTH";
+/// Its value that lets in whoever reaches the service.
+pub const OPEN: &str = "off";
 
 /// The DynamoDB to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,8 @@ pub struct Settings {
     pub database: Database,
     /// The emulator of BigQuery, if one is to run.
     pub bigquery: Option<Emulator>,
+    /// Who may use it: what the functions get as `STATSHUB_AUTH`.
+    pub auth: String,
     /// Variables for the functions, besides those of this process.
     pub variables: Vec<(String, String)>,
 }
@@ -247,6 +254,24 @@ impl Service {
         function.context("no such function")?.running.peak_memory()
     }
 
+    /// Starts all functions again, with others who may use the service.
+    pub fn let_in(&mut self, auth: &str) -> anyhow::Result<()> {
+        auth.clone_into(&mut self.settings.auth);
+        for function in &mut self.functions {
+            function.killed = true;
+            function.running.kill()?;
+        }
+        self.look_after()?;
+        self.wait_until_ready()
+    }
+
+    /// How a function ends, and what it says, that is told nothing of who may use it.
+    pub fn run_without_auth(&self, function: &str) -> anyhow::Result<Output> {
+        let mut command = Command::new(binary(function, self.settings.build));
+        command.env_remove(AUTH_VARIABLE).env_remove("AWS_LAMBDA_LOG_LEVEL").env_remove("RUST_LOG");
+        Ok(command.output()?)
+    }
+
     fn function(&mut self, name: &str) -> anyhow::Result<&mut Function> {
         let mut functions = self.functions.iter_mut();
         functions.find(|function| function.spec.name == name).context("no such function")
@@ -270,13 +295,11 @@ impl Service {
             .env("AWS_LAMBDA_FUNCTION_NAME", spec.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env(AUTH_VARIABLE, &self.settings.auth)
             .envs(self.settings.bigquery.iter().flat_map(Emulator::variables))
             .envs(self.settings.variables.iter().cloned());
         if spec.concurrency > 1 {
             command.env("AWS_LAMBDA_MAX_CONCURRENCY", spec.concurrency.to_string());
-        }
-        if std::env::var_os("STATSHUB_AUTH").is_none() {
-            command.env("STATSHUB_AUTH", "off");
         }
         Ok(Function {
             running: Running::start(spec.name, &mut command)?,
@@ -294,13 +317,15 @@ impl Service {
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let client = Client::new(&self.local_url());
-        // An empty update changes nothing, but is answered only when all is in place.
+        // An empty update changes nothing, but is answered only when all is in place. Where a token is
+        // needed, it is answered by a 401: no token is known here.
         let ready = || {
-            let status =
-                |answer: anyhow::Result<(u16, String)>| answer.ok().map(|(status, _)| status);
-            status(client.get("/stats/")) == Some(200)
-                && status(client.post("/stats/ready", "{}")) == Some(200)
-                && status(client.get("/")) == Some(404)
+            let answers = |answer: anyhow::Result<(u16, String)>, expected| {
+                answer.is_ok_and(|(status, _)| status == expected || status == 401)
+            };
+            answers(client.get("/stats/"), 200)
+                && answers(client.post("/stats/ready", "{}"), 200)
+                && answers(client.get("/"), 404)
         };
         let processes = self.functions.iter_mut().map(|function| &mut function.running);
         wait_for("the service", &mut processes.collect::<Vec<_>>(), ready)

@@ -12,8 +12,9 @@ use anyhow::{Context, bail, ensure};
 use crate::{
     archive,
     bigquery::Emulator,
-    http::{Client, free_port},
-    service::{Build, Database, Service, Settings},
+    http::{Client, Method, free_port},
+    service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
+    token::Token,
     workspace::{root, say, target},
 };
 
@@ -64,6 +65,7 @@ pub fn run() -> anyhow::Result<()> {
         build: Build::WithTests,
         database: Database::Embedded(folder.join("statshub.sqlite")),
         bigquery: Some(bigquery.clone()),
+        auth: OPEN.to_owned(),
         variables: vec![
             ("STATS_PERIOD_SECONDS".to_owned(), PERIOD.as_secs().to_string()),
             ("QUERY_CACHE".to_owned(), format!("country={}", CACHED.as_secs())),
@@ -82,7 +84,9 @@ pub fn run() -> anyhow::Result<()> {
     }
     let steps: usize = blocks.iter().map(|block| block.steps.len()).sum();
     say(&format!("the README's session of {steps} commands answers as printed"));
-    a_function_that_dies_is_started_again(&mut service)
+    a_function_that_dies_is_started_again(&mut service)?;
+    only_who_has_a_token_is_let_in(&mut service)?;
+    without_auth_no_function_starts(&service)
 }
 
 fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
@@ -145,6 +149,55 @@ fn a_function_that_dies_is_started_again(service: &mut Service) -> anyhow::Resul
         thread::sleep(Duration::from_millis(50));
     }
     bail!("a function that was killed is not started again")
+}
+
+/// The tokens and entries of `cargo xtask token`, over HTTP.
+fn only_who_has_a_token_is_let_in(service: &mut Service) -> anyhow::Result<()> {
+    let (old, new) = (Token::new("old", "write")?, Token::new("new", "write")?);
+    let reader = Token::new("reader", "read")?;
+    let invalid = Some("Bearer realm=\"statshub\", error=\"invalid_token\"");
+    let lacks_write =
+        Some("Bearer realm=\"statshub\", error=\"insufficient_scope\", scope=\"write\"");
+    for (let_in, of_old) in [(&[&old, &new, &reader][..], 200), (&[&new, &reader], 401)] {
+        let entries: Vec<_> = let_in.iter().map(|token| token.entry.as_str()).collect();
+        service.let_in(&entries.join(","))?;
+        let client = Client::new(&service.url());
+        for (method, path, token, status, challenge) in [
+            (Method::Post, "/stats/a", None, 401, Some("Bearer realm=\"statshub\"")),
+            (Method::Post, "/stats/a", Some(&old), of_old, invalid.filter(|_| of_old == 401)),
+            (Method::Post, "/stats/a", Some(&new), 200, None),
+            (Method::Post, "/stats/a", Some(&reader), 403, lacks_write),
+            (Method::Get, "/stats/", Some(&reader), 200, None),
+            (Method::Get, "/nowhere", Some(&reader), 404, None),
+            (Method::Get, "/nowhere", None, 401, Some("Bearer realm=\"statshub\"")),
+            (Method::Get, "/history/a/b/counter/c", None, 401, Some("Bearer realm=\"statshub\"")),
+        ] {
+            let secret = token.map(|token: &Token| token.secret.as_str());
+            let answer = client.try_token(method, path, secret)?;
+            let entry = token.map(|token| &token.entry);
+            ensure!(
+                (answer.0, answer.1.as_deref()) == (status, challenge),
+                "{method:?} {path} with the token of {entry:?}: {answer:?}"
+            );
+        }
+    }
+    say("only who has a token is let in");
+    Ok(())
+}
+
+fn without_auth_no_function_starts(service: &Service) -> anyhow::Result<()> {
+    for function in ["update", "query", "history", "archive"] {
+        let output = service.run_without_auth(function)?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(
+            !output.status.success() && said.contains(AUTH_VARIABLE),
+            "{function} without {AUTH_VARIABLE}: {} {said}",
+            output.status
+        );
+    }
+    say("without STATSHUB_AUTH no function starts");
+    Ok(())
 }
 
 fn wait_for_next_period() {

@@ -9,6 +9,7 @@ use history::{Function, Settings};
 use lambda_runtime::Context;
 use serde_json::{Value, json};
 use shared::{
+    auth::Auth,
     domain::UnixSeconds,
     lambda::{Call, answer_event},
 };
@@ -24,7 +25,7 @@ async fn send(event: Value) -> ApiGatewayV2httpResponse {
     let function = Function::new(None, Settings::default(), fastrand::Rng::with_seed(1));
     let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
     let call = Call { now: NOW, ..Call::of(&Context::default(), SystemTime::now()) };
-    answer_event(&function, event, call).await
+    answer_event(&function, &Auth::Off, event, call).await
 }
 
 /// As an HTTP API makes them.

@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use lambda_runtime::Context;
 use serde_json::{Value, json};
 use shared::{
+    auth::Auth,
     config::Config,
     domain::{DimensionName, PeriodLength, StatName, Sum},
     lambda::{Call, answer_event},
@@ -43,7 +44,7 @@ impl Service {
 
     async fn send(&self, event: &Value) -> ApiGatewayV2httpResponse {
         let event: ApiGatewayV2httpRequest = serde_json::from_value(event.clone()).unwrap();
-        answer_event(&self.function, event, call()).await
+        answer_event(&self.function, &Auth::Off, event, call()).await
     }
 
     /// The keys of a dimension.
@@ -197,7 +198,7 @@ async fn a_database_that_is_away_is_a_503_before_the_deadline_and_no_restart_is_
     let time = Duration::from_millis(600);
     let answer = async || {
         let call = Call { deadline: Deadline::after(time), ..call() };
-        answer_event(&function, event.clone(), call).await
+        answer_event(&function, &Auth::Off, event.clone(), call).await
     };
 
     for counted in [1, 2] {

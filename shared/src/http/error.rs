@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{ALLOW, RETRY_AFTER},
+    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
 use super::Response;
 use crate::{
+    auth::{Denial, Scope},
     domain::{NameError, UpdateError},
     store::{Cause, StoreError},
 };
@@ -20,6 +21,9 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
 /// Why a request is refused or failed. Its text is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// Who asks may not.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// The update is not valid.
     #[error(transparent)]
     Update(#[from] UpdateError),
@@ -121,6 +125,8 @@ impl ApiError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::Denied(Denial::NoToken | Denial::InvalidToken) => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denial::LacksScope(_)) => StatusCode::FORBIDDEN,
             Self::Update(UpdateError::BodyTooLarge(_))
             | Self::AnswerTooLarge
             | Self::PageTooLarge
@@ -146,6 +152,7 @@ impl ApiError {
 
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
+            Self::Denied(denial) => Some((WWW_AUTHENTICATE, challenge(*denial))),
             Self::MethodNotAllowed(methods) => Some((ALLOW, HeaderValue::from_static(methods))),
             Self::Store(
                 StoreError::Throttled(_)
@@ -158,6 +165,24 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+/// What is to be done about a denial, for programs: RFC 6750, section 3. By its section 3.1 there is no error
+/// where no token came.
+fn challenge(denial: Denial) -> HeaderValue {
+    HeaderValue::from_static(match denial {
+        Denial::NoToken => r#"Bearer realm="statshub""#,
+        Denial::InvalidToken => r#"Bearer realm="statshub", error="invalid_token""#,
+        Denial::LacksScope(Scope::Read) => {
+            r#"Bearer realm="statshub", error="insufficient_scope", scope="read""#
+        }
+        Denial::LacksScope(Scope::Write) => {
+            r#"Bearer realm="statshub", error="insufficient_scope", scope="write""#
+        }
+        Denial::LacksScope(Scope::Admin) => {
+            r#"Bearer realm="statshub", error="insufficient_scope", scope="admin""#
+        }
+    })
 }
 
 impl From<&ApiError> for Response {
@@ -181,6 +206,39 @@ impl From<&ApiError> for Response {
 mod tests {
     use super::*;
     use crate::domain::DimensionName;
+
+    #[test]
+    fn a_denial_says_what_to_do_in_words_and_in_a_header() {
+        for (denial, status, challenge, text) in [
+            (Denial::NoToken, 401, "", "Authorization: Bearer <token>"),
+            (Denial::InvalidToken, 401, r#", error="invalid_token""#, "not valid"),
+            (
+                Denial::LacksScope(Scope::Write),
+                403,
+                r#", error="insufficient_scope", scope="write""#,
+                "lacks the scope write",
+            ),
+            (
+                Denial::LacksScope(Scope::Read),
+                403,
+                r#", error="insufficient_scope", scope="read""#,
+                "lacks the scope read",
+            ),
+            (
+                Denial::LacksScope(Scope::Admin),
+                403,
+                r#", error="insufficient_scope", scope="admin""#,
+                "lacks the scope admin",
+            ),
+        ] {
+            let response = Response::from(&ApiError::from(denial));
+            assert_eq!(response.status, status, "{denial:?}");
+            let expected = format!("Bearer realm=\"statshub\"{challenge}");
+            assert_eq!(response.headers[WWW_AUTHENTICATE], expected);
+            assert!(response.body.contains(text), "{}", response.body);
+            assert!(response.body.starts_with(r#"{"Succeeded":false,"Error":""#));
+        }
+    }
 
     #[test]
     fn what_a_history_fails_of_has_a_status_says_what_to_do_and_shows_no_cause() {

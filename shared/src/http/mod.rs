@@ -1,11 +1,14 @@
 //! HTTP as statshub speaks it: routes, errors, and how API Gateway's events become requests.
 
+mod authorization;
 mod error;
+mod preflight;
 mod request;
 mod response;
 mod route;
 
 pub use error::{ApiError, Upstream};
+pub(crate) use preflight::answer_preflight;
 pub use request::Request;
 pub use response::Response;
 pub use route::{HistoryKey, Route};

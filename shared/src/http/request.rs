@@ -4,9 +4,10 @@ use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 
-use super::{ApiError, Route};
+use super::{ApiError, Route, authorization::authorize};
+use crate::auth::{Auth, Caller};
 
-/// A request.
+/// A request that may pass. There is no other: [`Request::of`] makes it, and checks that first.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// What is asked for.
@@ -17,18 +18,30 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body; empty when there is none.
     pub body: Vec<u8>,
+    /// Whose it is. Private, so that no request is made without a check.
+    caller: Caller,
 }
 
-impl TryFrom<ApiGatewayV2httpRequest> for Request {
-    type Error = ApiError;
-
-    fn try_from(event: ApiGatewayV2httpRequest) -> Result<Self, ApiError> {
+impl Request {
+    /// The request of an event.
+    ///
+    /// # Errors
+    /// It may not pass; or, and only then, it is not valid.
+    pub fn of(mut event: ApiGatewayV2httpRequest, auth: &Auth) -> Result<Self, ApiError> {
+        let caller = authorize(auth, &event.request_context.http.method, &mut event.headers)?;
         Ok(Self {
+            caller,
             route: Route::find(&event.request_context.http.method, &path(&event)?)?,
             parameters: parameters(event.raw_query_string.as_deref().unwrap_or_default()),
             body: body(event.body, event.is_base64_encoded)?,
             headers: event.headers,
         })
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 
@@ -107,7 +120,7 @@ mod tests {
     fn the_parameters_of_a_route_are_in_their_places() {
         let id = event("POST /stats/{id}", "/stats/a", &[("id", "a?b/c%20")]);
         let route = Route::Update(Id::new("a?b/c%20").unwrap());
-        assert_eq!(Request::try_from(id).unwrap().route, route);
+        assert_eq!(Request::of(id, &Auth::Off).unwrap().route, route);
 
         // In another order than in the path, and one of them called as a segment is.
         let parameters = [("dim", "stats"), ("key", "a/b"), ("kind", "gauge"), ("stat", "x")];
@@ -116,7 +129,7 @@ mod tests {
         assert_eq!(path, ["history", "stats", "a/b", "gauge", "x"]);
 
         let all = event("GET /stats/", "/stats/", &[]);
-        assert_eq!(Request::try_from(all).unwrap().route, Route::AllDimensions);
+        assert_eq!(Request::of(all, &Auth::Off).unwrap().route, Route::AllDimensions);
     }
 
     #[test]
@@ -131,7 +144,7 @@ mod tests {
     fn parameters_of_the_query_are_decoded_in_their_order_and_change_no_route() {
         let mut event = event("$default", "/stats/country", &[]);
         event.raw_query_string = Some("b=1%2B1+x&a&b=%FF&&c=d=e".to_owned());
-        let request = Request::try_from(event).unwrap();
+        let request = Request::of(event, &Auth::Off).unwrap();
         assert_eq!(request.route, Route::Dimension(DimensionName::new("country").unwrap()));
         let parameters = request.parameters.iter().map(|(name, value)| format!("{name}={value}"));
         let parameters: Vec<_> = parameters.collect();

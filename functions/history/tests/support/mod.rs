@@ -8,6 +8,7 @@ use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpR
 use history::Function;
 use serde_json::{Value, json};
 use shared::{
+    auth::Auth,
     domain::UnixSeconds,
     lambda::{Call, answer_event},
     retry::Deadline,
@@ -30,7 +31,7 @@ pub async fn send(
         "isBase64Encoded": false
     });
     let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
-    answer_event(function, event, call).await
+    answer_event(function, &Auth::Off, event, call).await
 }
 
 pub fn soon() -> Deadline {

@@ -1,0 +1,371 @@
+//! Who may do what: every route of the service, for everyone who may come.
+//!
+//! It is here since here no function is too hot to build BigQuery's client with it.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::{collections::BTreeSet, time::SystemTime};
+
+use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use fault_proxy::Proxy;
+use lambda_runtime::Context;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use shared::{
+    auth::Auth,
+    config::Config,
+    lambda::{Call, answer_event},
+    store::{Settings, Store},
+};
+
+/// The functions, on a DynamoDB whose requests are counted.
+struct Service {
+    update: update::Function,
+    query: query::Function,
+    history: history::Function,
+    proxy: Proxy,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Update,
+    Query,
+    History,
+}
+
+/// A request that its function answers by this status if it may pass.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    function: Name,
+    method: &'static str,
+    path: &'static str,
+    status: i64,
+}
+
+const fn route(function: Name, method: &'static str, path: &'static str, status: i64) -> Route {
+    Route { function, method, path, status }
+}
+
+/// What needs `write`: all that is posted.
+const WRITES: &[Route] = &[
+    route(Name::Update, "POST", "/stats/known", 200),
+    route(Name::Update, "POST", "/stats/unknown", 200),
+    route(Name::Update, "POST", "/stats/", 400),
+    route(Name::Update, "POST", "/stats/%00", 400),
+    route(Name::Update, "POST", "/stats/%FF", 400),
+    route(Name::Query, "POST", "/", 404),
+    route(Name::Query, "POST", "/nowhere/at/all", 404),
+    route(Name::Query, "POST", "/history/country/es/counter/x", 405),
+];
+
+/// What needs `read`: all the rest.
+const READS: &[Route] = &[
+    route(Name::Query, "GET", "/stats/country", 200),
+    route(Name::Query, "HEAD", "/stats/country", 200),
+    route(Name::Query, "GET", "/stats/unknown", 200),
+    route(Name::Query, "GET", "/stats/a%2Fb", 400),
+    route(Name::Query, "GET", "/stats/", 200),
+    route(Name::Query, "HEAD", "/stats/", 200),
+    route(Name::Query, "GET", "/stats", 200),
+    route(Name::Query, "GET", "/", 404),
+    route(Name::Query, "HEAD", "/nowhere", 404),
+    route(Name::Query, "PUT", "/stats/known", 405),
+    route(Name::Query, "DELETE", "/stats/unknown", 405),
+    route(Name::Query, "OPTIONS", "/stats/", 405),
+    // Of which there is none here.
+    route(Name::History, "GET", "/history/country/es/counter/x", 404),
+    route(Name::History, "HEAD", "/history/country/es/counter/x", 404),
+    route(Name::History, "GET", "/history/country/unknown/counter/x", 404),
+    route(Name::History, "GET", "/history/country/es/nothing/x", 400),
+];
+
+/// The tokens that are configured. That of a name is `token-of-<name>`.
+const CONFIGURED: &[(&str, &str)] = &[
+    ("reader", "read"),
+    ("writer", "write"),
+    ("writer-2", "write"),
+    ("both", "read+write"),
+    ("admin", "admin"),
+];
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Passes,
+    /// 401, without an error.
+    Asked,
+    /// 401
+    Invalid,
+    /// 403, and the scope that is lacking.
+    Lacks(&'static str),
+}
+
+use Fate::{Asked, Invalid, Lacks, Passes};
+
+/// Who may come, by the header `Authorization`, and what becomes of a read and of a write.
+fn visitors() -> Vec<(Option<String>, Fate, Fate)> {
+    let mut visitors: Vec<_> = [
+        ("token-of-reader", Passes, Lacks("write")),
+        ("token-of-writer", Lacks("read"), Passes),
+        ("token-of-writer-2", Lacks("read"), Passes),
+        ("token-of-both", Passes, Passes),
+        ("token-of-admin", Passes, Passes),
+        ("token-of-nobody", Invalid, Invalid),
+        // It was configured until a moment ago.
+        ("token-of-removed", Invalid, Invalid),
+        // What is configured is no token.
+        (&sha256("token-of-admin"), Invalid, Invalid),
+        ("token-of-admin=", Invalid, Invalid),
+        ("token-of-admi", Invalid, Invalid),
+        ("token-of-admin,token-of-admin", Invalid, Invalid),
+        ("", Invalid, Invalid),
+        (&"x".repeat(2_000), Invalid, Invalid),
+    ]
+    .into_iter()
+    .map(|(token, read, write)| (Some(format!("Bearer {token}")), read, write))
+    .collect();
+    visitors.push((None, Asked, Asked));
+    visitors.push((Some("Basic dG9rZW4tb2YtYWRtaW4=".to_owned()), Asked, Asked));
+    visitors.push((Some("token-of-admin".to_owned()), Asked, Asked));
+    visitors.push((Some("bEARER   token-of-admin".to_owned()), Passes, Passes));
+    visitors
+}
+
+fn sha256(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
+/// The configuration with these tokens.
+fn auth<'a>(tokens: impl IntoIterator<Item = &'a (&'a str, &'a str)>, public_read: &str) -> Auth {
+    let entries = tokens.into_iter().map(|(name, scopes)| {
+        let hash = sha256(&format!("token-of-{name}"));
+        format!("{name}:{scopes}:{hash}")
+    });
+    let list = entries.collect::<Vec<_>>().join(",");
+    config(&list, public_read).auth
+}
+
+fn config(auth: &str, public_read: &str) -> Config {
+    Config::from_variables(|name| match name {
+        "STATSHUB_AUTH" => Some(auth.to_owned()),
+        "STATSHUB_PUBLIC_READ" => Some(public_read.to_owned()),
+        // Else one query in a minute goes to DynamoDB.
+        "QUERY_CACHE" => Some("off".to_owned()),
+        _ => None,
+    })
+    .unwrap()
+}
+
+impl Service {
+    async fn new() -> Self {
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        local_dynamodb::create_table(&local_dynamodb::client(&endpoint), "statshub").await.unwrap();
+        let proxy = Proxy::start(&endpoint).await.unwrap();
+        let client = local_dynamodb::client(proxy.endpoint());
+        let config = config("off", "");
+        let store = || {
+            let settings = Settings::new(&config.table_name, config.period_length);
+            Store::new(client.clone(), settings, fastrand::Rng::new())
+        };
+        let service = Self {
+            update: update::Function::new(&config, store()),
+            query: query::Function::new(&config, store()),
+            history: history::Function::new(
+                None,
+                history::Settings::default(),
+                fastrand::Rng::with_seed(1),
+            ),
+            proxy,
+        };
+        // What is known is known from now on.
+        let known = route(Name::Update, "POST", "/stats/known", 200);
+        let response = service.send(&Auth::Off, known, None).await;
+        assert_eq!(response.status_code, 200);
+        service
+    }
+
+    async fn send(
+        &self,
+        auth: &Auth,
+        route: Route,
+        authorization: Option<&str>,
+    ) -> ApiGatewayV2httpResponse {
+        let Route { function, method, path, .. } = route;
+        let event: ApiGatewayV2httpRequest =
+            serde_json::from_value(event(method, path, authorization)).unwrap();
+        let call = Call::of(&Context::default(), SystemTime::now());
+        match function {
+            Name::Update => answer_event(&self.update, auth, event, call).await,
+            Name::Query => answer_event(&self.query, auth, event, call).await,
+            Name::History => answer_event(&self.history, auth, event, call).await,
+        }
+    }
+
+    /// The answer, and the number of requests to DynamoDB that it took.
+    async fn counted(
+        &self,
+        auth: &Auth,
+        route: Route,
+        authorization: Option<&str>,
+    ) -> (ApiGatewayV2httpResponse, u64) {
+        let before = self.proxy.counts().total_requests();
+        let response = self.send(auth, route, authorization).await;
+        (response, self.proxy.counts().total_requests() - before)
+    }
+}
+
+fn event(method: &str, path: &str, authorization: Option<&str>) -> Value {
+    let mut event = json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "headers": {},
+        "requestContext": {
+            "routeKey": "$default", "stage": "$default",
+            "http": {"method": method, "path": path, "protocol": "http"}
+        },
+        "body": r#"{"dims":{"country":"es"},"increments":{"x":1}}"#, "isBase64Encoded": false
+    });
+    if let Some(value) = authorization {
+        // An HTTP API sends names of headers in lower case; others send them as they came.
+        let name = if path.len().is_multiple_of(2) { "authorization" } else { "Authorization" };
+        event["headers"][name] = value.into();
+    }
+    event
+}
+
+fn challenge(response: &ApiGatewayV2httpResponse) -> Option<&str> {
+    response.headers.get("www-authenticate").map(|value| value.to_str().unwrap())
+}
+
+fn body(response: &ApiGatewayV2httpResponse) -> String {
+    String::from_utf8(response.body.as_deref().unwrap_or_default().to_vec()).unwrap()
+}
+
+/// All that a client sees of an answer, but for the body, which one to HEAD has not.
+fn head(response: &ApiGatewayV2httpResponse) -> String {
+    format!("{} {:?}", response.status_code, response.headers)
+}
+
+fn check(fate: Fate, route: Route, response: &ApiGatewayV2httpResponse, requests: u64, what: &str) {
+    let (status, expected) = match fate {
+        Passes => (route.status, None),
+        Asked => (401, Some(String::new())),
+        Invalid => (401, Some(", error=\"invalid_token\"".to_owned())),
+        Lacks(scope) => (403, Some(format!(", error=\"insufficient_scope\", scope=\"{scope}\""))),
+    };
+    let expected = expected.map(|error| format!("Bearer realm=\"statshub\"{error}"));
+    assert_eq!(response.status_code, status, "{what}");
+    assert_eq!(challenge(response), expected.as_deref(), "{what}");
+    if fate == Passes {
+        assert_eq!(requests > 0, status == 200, "{what}");
+        return;
+    }
+    assert_eq!(requests, 0, "{what}");
+    let body = body(response);
+    assert_eq!(body.is_empty(), route.method == "HEAD", "{what}");
+    assert!(body.is_empty() || body.starts_with(r#"{"Succeeded":false,"Error":"this "#), "{body}");
+}
+
+#[tokio::test]
+async fn every_route_for_everyone() {
+    let service = Service::new().await;
+    for public_read in ["off", "on"] {
+        let auth = auth(CONFIGURED, public_read);
+        for (authorization, read, write) in visitors() {
+            let read = if public_read == "on" { Passes } else { read };
+            for (routes, fate) in [(READS, read), (WRITES, write)] {
+                let (mut heads, mut bodies) = (BTreeSet::new(), BTreeSet::new());
+                for route in routes {
+                    let authorization = authorization.as_deref();
+                    let (response, requests) = service.counted(&auth, *route, authorization).await;
+                    let what = format!("{authorization:?} {route:?} public read {public_read}");
+                    check(fate, *route, &response, requests, &what);
+                    heads.insert(head(&response));
+                    bodies.insert(body(&response));
+                }
+                if fate != Passes {
+                    // Whatever was asked for, known, unknown or impossible: the same answer.
+                    bodies.remove("");
+                    assert_eq!((heads.len(), bodies.len()), (1, 1), "{heads:?} {bodies:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_without_a_moment_in_which_none_is_valid() {
+    let service = Service::new().await;
+    let post = route(Name::Update, "POST", "/stats/known", 200);
+    let (old, new) = (("old", "write"), ("new", "write"));
+    for (configured, old_passes, new_passes) in
+        [(&[old][..], true, false), (&[old, new], true, true), (&[new], false, true)]
+    {
+        let auth = auth(configured, "off");
+        for (token, passes) in [("old", old_passes), ("new", new_passes)] {
+            let authorization = format!("Bearer token-of-{token}");
+            let response = service.send(&auth, post, Some(&authorization)).await;
+            let expected = if passes { 200 } else { 401 };
+            assert_eq!(response.status_code, expected, "{configured:?} {token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn off_is_open_with_any_header_or_none() {
+    let service = Service::new().await;
+    for (authorization, ..) in visitors() {
+        for route in READS.iter().chain(WRITES) {
+            let authorization = authorization.as_deref();
+            let (response, requests) = service.counted(&Auth::Off, *route, authorization).await;
+            check(Passes, *route, &response, requests, &format!("{authorization:?} {route:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_denied_is_not_read_at_all() {
+    let service = Service::new().await;
+    let auth = auth(CONFIGURED, "off");
+    // Each of them would be refused for another reason, if it were looked at.
+    for (field, value) in [
+        ("body", json!("{")),
+        ("body", json!("x".repeat(2_000_000))),
+        ("isBase64Encoded", json!(true)),
+        ("rawPath", json!("/stats/%FF")),
+        ("rawPath", Value::Null),
+        ("rawQueryString", json!("page=x")),
+    ] {
+        let mut event = event("POST", "/stats/known", None);
+        event[field] = value;
+        let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+        let call = Call::of(&Context::default(), SystemTime::now());
+        let response = answer_event(&service.update, &auth, event, call).await;
+        assert_eq!(response.status_code, 401, "{field}");
+        assert_eq!(challenge(&response), Some("Bearer realm=\"statshub\""));
+    }
+}
+
+#[tokio::test]
+async fn preflights_are_told_nothing_and_need_no_token() {
+    let service = Service::new().await;
+    let auth = auth(CONFIGURED, "off");
+    let before = service.proxy.counts().total_requests();
+    for route in READS.iter().chain(WRITES) {
+        let mut event = event("OPTIONS", route.path, None);
+        event["headers"]["origin"] = "https://dashboard.example.com".into();
+        event["headers"]["access-control-request-method"] = route.method.into();
+        event["headers"]["access-control-request-headers"] = "authorization".into();
+        let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+        let call = Call::of(&Context::default(), SystemTime::now());
+        let response = answer_event(&service.query, &auth, event, call).await;
+        assert_eq!(response.status_code, 204, "{route:?}");
+        // Who may ask from where is not said here.
+        assert!(response.headers.is_empty() && body(&response).is_empty());
+    }
+    assert_eq!(service.proxy.counts().total_requests(), before);
+}

@@ -1,0 +1,170 @@
+//! Whether a request may pass: before anything else of it is looked at.
+//!
+//! Bearer tokens come as RFC 6750 has them in a header (section 2.1). Its two other ways, in a form or in the
+//! URL, are not there: URLs end up in logs.
+
+use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
+
+use super::ApiError;
+use crate::auth::{Auth, Caller, Denial, Scope};
+
+/// The scheme of the header, which no case distinguishes (RFC 9110, section 11.1).
+const SCHEME: &[u8] = b"bearer";
+/// The longest token that is worth hashing, in bytes. Those of `cargo xtask token` have 52.
+const MAX_TOKEN_BYTES: usize = 1_024;
+
+/// Lets a request pass, or refuses it; the token is taken out of its header, so that nothing that comes
+/// later can show it.
+///
+/// Only the method decides what is needed. So whoever may not pass gets one answer, in one time, whatever he
+/// asks for: of an id that is there, of one that is not, or of a path that never was.
+pub(super) fn authorize(
+    auth: &Auth,
+    method: &Method,
+    headers: &mut HeaderMap,
+) -> Result<Caller, ApiError> {
+    let scope = needed_scope(method);
+    let passed = if auth.needs_token(scope) {
+        Presented::of(headers).check(auth, scope)
+    } else {
+        auth.check(scope, None)
+    };
+    headers.remove(AUTHORIZATION);
+    Ok(passed?)
+}
+
+/// Routes have only these methods: what needs no `write` here is answered by 404 or 405, or it reads. A route
+/// that changes anything by another method has to be named here.
+fn needed_scope(method: &Method) -> Scope {
+    match *method {
+        Method::POST => Scope::Write,
+        _ => Scope::Read,
+    }
+}
+
+/// What the header has.
+#[derive(Debug, PartialEq, Eq)]
+enum Presented<'a> {
+    /// No token, or something of another scheme.
+    Nothing,
+    /// What no token can be.
+    Malformed,
+    /// What may be a token.
+    Token(&'a [u8]),
+}
+
+impl<'a> Presented<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Self::Nothing,
+            (Some(value), None) => Self::of_value(value),
+            // It may come once. Who would be guessing which one counts?
+            (Some(_), Some(_)) => Self::Malformed,
+        }
+    }
+
+    fn of_value(value: &'a HeaderValue) -> Self {
+        let value = value.as_bytes().trim_ascii();
+        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+        let (scheme, token) = value.split_at(end);
+        let token = token.trim_ascii_start();
+        if !scheme.eq_ignore_ascii_case(SCHEME) {
+            Self::Nothing
+        } else if is_token(token) {
+            Self::Token(token)
+        } else {
+            Self::Malformed
+        }
+    }
+
+    fn check(&self, auth: &Auth, scope: Scope) -> Result<Caller, Denial> {
+        match self {
+            Self::Nothing => auth.check(scope, None),
+            // A malformed token is an invalid one (RFC 6750, section 3.1), which asks for a 401, too.
+            Self::Malformed => Err(Denial::InvalidToken),
+            Self::Token(token) => auth.check(scope, Some(token)),
+        }
+    }
+}
+
+/// Whether this has the form `b64token` of RFC 6750, section 2.1, and is not too long.
+fn is_token(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let (digits, _) = text.split_at(text.len() - padding);
+    !digits.is_empty()
+        && text.len() <= MAX_TOKEN_BYTES
+        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let values = values.iter().map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        values.map(|value| (AUTHORIZATION, value)).collect::<Vec<_>>().into_iter().fold(
+            HeaderMap::new(),
+            |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            },
+        )
+    }
+
+    #[test]
+    fn a_token_comes_after_its_scheme_in_any_case_and_spaces() {
+        for value in ["Bearer a-B", "bearer a-B", "BEARER   a-B", " Bearer a-B  "] {
+            assert_eq!(Presented::of(&headers(&[value])), Presented::Token(b"a-B"), "{value}");
+        }
+        let longest = format!("Bearer {}", "x".repeat(1_024));
+        for value in ["Bearer a==", "Bearer -._~+/9Z", &longest] {
+            assert!(matches!(Presented::of(&headers(&[value])), Presented::Token(_)), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_no_token_can_be_is_malformed_and_another_scheme_is_no_token() {
+        let too_long = format!("Bearer {}", "x".repeat(1_025));
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a, Bearer b",
+            "Bearer a,b",
+            "Bearer =",
+            "Bearer a=b",
+            "Bearer \"a\"",
+            "Bearer é",
+            "Bearer a\tb",
+            &too_long,
+        ] {
+            assert_eq!(Presented::of(&headers(&[value])), Presented::Malformed, "{value}");
+        }
+        assert_eq!(Presented::of(&headers(&["Bearer a", "Bearer a"])), Presented::Malformed);
+        for value in ["", "Basic YTpi", "Bearera", "a", "AWS4-HMAC-SHA256 Credential=a"] {
+            assert_eq!(Presented::of(&headers(&[value])), Presented::Nothing, "{value}");
+        }
+        assert_eq!(Presented::of(&HeaderMap::new()), Presented::Nothing);
+    }
+
+    #[test]
+    fn only_post_writes() {
+        for (method, scope) in [
+            (Method::POST, Scope::Write),
+            (Method::GET, Scope::Read),
+            (Method::HEAD, Scope::Read),
+            (Method::OPTIONS, Scope::Read),
+            (Method::DELETE, Scope::Read),
+        ] {
+            assert_eq!(needed_scope(&method), scope);
+        }
+    }
+
+    #[test]
+    fn who_has_passed_carries_no_token_any_more() {
+        let mut headers = headers(&["Bearer secret"]);
+        assert_eq!(authorize(&Auth::Off, &Method::POST, &mut headers).unwrap(), Caller::Anyone);
+        assert!(headers.is_empty());
+    }
+}

@@ -230,6 +230,33 @@ fn nothing_may_do_more_than_it_must() {
     }
 }
 
+/// Names that must be an account's only ones have the stack's in them, so that it may have two stacks.
+#[test]
+fn two_stacks_share_no_name() {
+    let template = template();
+    let schedule = &template["Resources"]["Archive"]["Properties"]["Events"]["Every10Minutes"];
+    let mut names = vec![schedule["Properties"]["Name"].clone()];
+    for (_, group) in resources(&template, "AWS::Logs::LogGroup") {
+        names.push(group["LogGroupName"].clone());
+    }
+    for (_, dashboard) in resources(&template, "AWS::CloudWatch::Dashboard") {
+        names.push(dashboard["DashboardName"].clone());
+    }
+    for name in names {
+        let text = name["Fn::Sub"].as_str();
+        assert!(text.is_some_and(|text| text.contains("${AWS::StackName}")), "{name}");
+    }
+    // All others get names from CloudFormation.
+    for property in ["FunctionName", "TableName", "RoleName", "QueueName", "AlarmName"] {
+        let resources = template["Resources"].as_object().unwrap();
+        let named = resources.iter().find(|(_, resource)| {
+            !resource["Properties"][property].is_null()
+                && resource["Type"] != "AWS::Lambda::Permission"
+        });
+        assert!(named.is_none(), "{named:?}");
+    }
+}
+
 #[test]
 fn the_routes_go_to_the_functions_that_answer_them() {
     let template = template();

@@ -249,11 +249,11 @@ fn two_stacks_share_no_name() {
     // All others get names from CloudFormation.
     for property in ["FunctionName", "TableName", "RoleName", "QueueName", "AlarmName"] {
         let resources = template["Resources"].as_object().unwrap();
-        let named = resources.iter().find(|(_, resource)| {
+        let fixed = resources.iter().find(|(_, resource)| {
             !resource["Properties"][property].is_null()
                 && resource["Type"] != "AWS::Lambda::Permission"
         });
-        assert!(named.is_none(), "{named:?}");
+        assert!(fixed.is_none(), "{fixed:?}");
     }
 }
 

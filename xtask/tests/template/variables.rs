@@ -85,17 +85,35 @@ pub fn read_below(folders: &[&str]) -> BTreeSet<String> {
     variables
 }
 
-/// The variable that a line reads without a parser, as `variable("NAME")`.
-fn read_alone(file: &str, line: &str) -> Option<String> {
-    let (before, argument) = line.split_once("variable(")?;
-    if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') || before.ends_with("fn ") {
-        return None;
+/// The variables that a line reads without a parser, as `variable("NAME")` or `env::var("NAME")`.
+fn read_alone(file: &str, line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for call in ["variable(", "env::var(", "env::var_os("] {
+        let mut rest = line;
+        while let Some((before, after)) = rest.split_once(call) {
+            rest = after;
+            // Another function, or where this one is.
+            if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') || is_reader(file, line)
+            {
+                continue;
+            }
+            let name = after.strip_prefix('"').and_then(|name| name.split('"').next());
+            let name = name.unwrap_or_else(|| {
+                panic!("{file}: a variable is named where it is read, or by a parser: {line}")
+            });
+            // Lambda sets its own, and what the SDK and the runtime read is theirs.
+            if !name.starts_with("AWS_") && name != "RUST_LOG" {
+                found.push(name.to_owned());
+            }
+        }
     }
-    let name = argument.strip_prefix('"').and_then(|name| name.split('"').next());
-    let name = name.unwrap_or_else(|| {
-        panic!("{file}: the variable must be named where it is read, or by a parser: {line}")
-    });
-    Some(name.to_owned())
+    found
+}
+
+/// Whether a line is of `shared::config::variable`, by which all are read.
+fn is_reader(file: &str, line: &str) -> bool {
+    file == "shared/src/config.rs"
+        && (line.contains("fn variable(") || line.contains("env::var_os(name)"))
 }
 
 /// The lines of the functions' code, without tests and comments, each with its file.
@@ -138,17 +156,15 @@ fn every_parser_is_watched() {
     assert_eq!(found, watched, "xtask/tests/template/variables.rs watches all that is to be found");
 }
 
+/// So that a search for the calls finds all that is read.
 #[test]
-fn the_environment_is_read_by_one_function_only() {
-    let found: Vec<_> = code()
-        .filter(|(_, line)| line.contains("env::") && !line.contains("env::VarError"))
-        .collect();
-    let files: Vec<_> = found.iter().map(|(file, _)| file.as_str()).collect();
-    assert_eq!(
-        files,
-        ["shared/src/config.rs"],
-        "read variables by shared::config::variable: {found:?}"
-    );
+fn the_environment_is_read_by_calls_that_can_be_found() {
+    for (file, line) in code().filter(|(_, line)| line.contains("env::")) {
+        let is_import = line.trim_start().starts_with("use ") && line.contains("env::{self");
+        let is_call = line.contains("env::var(") || line.contains("env::var_os(");
+        assert!(is_call || is_import, "{file}: use shared::config::variable: {line}");
+        assert!(!line.contains("env::vars"), "{file}: {line}");
+    }
 }
 
 #[test]
@@ -157,8 +173,10 @@ fn parsers_are_watched_whatever_they_are_given() {
     for variable in ["GOOGLE_TOKEN", "BIGQUERY_EMULATOR_HOST", "BIGQUERY_DATASET"] {
         assert!(config.asks_for.contains(variable), "{variable}");
     }
-    assert_eq!(read_alone("", "match variable(\"A\") {"), Some("A".to_owned()));
-    assert_eq!(read_alone("", "pub fn variable(name: &str) {"), None);
+    assert_eq!(read_alone("", "match variable(\"A\") {"), ["A"]);
+    assert_eq!(read_alone("", "env::var(\"A\").or(std::env::var(\"B\"))"), ["A", "B"]);
+    assert!(read_alone("shared/src/config.rs", "pub fn variable(name: &str) {").is_empty());
+    assert!(read_alone("", "env::var(\"AWS_REGION\")").is_empty());
 }
 
 /// Every file that holds code of the functions is among what is searched.

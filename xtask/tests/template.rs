@@ -1,0 +1,351 @@
+//! That `template.yaml` says what the code says.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[path = "template/variables.rs"]
+mod variables;
+#[path = "template/yaml.rs"]
+mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use shared::config::{Config, ConfigError};
+
+use variables::{parsers, read_below};
+use yaml::{read, resources, template};
+
+/// The functions, and where the code is that they run, besides what they share.
+const FUNCTIONS: [(&str, &[&str]); 4] = [
+    ("Update", &["shared/src", "functions/update/src"]),
+    ("Query", &["shared/src", "functions/query/src"]),
+    ("History", &["shared/src", "bigquery/src", "functions/history/src"]),
+    ("Archive", &["shared/src", "bigquery/src", "functions/archive/src"]),
+];
+
+/// What the functions read, but only one of them uses.
+const USED_BY_ONE: [(&str, &str); 1] = [("QUERY_CACHE", "Query")];
+
+/// The variables that the template sets for a function.
+fn set_for(template: &Value, function: &str) -> BTreeMap<String, Value> {
+    let common = &template["Globals"]["Function"]["Environment"]["Variables"];
+    let own = &template["Resources"][function]["Properties"]["Environment"]["Variables"];
+    let both = [common, own].into_iter().filter_map(Value::as_object).flatten();
+    both.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The variables of README's table of the configuration that have a default.
+fn documented_defaults() -> BTreeSet<String> {
+    let readme = read("README.md");
+    let section = readme.split("\n## Configuration\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut found = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (variables, default) = (cells.next().unwrap(), cells.next().unwrap());
+        if !default.is_empty() && !default.starts_with("none: a function does not start") {
+            found.extend(variables.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_is_the_one_of_the_code() {
+    let client = aws_sdk_dynamodb::Client::from_conf(
+        aws_sdk_dynamodb::Config::builder()
+            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+            .build(),
+    );
+    let table = shared::table::create_table(&client, "t").unwrap();
+    let table = table.as_input();
+    let key_schema: Vec<_> = table.get_key_schema().iter().flatten().collect();
+    let attributes: Vec<_> = table.get_attribute_definitions().iter().flatten().collect();
+    let time_to_live = shared::table::time_to_live(&client, "t").unwrap();
+    let time_to_live = time_to_live.as_input().get_time_to_live_specification().as_ref().unwrap();
+    let expected = json!({
+        "BillingMode": table.get_billing_mode().as_ref().unwrap().as_str(),
+        "KeySchema": key_schema
+            .iter()
+            .map(|key| json!({
+                "AttributeName": key.attribute_name(), "KeyType": key.key_type().as_str(),
+            }))
+            .collect::<Vec<_>>(),
+        "AttributeDefinitions": attributes
+            .iter()
+            .map(|attribute| json!({
+                "AttributeName": attribute.attribute_name(),
+                "AttributeType": attribute.attribute_type().as_str(),
+            }))
+            .collect::<Vec<_>>(),
+        "TimeToLiveSpecification": {
+            "AttributeName": time_to_live.attribute_name(), "Enabled": time_to_live.enabled(),
+        },
+    });
+    let template = template();
+    let tables = resources(&template, "AWS::DynamoDB::Table");
+    let [(_, table)] = tables.as_slice() else { panic!("one table: {tables:?}") };
+    for (property, value) in expected.as_object().unwrap() {
+        assert_eq!(&table[property], value, "{property}");
+    }
+    // The code makes no indexes and no stream, so there are none.
+    for property in ["GlobalSecondaryIndexes", "LocalSecondaryIndexes", "StreamSpecification"] {
+        assert!(table[property].is_null(), "{property}");
+    }
+}
+
+#[test]
+fn the_functions_are_those_of_the_code() {
+    let template = template();
+    let functions = resources(&template, "AWS::Serverless::Function");
+    let names: BTreeSet<_> = functions.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, FUNCTIONS.map(|(name, _)| name).into());
+    for name in names {
+        let binary = &template["Resources"][name]["Metadata"]["BuildProperties"]["Binary"];
+        assert_eq!(binary, &name.to_lowercase());
+    }
+}
+
+#[test]
+fn what_a_function_reads_is_set_or_has_a_documented_default() {
+    let (template, defaults) = (template(), documented_defaults());
+    for (function, folders) in FUNCTIONS {
+        let set = set_for(&template, function);
+        for variable in read_below(folders) {
+            assert!(
+                set.contains_key(&variable) || defaults.contains(&variable),
+                "{function} reads {variable}: set it in template.yaml, or give it a default in README's \
+                 table of the configuration"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_what_a_function_reads_is_set() {
+    let template = template();
+    for (function, folders) in FUNCTIONS {
+        let read = read_below(folders);
+        for variable in set_for(&template, function).into_keys() {
+            assert!(
+                read.contains(&variable),
+                "template.yaml sets {variable} for {function}, which does not read it"
+            );
+            let user = USED_BY_ONE.iter().find(|(name, _)| *name == variable);
+            assert!(
+                user.is_none_or(|(_, user)| *user == function),
+                "{function} ignores {variable}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_parameter_is_explained_and_used() {
+    let template = template();
+    let parameters = template["Parameters"].as_object().unwrap();
+    let interface = &template["Metadata"]["AWS::CloudFormation::Interface"];
+    let groups = interface["ParameterGroups"].as_array().unwrap();
+    let grouped = groups.iter().flat_map(|group| group["Parameters"].as_array().unwrap());
+    let grouped: Vec<_> = grouped.map(|name| name.as_str().unwrap()).collect();
+    let labels = interface["ParameterLabels"].as_object().unwrap();
+    let names: BTreeSet<_> = parameters.keys().map(String::as_str).collect();
+    assert_eq!(grouped.len(), names.len(), "each is in one group");
+    assert_eq!(grouped.into_iter().collect::<BTreeSet<_>>(), names);
+    assert_eq!(labels.keys().map(String::as_str).collect::<BTreeSet<_>>(), names);
+    for (name, parameter) in parameters {
+        assert!(parameter["Description"].is_string(), "{name} has a description");
+        let has_pattern = parameter["AllowedPattern"].is_string();
+        assert_eq!(has_pattern, parameter["ConstraintDescription"].is_string(), "{name}");
+        if parameter["Type"] == "String" {
+            assert!(has_pattern || parameter["AllowedValues"].is_array(), "{name} is limited");
+        }
+    }
+}
+
+/// A function of the template's defaults, as the functions get them.
+fn defaults(template: &Value, function: &str) -> impl Fn(&'static str) -> Option<String> {
+    let set = set_for(template, function);
+    let parameters = template["Parameters"].clone();
+    move |variable| {
+        let default = &parameters[set.get(variable)?["Ref"].as_str()?]["Default"];
+        let text = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        (!text.is_empty() && text != "null").then_some(text)
+    }
+}
+
+#[test]
+fn the_defaults_of_parameters_are_those_of_the_code() -> Result<(), ConfigError> {
+    let template = template();
+    let open = |get: &dyn Fn(&'static str) -> Option<String>, variable| match variable {
+        "STATSHUB_AUTH" => Some("off".to_owned()),
+        other => get(other),
+    };
+    let query = defaults(&template, "Query");
+    assert_eq!(
+        Config::from_variables(|variable| open(&query, variable))?,
+        Config::from_variables(|variable| open(&|_| None, variable))?
+    );
+    assert_eq!(
+        archive::Schedule::from_variables(defaults(&template, "Archive"))?,
+        archive::Schedule::from_variables(|_| None)?
+    );
+    let history = defaults(&template, "History");
+    assert_eq!(history::Settings::from_variables(&history)?, history::Settings::default());
+    // No project, no archive.
+    assert!(bigquery::Config::from_variables(history)?.is_none());
+    Ok(())
+}
+
+#[test]
+fn nothing_may_do_more_than_it_must() {
+    let template = template();
+    for (role, properties) in resources(&template, "AWS::IAM::Role") {
+        assert!(properties["ManagedPolicyArns"].is_null(), "{role}");
+        for policy in properties["Policies"].as_array().unwrap() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                // One that is there on a condition.
+                let statement = statement["Fn::If"].get(1).unwrap_or(statement);
+                let actions = &statement["Action"];
+                let all = actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]);
+                for action in all.iter().map(|action| action.as_str().unwrap()) {
+                    assert!(!action.contains('*'), "{role}: {action}");
+                    let names_resource = statement["Resource"]["Fn::GetAtt"].is_string();
+                    assert!(names_resource || action.starts_with("xray:Put"), "{role}: {action}");
+                }
+            }
+        }
+    }
+    for (function, properties) in resources(&template, "AWS::Serverless::Function") {
+        assert_eq!(properties["Role"], json!({"Fn::GetAtt": format!("{function}Role.Arn")}));
+        assert!(properties["Policies"].is_null(), "{function}");
+    }
+}
+
+/// Names that must be an account's only ones have the stack's in them, so that it may have two stacks.
+#[test]
+fn two_stacks_share_no_name() {
+    let template = template();
+    let schedule = &template["Resources"]["Archive"]["Properties"]["Events"]["Every10Minutes"];
+    let mut names = vec![schedule["Properties"]["Name"].clone()];
+    for (_, group) in resources(&template, "AWS::Logs::LogGroup") {
+        names.push(group["LogGroupName"].clone());
+    }
+    for (_, dashboard) in resources(&template, "AWS::CloudWatch::Dashboard") {
+        names.push(dashboard["DashboardName"].clone());
+    }
+    for name in names {
+        let text = name["Fn::Sub"].as_str();
+        assert!(text.is_some_and(|text| text.contains("${AWS::StackName}")), "{name}");
+    }
+    // All others get names from CloudFormation.
+    for property in ["FunctionName", "TableName", "RoleName", "QueueName", "AlarmName"] {
+        let resources = template["Resources"].as_object().unwrap();
+        let fixed = resources.iter().find(|(_, resource)| {
+            !resource["Properties"][property].is_null()
+                && resource["Type"] != "AWS::Lambda::Permission"
+        });
+        assert!(fixed.is_none(), "{fixed:?}");
+    }
+}
+
+#[test]
+fn the_routes_go_to_the_functions_that_answer_them() {
+    let template = template();
+    let routes: BTreeMap<_, _> = resources(&template, "AWS::ApiGatewayV2::Route")
+        .into_iter()
+        .map(|(_, route)| {
+            let target = route["Target"]["Fn::Sub"].as_str().unwrap();
+            let integration = target.strip_prefix("integrations/${").unwrap().trim_end_matches('}');
+            let function = &template["Resources"][integration]["Properties"]["IntegrationUri"];
+            let function = function["Fn::GetAtt"].as_str().unwrap().trim_end_matches(".Arn");
+            (route["RouteKey"].as_str().unwrap().to_owned(), function.to_owned())
+        })
+        .collect();
+    let expected = [
+        ("$default", "Query"),
+        ("GET /history/{dim}/{key}/{kind}/{stat}", "History"),
+        ("GET /stats/", "Query"),
+        ("GET /stats/{dim}", "Query"),
+        ("HEAD /history/{dim}/{key}/{kind}/{stat}", "History"),
+        ("HEAD /stats/", "Query"),
+        ("HEAD /stats/{dim}", "Query"),
+        ("POST /stats/{id}", "Update"),
+    ];
+    let routes: Vec<_> = routes.iter().map(|(key, to)| (key.as_str(), to.as_str())).collect();
+    assert_eq!(routes, expected);
+}
+
+#[test]
+fn the_access_log_is_json_without_headers() {
+    let format =
+        template()["Resources"]["Stage"]["Properties"]["AccessLogSettings"]["Format"].clone();
+    let fields: BTreeMap<String, String> = serde_json::from_str(format.as_str().unwrap()).unwrap();
+    for field in ["requestId", "status", "latency", "integrationError"] {
+        assert!(fields.contains_key(field), "{field}");
+    }
+    for value in fields.values() {
+        for secret in ["header", "authorizer", "path", "query"] {
+            assert!(!value.to_lowercase().contains(secret), "{value}");
+        }
+    }
+}
+
+/// The metrics of the functions themselves that the alarms and the dashboard show, each with its function.
+fn own_metrics(template: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (_, dashboard) in resources(template, "AWS::CloudWatch::Dashboard") {
+        let body = dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap();
+        let body: Value = serde_json::from_str(body).expect("the dashboard is JSON");
+        for widget in body["widgets"].as_array().unwrap() {
+            for metric in widget["properties"]["metrics"].as_array().unwrap() {
+                if metric[0] == "${MetricsNamespace}" {
+                    assert_eq!(metric[2], "Function");
+                    found.push((metric[1].clone(), metric[3].clone()));
+                }
+            }
+        }
+    }
+    for (_, alarm) in resources(template, "AWS::CloudWatch::Alarm") {
+        if alarm["Namespace"] == json!({"Ref": "MetricsNamespace"}) {
+            found.push((alarm["MetricName"].clone(), alarm["Dimensions"][0]["Value"].clone()));
+        }
+    }
+    let text = |value: Value| value.as_str().unwrap().to_owned();
+    found.into_iter().map(|(metric, function)| (text(metric), text(function))).collect()
+}
+
+#[test]
+fn the_metrics_that_are_shown_are_counted_by_the_code() {
+    let code = read("shared/src/metrics.rs") + &read("functions/archive/src/metrics.rs");
+    let functions = FUNCTIONS.map(|(name, _)| name.to_lowercase());
+    let metrics = own_metrics(&template());
+    assert!(metrics.len() > 20, "{metrics:?}");
+    for (metric, function) in metrics {
+        assert!(code.contains(&format!("\"{metric}\"")), "nothing counts {metric}");
+        assert!(functions.contains(&function), "{function}");
+    }
+}
+
+#[test]
+fn every_alarm_tells_and_is_documented() {
+    let (template, guide) = (template(), read("docs/deploying.md"));
+    for (name, alarm) in resources(&template, "AWS::CloudWatch::Alarm") {
+        assert_eq!(alarm["AlarmActions"]["Fn::If"][0], "HasAlarmTopic", "{name}");
+        assert!(
+            guide.contains(&format!("`{name}`")),
+            "docs/deploying.md tells what to do about {name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_watched_is_something() {
+    let all: usize = parsers().iter().map(|parser| parser.asks_for.len()).sum();
+    assert!(all >= 12, "{all}");
+}

@@ -13,6 +13,7 @@ use crate::{
     workspace::{cargo, root, run, say, target},
 };
 
+const BOTO3_VERSION: &str = "1.43.106";
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 const CARGO_LAMBDA_VERSION: &str = "1.9.2";
 /// The npm package that carries Amazon's DynamoDB Local.
@@ -24,27 +25,20 @@ const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
 const DUCKDB_VERSION: &str = "1.5.5";
 /// Parts of it that the emulator would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
+const MINISTACK_VERSION: &str = "1.5.33";
+const SAM_CLI_VERSION: &str = "1.170.0";
+/// What MiniStack reads templates with: the same as SAM.
+const SAM_TRANSLATOR_VERSION: &str = "1.115.0";
+/// What MiniStack checks signatures with.
+const CRYPTOGRAPHY_VERSION: &str = "50.0.2";
 
 /// The `cargo-lambda` binary, from its Python package.
 pub fn cargo_lambda() -> anyhow::Result<PathBuf> {
     let folder = target(&format!("tools/cargo-lambda-{CARGO_LAMBDA_VERSION}"));
     install(&folder, |folder| {
-        say(&format!("installing cargo-lambda {CARGO_LAMBDA_VERSION}"));
-        require(
-            "python3",
-            &["-m", "venv", "--help"],
-            "Python 3 with its venv module is needed to install cargo-lambda: \
-             https://www.python.org/downloads/, or `apt install python3 python3-venv`",
-        )?;
-        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let package = format!("cargo-lambda=={CARGO_LAMBDA_VERSION}");
         // Its dependencies would bring a cross compiler of half a gigabyte, which only deploying needs.
-        run(Command::new(folder.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            "--no-deps",
-            &package,
-        ]))
+        install_python_packages(folder, &["--no-deps", &package])
     })?;
     Ok(folder.join("bin/cargo-lambda"))
 }
@@ -65,6 +59,48 @@ pub fn cargo_fuzz() -> anyhow::Result<PathBuf> {
             .arg("cargo-fuzz"))
     })?;
     Ok(folder.join("bin/cargo-fuzz"))
+}
+
+/// The `sam` binary, of AWS SAM.
+pub fn sam() -> anyhow::Result<PathBuf> {
+    let folder = target(&format!("tools/aws-sam-cli-{SAM_CLI_VERSION}"));
+    install(&folder, |folder| {
+        let translator = format!("aws-sam-translator=={SAM_TRANSLATOR_VERSION}");
+        install_python_packages(folder, &[&format!("aws-sam-cli=={SAM_CLI_VERSION}"), &translator])
+    })?;
+    Ok(folder.join("bin/sam"))
+}
+
+/// The folder with MiniStack, an emulator of AWS, and with boto3: a virtual environment.
+pub fn ministack() -> anyhow::Result<PathBuf> {
+    let folder = target(&format!("tools/ministack-{MINISTACK_VERSION}"));
+    install(&folder, |folder| {
+        let packages = [
+            format!("ministack=={MINISTACK_VERSION}"),
+            format!("aws-sam-translator=={SAM_TRANSLATOR_VERSION}"),
+            format!("boto3=={BOTO3_VERSION}"),
+            format!("cryptography=={CRYPTOGRAPHY_VERSION}"),
+        ];
+        install_python_packages(folder, &packages.each_ref().map(String::as_str))
+    })?;
+    Ok(folder)
+}
+
+/// Makes a virtual environment, and installs packages into it.
+fn install_python_packages(folder: &Path, packages: &[&str]) -> anyhow::Result<()> {
+    let named = packages.iter().filter(|package| !package.starts_with("--"));
+    let named = named.copied().collect::<Vec<_>>().join(", ");
+    say(&format!("installing {named}"));
+    require(
+        "python3",
+        &["-m", "venv", "--help"],
+        &format!(
+            "Python 3 with its venv module is needed to install {named}: \
+             https://www.python.org/downloads/, or `apt install python3 python3-venv`"
+        ),
+    )?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages))
 }
 
 /// The folder with Amazon's DynamoDB Local.

@@ -4,7 +4,10 @@ use std::{net::TcpListener, time::Duration};
 
 use anyhow::Context;
 use serde::{Serialize, de::DeserializeOwned};
-use ureq::{Agent, http::Response};
+use ureq::{
+    Agent,
+    http::{Request, Response},
+};
 
 /// A client that takes every status for an answer.
 #[derive(Debug, Clone)]
@@ -87,6 +90,13 @@ impl Client {
     /// The status and the body of a POST of JSON.
     pub fn post_json(&self, path: &str, body: &impl Serialize) -> anyhow::Result<(u16, String)> {
         answer(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+    }
+
+    /// The answer to a request with a path instead of an address.
+    pub fn send(&self, mut request: Request<String>) -> anyhow::Result<Response<String>> {
+        *request.uri_mut() = format!("{}{}", self.base, request.uri()).parse()?;
+        let (parts, mut body) = self.agent.run(request)?.into_parts();
+        Ok(Response::from_parts(parts, body.read_to_string()?))
     }
 
     /// The answer to a POST that may be one of several attempts at the same update.

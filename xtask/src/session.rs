@@ -89,14 +89,46 @@ pub fn run() -> anyhow::Result<()> {
     without_auth_no_function_starts(&service)
 }
 
+/// Plays the commands that need nothing but a service, up to the one that waits for the next period; returns how
+/// many they are. The service is asked by the command `reader` and told by `writer` instead of `curl`, and caches
+/// the dimension `country` for this long.
+pub fn play_on(
+    url: &str,
+    (reader, writer): (&str, &str),
+    variables: &[(&str, &str)],
+    cached: Duration,
+) -> anyhow::Result<usize> {
+    let mut played = 0;
+    for block in parse(&fs::read_to_string(root().join("README.md"))?)? {
+        match block.wait {
+            Some(Wait::Cache) => thread::sleep(cached),
+            Some(Wait::Period) => break,
+            None => {}
+        }
+        for step in block.steps.iter().filter(|step| step.command.starts_with("curl ")) {
+            let curl = if step.command.contains(" -d ") { writer } else { reader };
+            let mut shell = shell(&step.command.replacen("curl", curl, 1), url);
+            compare(step, shell.envs(variables.iter().copied()))?;
+            played += 1;
+        }
+    }
+    ensure!(played > 0, "README.md has no session");
+    Ok(played)
+}
+
 fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(step.command.replace(README_URL, url))
-        .current_dir(root())
-        .env(archive::URL_VARIABLE, url)
-        .envs(bigquery.variables())
-        .output()?;
+    compare(step, shell(&step.command, url).envs(bigquery.variables()))
+}
+
+fn shell(command: &str, url: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command.replace(README_URL, url)).current_dir(root());
+    shell.env(archive::URL_VARIABLE, url);
+    shell
+}
+
+fn compare(step: &Step, shell: &mut Command) -> anyhow::Result<()> {
+    let output = shell.output()?;
     // The lines of CSV end as RFC 4180 wants it, which no terminal shows.
     let printed = String::from_utf8(output.stdout)?.replace("\r\n", "\n");
     if without_times(printed.trim()) != without_times(step.output.trim()) {

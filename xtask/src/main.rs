@@ -4,6 +4,7 @@ mod archive;
 mod bigquery;
 mod children;
 mod crash;
+mod deploy_test;
 mod dev;
 mod expected;
 mod forward;
@@ -51,6 +52,8 @@ enum Command {
     Large(large::Options),
     /// Kill the service's processes under load and compare every rollup with what was acknowledged
     Crash(crash::Options),
+    /// Build what the template deploys, deploy it into an emulator of AWS, and use it there
+    DeployTest(deploy_test::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Contention(options) => torture::run_contention(&options),
         Command::Large(options) => large::run(&options),
         Command::Crash(options) => crash::run(&options),
+        Command::DeployTest(options) => deploy_test::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -180,15 +180,15 @@ impl Upload<'_> {
                         return Err(UploadError::Gone);
                     };
                     // All of the last chunk, and yet no job: BigQuery is asked what became of it.
-                    if is_last && new == rest.len() {
-                        let failure = Failure::transient("a whole upload, and no job yet".into());
+                    asks = is_last && new == rest.len();
+                    if asks || new == 0 {
+                        let failure = Failure::transient("an upload makes no progress".into());
                         self.bigquery.wait(&mut waits, failure, sending.deadline).await?;
-                        asks = true;
-                        continue;
                     }
-                    rest = rest.slice(new..);
-                    self.sent = stored;
-                    asks = false;
+                    if !asks {
+                        rest = rest.slice(new..);
+                        self.sent = stored;
+                    }
                 }
                 Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
                 Err(Failure::Final(error)) if error.is(StatusCode::CONFLICT) => {

@@ -157,6 +157,12 @@ impl Load<'_> {
             if job.as_ref().is_some_and(|job| !self.bigquery.is_for(job, &self.table_id())) {
                 return Err(LoadError::Foreign(id));
             }
+            // Another run's job may have been there nonetheless.
+            if job.is_none()
+                && let Some(error) = refused.take()
+            {
+                return Err(error);
+            }
             match job {
                 Some(Job { state: JobState::Succeeded, rows, .. }) => {
                     return Ok(match uploaded {
@@ -174,9 +180,6 @@ impl Load<'_> {
                 None if self.slot.is_over(self.clock.now()) => return Ok(Outcome::Missed),
                 None if uploads == MAX_UPLOADS => return Err(failed.unwrap_or(LoadError::Lost)),
                 None => {
-                    if let Some(error) = refused {
-                        return Err(error);
-                    }
                     uploads += 1;
                     match self.upload(&id, location).await {
                         Ok(done) => {
@@ -187,7 +190,6 @@ impl Load<'_> {
                             tracing::warn!(job = %id, cause = ?error, "an upload is done again");
                             failed = Some(error);
                         }
-                        // Another run's job may be there nonetheless.
                         Err(Unfinished::Final(error)) => refused = Some(error),
                     }
                 }

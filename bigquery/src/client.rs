@@ -289,11 +289,7 @@ impl BigQuery {
         request: RequestBuilder,
     ) -> Result<Answer, Failure> {
         let attempt = async {
-            let token = self
-                .tokens
-                .token()
-                .await
-                .map_err(|error| Failure::Again { error, after: Duration::ZERO })?;
+            let token = self.tokens.token().await?;
             let answer = request.bearer_auth(token).send().await;
             let answer = answer.map_err(|error| Failure::transient(error.into()))?;
             let (status, headers) = (answer.status(), answer.headers().clone());

@@ -11,7 +11,7 @@ use google_cloud_auth::credentials::{
 };
 use serde_json::Value;
 
-use crate::{BigQueryError, config::Access};
+use crate::{BigQueryError, client::Failure, config::Access};
 
 /// What the tokens allow: to use BigQuery, as far as the account's roles go.
 const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";
@@ -134,8 +134,8 @@ impl Tokens {
     /// A token that is good at the moment.
     ///
     /// # Errors
-    /// Google gives none.
-    pub(crate) async fn token(&self) -> Result<String, BigQueryError> {
+    /// Google gives none, at the moment or for good.
+    pub(crate) async fn token(&self) -> Result<String, Failure> {
         let Self::Google { credentials, kept } = self else {
             return Ok(EMULATOR_TOKEN.to_owned());
         };
@@ -144,7 +144,8 @@ impl Tokens {
         let current = match current.filter(is_fresh) {
             Some(current) => current,
             None => {
-                let new = Kept { credentials: credentials.build()?, since: SystemTime::now() };
+                let credentials = credentials.build().map_err(Failure::Final)?;
+                let new = Kept { credentials, since: SystemTime::now() };
                 *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
                 new
             }
@@ -154,7 +155,12 @@ impl Tokens {
             Err(error) => {
                 // The library would repeat this error for a while, or for ever.
                 self.forget();
-                Err(BigQueryError::Credentials(error.into()))
+                let is_transient = error.is_transient();
+                let error = BigQueryError::Credentials(error.into());
+                Err(match is_transient {
+                    true => Failure::Again { error, after: Duration::ZERO },
+                    false => Failure::Final(error),
+                })
             }
         }
     }

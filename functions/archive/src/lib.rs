@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bigquery::{BigQuery, Pace};
 use futures_util::{StreamExt, stream};
+use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use shared::{
     domain::{DimensionName, UnixSeconds},
@@ -48,6 +49,18 @@ pub enum ArchiveError {
     /// Some dimensions failed; the others are done. The log has the causes.
     #[error("failed for the dimensions {0}; all others are done")]
     Dimensions(String),
+}
+
+/// What whoever invoked the function gets to see, and the dead-letter queue keeps.
+impl From<ArchiveError> for Diagnostic {
+    fn from(error: ArchiveError) -> Self {
+        let error_type = match error {
+            ArchiveError::Time(_) => "Time",
+            ArchiveError::Store(_) => "Store",
+            ArchiveError::Dimensions(_) => "Dimensions",
+        };
+        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+    }
 }
 
 /// The function that archives.

@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
     let function = &Function::from_env(store).inspect_err(|error| tracing::error!("{error}"))?;
     let answer = async |event: LambdaEvent<ScheduleEvent>| {
         let call = Call::of_job(&event.context, std::time::SystemTime::now());
-        Ok::<_, Error>(function.run(&event.payload, call).await?)
+        function.run(&event.payload, call).await
     };
     lambda_runtime::run(service_fn(|event| Box::pin(answer(event)))).await
 }

@@ -12,13 +12,14 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use crate::{config::variable, usage::Usage};
 
 /// What is counted of each request.
-const COUNTS: [&str; 8] = [
+const COUNTS: [&str; 9] = [
     "Requests",
     "Conflicts",
     "Retries",
     "CellsOpened",
     "MembersNew",
     "MembersKnown",
+    "DimensionsUpdated",
     "UpdatesUnchanged",
     "CacheHits",
 ];
@@ -115,6 +116,7 @@ pub(crate) fn count(usage: &Usage, took: Duration) {
         usage.cells_opened,
         usage.members_new,
         usage.members_known,
+        usage.dimensions_updated,
         usage.updates_unchanged,
         usage.cache_hits,
     ];

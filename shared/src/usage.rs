@@ -24,6 +24,8 @@ pub struct Usage {
     pub members_new: u64,
     /// Members that were not.
     pub members_known: u64,
+    /// Dimensions that an update counts under: what its units grow with.
+    pub dimensions_updated: u64,
     /// Updates that changed nothing.
     pub updates_unchanged: u64,
     /// Dimensions that were answered from the cache.

@@ -40,6 +40,7 @@ async fn an_update_costs_what_the_architecture_says() {
     // Under keys that the process knows: the detail, and a rollup for each of two dimensions.
     let first = costs.of("i", &format!(r#"{{{dims},"counters":{{"a":1}}}}"#)).await;
     assert_eq!(units(&first), (1.0, 2.0 + 2.0 * 2.0));
+    assert_eq!(first.dimensions_updated, 2);
     let both =
         costs.of("i", &format!(r#"{{{dims},"counters":{{"a":2}},"gauges":{{"g":1}}}}"#)).await;
     assert_eq!(units(&both), (1.0, 2.0 + 4.0 * 2.0));

@@ -50,6 +50,8 @@ impl Store {
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
         let request = Request { id, update, idempotency, now };
+        let dimensions = u64::try_from(update.dims.len()).unwrap_or(u64::MAX);
+        usage::note(|usage| usage.dimensions_updated += dimensions);
         let mut attempts = Attempts::new(self.new_update_token());
         let writes_end = deadline.earlier_by(self.settings.pace.settling);
         match self.attempt(&request, &mut attempts, writes_end).await {

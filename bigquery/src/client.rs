@@ -261,12 +261,22 @@ impl BigQuery {
         sending: Sending,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<T, BigQueryError> {
+        self.request_for(sending, request, Answer::json).await
+    }
+
+    /// Sends a request until it is answered, and reads what is wanted of the answer.
+    pub(crate) async fn request_for<T>(
+        &self,
+        sending: Sending,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+        read: impl Fn(&Answer) -> Result<T, Failure>,
+    ) -> Result<T, BigQueryError> {
         let mut waits = self.waits();
         let mut has_new_token = false;
         let mut last = None;
         loop {
             let answer = self.attempt(sending, request(&self.http)).await;
-            match answer.and_then(|answer| answer.json()) {
+            match answer.and_then(|answer| read(&answer)) {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
                 Err(failure) => {

@@ -100,24 +100,13 @@ impl BigQuery {
     ) -> Result<Upload<'_>, BigQueryError> {
         let url = format!("{}?uploadType=resumable", self.upload_url());
         let job = self.load_job(id, table, location);
-        let sending = self.sending(deadline);
-        let mut waits = self.waits();
-        let mut has_new_token = false;
-        loop {
-            let request = self
-                .http()
-                .post(&url)
+        let start = |http: &reqwest::Client| {
+            http.post(&url)
                 .header("X-Upload-Content-Type", "application/octet-stream")
-                .json_body(&job);
-            let session = self.attempt(sending, request).await.and_then(|answer| session(&answer));
-            match session {
-                Ok(session) => return Ok(Upload { bigquery: self, session, sent: 0 }),
-                Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
-                Err(failure) => {
-                    self.wait(&mut waits, failure, sending.deadline).await?;
-                }
-            }
-        }
+                .json_body(&job)
+        };
+        let session = self.request_for(self.sending(deadline), start, session).await?;
+        Ok(Upload { bigquery: self, session, sent: 0 })
     }
 }
 

@@ -14,11 +14,12 @@ mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::read;
 use serde_json::{Value, json};
 use shared::config::{Config, ConfigError};
 
 use variables::{parsers, read_below};
-use yaml::{read, resources, template};
+use yaml::{resources, template};
 
 /// The functions, and where the code is that they run, besides what they share.
 const FUNCTIONS: [(&str, &[&str]); 4] = [

@@ -1,6 +1,4 @@
 //! Who may do what: every route of the service, for everyone who may come.
-//!
-//! It is here since here no function is too hot to build BigQuery's client with it.
 
 #![allow(
     missing_docs,

@@ -1,20 +1,9 @@
 //! `template.yaml` as JSON, with the short tags of `CloudFormation` in their long form: `!Ref X` is
 //! `{"Ref": "X"}`, `!Sub X` is `{"Fn::Sub": "X"}`.
 
-use std::path::{Path, PathBuf};
-
+use contract::read;
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Map, Value, json};
-
-/// The root of the workspace.
-pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// A text file of the workspace.
-pub fn read(path: &str) -> String {
-    std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
 
 /// The template.
 pub fn template() -> Value {

@@ -13,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use contract::workspace;
+
 /// What pure code does not mention.
 const IMPURE: [&str; 6] = ["aws_", "async", ".await", "tokio", "std::env", "SystemTime::now"];
 
@@ -44,10 +46,6 @@ const CODE: [&str; 5] = [
     "functions/history/src",
     "functions/archive/src",
 ];
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 /// The Rust sources at or below a path, tests excepted.
 fn sources(path: &Path) -> Vec<PathBuf> {
@@ -132,7 +130,7 @@ fn only_the_table_module_knows_keys_and_attributes() {
     for folder in CODE {
         others.extend(sources(&workspace().join(folder)));
     }
-    others.extend(sources(&workspace().join("local-dynamodb/src")));
+    others.extend(sources(&workspace().join("testing/local-dynamodb/src")));
     others.retain(|source| !source.starts_with(&table));
     assert_eq!(mentions(&others, &KEY_STRINGS), [""; 0]);
     assert!(

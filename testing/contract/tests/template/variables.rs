@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::yaml::{read, workspace};
+use contract::{read, workspace};
 
 /// What makes all parsers content, and ask for all that they may.
 const VALUES: [(&str, &str); 3] = [
@@ -153,7 +153,10 @@ fn every_parser_is_watched() {
         .map(|(file, _)| file)
         .collect();
     let watched: BTreeSet<_> = parsers().iter().map(|parser| parser.file.to_owned()).collect();
-    assert_eq!(found, watched, "xtask/tests/template/variables.rs watches all that is to be found");
+    assert_eq!(
+        found, watched,
+        "testing/contract/tests/template/variables.rs watches all that is to be found"
+    );
 }
 
 /// So that a search for the calls finds all that is read.

@@ -20,7 +20,7 @@ use reqwest::{
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     config::ConfigError,
-    retry::{Deadline, Jitter},
+    deadline::{Deadline, Jitter},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 

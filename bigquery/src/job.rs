@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::retry::Deadline;
+use shared::deadline::Deadline;
 use tokio::time::{Instant, sleep};
 
 use crate::{BigQuery, BigQueryError, TableId};

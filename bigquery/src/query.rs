@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::retry::Deadline;
+use shared::deadline::Deadline;
 
 use crate::{BigQuery, BigQueryError, JobId, table::JsonBody};
 

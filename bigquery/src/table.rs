@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::{StatusCode, header::IF_MATCH};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::{domain::DimensionName, retry::Deadline};
+use shared::{deadline::Deadline, domain::DimensionName};
 
 use crate::{BigQuery, BigQueryError, Schema};
 

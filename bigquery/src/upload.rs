@@ -6,7 +6,7 @@ use reqwest::{
     header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE},
 };
 use serde_json::Value;
-use shared::retry::Deadline;
+use shared::deadline::Deadline;
 
 use crate::{
     BigQuery, BigQueryError, JobId, TableId,

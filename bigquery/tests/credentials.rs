@@ -19,7 +19,7 @@ use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use bigquery::{BigQuery, BigQueryError, Config, Pace, TableId};
 use fake_bigquery::{FakeBigQuery, FakeTokenEndpoint, Grant};
 use serde_json::{Value, json};
-use shared::{domain::DimensionName, retry::Deadline};
+use shared::{deadline::Deadline, domain::DimensionName};
 
 struct Test {
     google: FakeBigQuery,

@@ -2,13 +2,10 @@
 
 pub mod auth;
 pub mod config;
+pub mod deadline;
 pub mod domain;
 pub mod http;
 pub mod lambda;
-pub mod log;
-pub mod metrics;
-pub mod retry;
-pub mod rollup;
 pub mod store;
 pub mod table;
 pub mod usage;

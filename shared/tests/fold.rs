@@ -13,9 +13,9 @@ use aws_sdk_dynamodb::Client;
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Which};
 use futures_util::future::join_all;
 use shared::{
-    domain::{DimensionName, KeyStats, UnixSeconds},
+    domain::{CountingCells, DimensionName, KeyStats, UnixSeconds},
     store::{Folded, Store},
-    table::{CountingCells, Item, decode_counters},
+    table::{Item, decode_counters},
 };
 use support::{NOW, TestStore, post, soon};
 use tokio::sync::RwLock;

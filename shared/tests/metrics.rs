@@ -17,8 +17,7 @@ use serde_json::Value;
 use shared::{
     auth::Auth,
     http::{ApiError, Request, Response},
-    lambda::{Call, HttpFunction, answer_event},
-    metrics::Metrics,
+    lambda::{Call, HttpFunction, answer_event, metrics::Metrics},
     usage,
 };
 

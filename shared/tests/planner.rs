@@ -17,9 +17,10 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use shared::{
     domain::{
-        CounterChange, DimensionKey, DimensionName, Member, Period, StatName, UnixSeconds, Update,
+        Cell, CounterChange, DimensionKey, DimensionName, Member, Period, StatName, UnixSeconds,
+        Update,
     },
-    table::{Cell, Target},
+    table::Target,
 };
 
 use table::{Model, Table, Transactions, items, non_zero};

@@ -15,10 +15,9 @@ use clap::Args;
 use fastrand::Rng;
 use fault_proxy::Proxy;
 use shared::{
-    domain::{DimensionName, Id, PeriodLength, Sum, UnixSeconds, Update},
-    rollup::DimensionAndKey,
+    domain::{Cell, DimensionName, Id, PeriodLength, RollupKey, Sum, UnixSeconds, Update},
     store::{Deadline, Settings, Store, StoreError},
-    table::{Cell, ItemKey},
+    table::ItemKey,
 };
 use tokio::task::JoinSet;
 
@@ -174,7 +173,7 @@ async fn total(store: &Store) -> anyhow::Result<String> {
 async fn count_cells(client: &Client) -> anyhow::Result<usize> {
     let update = Update::from_json(ADD_ONE.as_bytes())?;
     let (dimension, key) = update.dims.into_iter().next().context("one dimension")?;
-    let of = DimensionAndKey { dimension, key };
+    let of = RollupKey { dimension, key };
     let mut cells = 0;
     for cell in (0..Cell::MOST).filter_map(Cell::new) {
         let key = ItemKey::counters(&of, cell).attributes();

@@ -15,8 +15,7 @@ use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use shared::{
     domain::{DimensionName, UnixSeconds},
-    lambda::Call,
-    metrics::Metrics,
+    lambda::{Call, metrics::Metrics},
     store::{FoldPlan, Folded, Store, StoreError},
 };
 

@@ -13,8 +13,8 @@ use bigquery::{
 };
 use bytes::BytesMut;
 use shared::{
+    deadline::Deadline,
     domain::{DimensionName, UnixSeconds},
-    retry::Deadline,
     store::{FoldPlan, Store, StoreError},
 };
 use tokio::time::Instant;

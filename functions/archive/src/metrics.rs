@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
-use shared::{domain::DimensionName, metrics::Metrics};
+use shared::{domain::DimensionName, lambda::metrics::Metrics};
 
 use crate::{Entry, Slot, Word, rows::rfc3339};
 

@@ -22,9 +22,9 @@ use http::{
     header::{ACCEPT, LINK, VARY},
 };
 use shared::{
+    deadline::Deadline,
     http::{ApiError, Request, Response, Route, Upstream},
     lambda::{Call, HttpFunction},
-    retry::Deadline,
 };
 
 use format::Format;

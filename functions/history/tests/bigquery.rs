@@ -18,9 +18,9 @@ use fake_bigquery::{FakeBigQuery, Fault, Operation, What};
 use history::{Function, Settings};
 use serde_json::json;
 use shared::{
+    deadline::Deadline,
     domain::{DimensionName, StatName, UnixSeconds},
     lambda::Call,
-    retry::Deadline,
 };
 use support::{header, json, next, send, soon, text};
 

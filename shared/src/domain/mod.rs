@@ -2,20 +2,28 @@
 //!
 //! Everything here is pure. A value of one of these types is valid: constructors refuse what is not.
 
+mod cell;
 mod detail;
+mod fold;
 mod group;
 mod idempotency;
 mod name;
 mod period;
+mod plan;
 mod sum;
 mod summary;
 mod update;
 
+pub use cell::{
+    Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, SpreadSum,
+};
 pub use detail::{Detail, Placement, Share, Shares};
+pub use fold::FoldStep;
 pub use group::Group;
 pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName, TOTAL, excerpt};
 pub use period::{Period, PeriodLength, UnixSeconds};
+pub use plan::{MemberSet, Plan, RollupKey, Sums, member_sets, plan};
 pub use sum::{Overflow, Sum};
 pub use summary::{DimensionSummary, KeyStats};
 pub use update::{CounterChange, Update, UpdateError, limits};

@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::{
 
 use super::{StoreError, error::Cause};
 use crate::{
-    domain::Overflow,
-    table::{Striped, Target},
+    domain::{Overflow, SpreadSum},
+    table::Target,
 };
 
 /// What a failed request means.
@@ -78,9 +78,9 @@ pub(super) enum Verdict {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Crowded {
     /// Other writers are on the cell, or it takes no more writes at the moment.
-    pub(super) contended: BTreeSet<Striped>,
+    pub(super) contended: BTreeSet<SpreadSum>,
     /// The cell has been folded.
-    pub(super) folded: BTreeSet<Striped>,
+    pub(super) folded: BTreeSet<SpreadSum>,
 }
 
 /// What a transaction on these `targets` calls for that failed.
@@ -156,7 +156,7 @@ fn refusal(message: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DimensionName, table::Cell};
+    use crate::domain::{Cell, DimensionName};
 
     fn judged(reasons: &[(Target, &str, &str)]) -> Verdict {
         let targets: Vec<_> = reasons.iter().map(|(target, ..)| target.clone()).collect();
@@ -166,8 +166,8 @@ mod tests {
         judge_reasons(&targets, &reasons.collect::<Vec<_>>())
     }
 
-    fn sum(name: &str) -> Striped {
-        Striped::Keys(DimensionName::new(name).unwrap())
+    fn sum(name: &str) -> SpreadSum {
+        SpreadSum::Keys(DimensionName::new(name).unwrap())
     }
 
     fn cell(name: &str) -> Target {

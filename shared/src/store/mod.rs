@@ -3,36 +3,26 @@
 //! `load` and `apply` are the two round trips of an update, `query` the reads of a query; `failure` holds
 //! the policy on failures.
 
-mod admission;
-mod apply;
-mod attempts;
-mod cells;
+mod admin;
+mod backoff;
 mod error;
 mod failure;
-mod fold;
-mod key_reader;
-mod load;
-mod query;
-mod range;
-mod request;
-mod retry;
+mod read;
 mod settings;
-mod settle;
 mod update;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 
-pub use crate::retry::Deadline;
+pub use crate::deadline::Deadline;
+pub use admin::{FoldPlan, Folded};
 pub use error::{Cause, StoreError};
-pub use fold::{FoldPlan, Folded};
-pub use key_reader::KeyReader;
+pub use read::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use update::Outcome;
 
-use admission::Names;
-use cells::Cells;
+use update::{Cells, Names};
 
 /// The table, and what this process remembers of it.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{self, retry::RetryConfig, timeout::TimeoutConfig};
 
-use crate::{domain::PeriodLength, table::Cell};
+use crate::domain::{Cell, PeriodLength};
 
 /// Most keys of a dimension where nothing else is said.
 pub const DEFAULT_MAX_KEYS: u64 = 1_000_000;

@@ -8,12 +8,11 @@ use std::{
 
 use super::{
     attribute::MEMBERS,
-    cell::{CellState, CounterCell, CountingCells},
     escape::{SEPARATOR, part},
     item::{CorruptItem, Item, decode_counters, decode_departure, decode_detail, decode_key_count},
     key::{ItemKey, Kind},
 };
-use crate::domain::{Overflow, Sum};
+use crate::domain::{CellState, CounterCell, CountingCells, Overflow, Sum};
 
 /// A sum by what it is of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
 type Sums = BTreeMap<String, Sum>;

@@ -13,12 +13,12 @@ use super::{
         KEY_COUNT, MEMBERS, NAME, Named, PLACEMENT_COUNTERS, PLACEMENT_GAUGES, PLACEMENT_KEY,
         RECENT_UPDATES, VERSION, WRITES, WRITTEN_AT,
     },
-    cell::{Cell, CellState, CounterCell, FirstCell, Incarnation, OtherCell},
     key::ItemKey,
 };
 use crate::domain::{
-    Detail, DimensionKey, DimensionName, Fingerprint, Id, KeyStats, Member, NameError, Period,
-    Placement, Share, Shares, StatName, Sum, UnixSeconds,
+    Cell, CellState, CounterCell, Detail, DimensionKey, DimensionName, Fingerprint, FirstCell, Id,
+    Incarnation, KeyStats, Member, NameError, OtherCell, Period, Placement, Share, Shares,
+    StatName, Sum, UnixSeconds,
 };
 
 /// An item as the SDK has it.

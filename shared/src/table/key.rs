@@ -7,12 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     attribute::{PARTITION_KEY, SORT_KEY},
-    cell::Cell,
     escape::{self, SEPARATOR, part},
 };
-use crate::{
-    domain::{DimensionKey, DimensionName, Id, IdempotencyKey, Member, Period},
-    rollup::{DimensionAndKey, MemberSet},
+use crate::domain::{
+    Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, Period, RollupKey,
 };
 
 const ID: &str = "id";
@@ -73,7 +71,7 @@ impl ItemKey {
 
     /// What an id has left behind in the counters of a key that it has moved away from.
     #[must_use]
-    pub fn departure(id: &Id, from: &DimensionAndKey) -> Self {
+    pub fn departure(id: &Id, from: &RollupKey) -> Self {
         let dimension = part(from.dimension.as_str());
         let key = part(from.key.as_str());
         Self::new([ID, &part(id.as_str())], ["left", &dimension, &key])
@@ -81,7 +79,7 @@ impl ItemKey {
 
     /// A cell of a key's counters and numbers of unique members.
     #[must_use]
-    pub fn counters(of: &DimensionAndKey, cell: Cell) -> Self {
+    pub fn counters(of: &RollupKey, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
         Self::new([DIMENSION, &dimension], [COUNTERS, &key, &cell.number().to_string()])
@@ -89,7 +87,7 @@ impl ItemKey {
 
     /// A cell of a key's gauges in a period.
     #[must_use]
-    pub fn gauges(of: &DimensionAndKey, period: Period, cell: Cell) -> Self {
+    pub fn gauges(of: &RollupKey, period: Period, cell: Cell) -> Self {
         let key = part(of.key.as_str());
         let dimension = part(of.dimension.as_str());
         Self::new(
@@ -115,7 +113,7 @@ impl ItemKey {
 
     /// What tells that a dimension has a key.
     #[must_use]
-    pub fn known_key(of: &DimensionAndKey) -> Self {
+    pub fn known_key(of: &RollupKey) -> Self {
         let dimension = part(of.dimension.as_str());
         Self::new([KEY, &dimension, &part(of.key.as_str())], [KEY])
     }

@@ -4,27 +4,23 @@
 
 mod attribute;
 mod audit;
-mod cell;
 mod definition;
 mod escape;
 mod expression;
-mod fold;
+mod fold_writes;
 mod item;
 mod key;
+mod parts;
 mod transaction;
 
 pub use audit::{Audit, AuditError, Discrepancy};
-pub use cell::{
-    Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, Striped,
-};
 pub use definition::{create_table, time_to_live};
-pub use fold::FoldStep;
+pub use fold_writes::fold_writes;
 pub use item::{
     CorruptItem, Item, Marker, Revision, StoredDetail, UpdateToken, decode_counters,
     decode_departure, decode_detail, decode_dimension, decode_gauges, decode_key_count,
     decode_marker, decode_members,
 };
 pub use key::{ItemKey, KeyRange, RollupOrder, Shard};
-pub use transaction::{
-    Action, NewNames, Part, Parts, ShardOfSet, Shards, Target, Transaction, Writing, put_detail,
-};
+pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};
+pub use transaction::{Action, Target, Transaction, Writing, put_detail};

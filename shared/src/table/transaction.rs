@@ -1,4 +1,4 @@
-//! From a plan to transactions of DynamoDB.
+//! From a part of a plan to a transaction of DynamoDB.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,22 +12,16 @@ use super::{
         self, EXPIRES_AT, FROZEN, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY, VERSION,
         WRITES, WRITTEN_AT,
     },
-    cell::{Cell, Striped},
     escape,
     expression::UpdateExpression,
     item::{Item, Marker, Revision, UpdateToken, encode_detail, encode_marker, number, text},
-    key::{ItemKey, Shard},
+    key::ItemKey,
+    parts::{NewNames, Part, ShardOfSet, Shards},
 };
-use crate::{
-    domain::{
-        Detail, DimensionName, Id, IdempotencyKey, Member, Period, PeriodLength, StatName,
-        UnixSeconds,
-    },
-    rollup::{DimensionAndKey, MemberSet, Plan, Sums},
+use crate::domain::{
+    Cell, Detail, DimensionName, Id, IdempotencyKey, Period, PeriodLength, Plan, RollupKey,
+    SpreadSum, StatName, Sums, UnixSeconds,
 };
-
-/// Most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
-pub(super) const MAX_ACTIONS: usize = 100;
 
 /// What an action of a transaction writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +31,7 @@ pub enum Target {
     /// The idempotency marker, unless there is one.
     Marker,
     /// A cell of a sum, unless it is frozen.
-    Cell(Striped, Cell),
+    Cell(SpreadSum, Cell),
     /// A shard of a set, unless it has one of the members.
     Members,
     /// What the id leaves behind under a key.
@@ -59,55 +53,6 @@ pub struct Action {
 
 /// Actions that happen all or none: at most 100, on different items.
 pub type Transaction = Vec<Action>;
-
-/// What an update writes in one transaction.
-#[derive(Debug, Clone)]
-pub enum Part {
-    /// Keys that are new to their dimension, with their numbers.
-    Keys,
-    /// New members of a key's sets, with their numbers.
-    Members(DimensionAndKey, Vec<ShardOfSet>),
-    /// The numeric part, with keys and members if they fit.
-    Numbers {
-        /// Whether it has the keys that are new.
-        keys: bool,
-        /// The members that it has.
-        members: Shards,
-    },
-}
-
-/// The parts of an update, in their order.
-#[derive(Debug, Clone, Default)]
-pub struct Parts {
-    /// What does not fit into the last part: keys, and members with their numbers. Entries of the outer
-    /// list touch different items, so they may run at once; the parts of one may not. To repeat one is
-    /// harmless.
-    pub first: Vec<Vec<Part>>,
-    /// All the rest. None when there are so many new members of one shard that more of them are left
-    /// for another plan, to be made when those above are written.
-    pub last: Option<Part>,
-}
-
-/// Names that the table does not have yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewNames {
-    /// Dimensions that are not in the list of dimensions.
-    pub dimensions: BTreeSet<DimensionName>,
-    /// Keys that their dimension does not have.
-    pub keys: BTreeSet<DimensionAndKey>,
-}
-
-impl NewNames {
-    /// The dimensions of the new keys, and how many each has.
-    #[must_use]
-    pub fn keys_by_dimension(&self) -> BTreeMap<&DimensionName, u64> {
-        let mut dimensions = BTreeMap::new();
-        for key in &self.keys {
-            *dimensions.entry(&key.dimension).or_default() += 1;
-        }
-        dimensions
-    }
-}
 
 /// All that transactions are made of.
 #[derive(Debug)]
@@ -133,49 +78,6 @@ pub struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// The plan in parts that each fit into a transaction.
-    #[must_use]
-    pub fn parts(&self) -> Parts {
-        let (members, all) = shards(&self.plan.members);
-        let keys = self.new_names.keys.len() + self.new_names.keys_by_dimension().len();
-        let fixed = self.actions_without_members(&members);
-        let keys_fit = fixed + keys <= MAX_ACTIONS;
-        let taken = if keys_fit { fixed + keys } else { fixed };
-        let shard_count: usize = members.values().map(Vec::len).sum();
-        let members_fit = all && taken + shard_count <= MAX_ACTIONS;
-
-        let mut first = Vec::new();
-        if !keys_fit {
-            first.push(vec![Part::Keys]);
-        }
-        if members_fit {
-            return Parts { first, last: Some(Part::Numbers { keys: keys_fit, members }) };
-        }
-        for (of, shards) in members {
-            // One action is for the numbers of members.
-            let chunks = shards.chunks(MAX_ACTIONS - 1);
-            first.push(chunks.map(|chunk| Part::Members(of.clone(), chunk.to_vec())).collect());
-        }
-        let members = Shards::new();
-        Parts { first, last: all.then_some(Part::Numbers { keys: keys_fit, members }) }
-    }
-
-    /// The sums that a part adds to.
-    #[must_use]
-    pub fn striped(&self, part: &Part) -> BTreeSet<Striped> {
-        let keys = || self.new_names.keys_by_dimension().into_keys().cloned().map(Striped::Keys);
-        match part {
-            Part::Keys => keys().collect(),
-            Part::Members(of, _) => [Striped::Rollup(of.clone())].into(),
-            Part::Numbers { keys: with_keys, members } => {
-                let plan = self.plan;
-                let rollups = plan.counters.keys().chain(plan.gauges.keys()).chain(members.keys());
-                let keys = with_keys.then(keys).into_iter().flatten();
-                rollups.cloned().map(Striped::Rollup).chain(keys).collect()
-            }
-        }
-    }
-
     /// The transaction that writes a part; `cell` chooses the cell of each sum.
     ///
     /// # Errors
@@ -183,7 +85,7 @@ impl Writing<'_> {
     pub fn transaction(
         &self,
         part: &Part,
-        cell: impl Fn(&Striped) -> Cell,
+        cell: impl Fn(&SpreadSum) -> Cell,
     ) -> Result<Transaction, BuildError> {
         let mut actions = Transaction::new();
         match part {
@@ -204,36 +106,10 @@ impl Writing<'_> {
         Ok(actions)
     }
 
-    /// Whether a part writes nothing.
-    #[must_use]
-    pub fn is_empty(&self, part: &Part) -> bool {
-        match part {
-            Part::Keys => self.new_names.keys.is_empty(),
-            Part::Members(_, shards) => shards.is_empty(),
-            Part::Numbers { keys, members } => {
-                let no_keys = !*keys || self.new_names.keys.is_empty();
-                no_keys && self.actions_without_members(members) == 0
-            }
-        }
-    }
-
-    /// How many actions the last transaction has, besides new keys and the shards of sets, if it has
-    /// `members` too.
-    fn actions_without_members(&self, members: &Shards) -> usize {
-        let plan = self.plan;
-        let counted_keys: BTreeSet<_> = plan.counters.keys().chain(members.keys()).collect();
-        usize::from(plan.detail.is_some())
-            + usize::from(self.marker.is_some())
-            + counted_keys.len()
-            + plan.gauges.len()
-            + plan.departures.len()
-            + self.new_names.dimensions.len()
-    }
-
     fn write_numbers(
         &self,
         members: &Shards,
-        cell: &impl Fn(&Striped) -> Cell,
+        cell: &impl Fn(&SpreadSum) -> Cell,
         actions: &mut Transaction,
     ) -> Result<(), BuildError> {
         if let Some((key, marker)) = &self.marker {
@@ -269,19 +145,19 @@ impl Writing<'_> {
 
     fn write_keys(
         &self,
-        cell: &impl Fn(&Striped) -> Cell,
+        cell: &impl Fn(&SpreadSum) -> Cell,
         actions: &mut Transaction,
     ) -> Result<(), BuildError> {
         for of in &self.new_names.keys {
             actions.push(self.put_known_key(of)?);
         }
         for (dimension, count) in self.new_names.keys_by_dimension() {
-            let striped = Striped::Keys(dimension.clone());
-            let cell = cell(&striped);
+            let spread = SpreadSum::Keys(dimension.clone());
+            let cell = cell(&spread);
             let mut expression = UpdateExpression::default();
             expression.add(KEY_COUNT.to_owned(), number(count));
             let key = ItemKey::key_count(dimension, cell);
-            actions.push(self.update(Target::Cell(striped, cell), &key, expression)?);
+            actions.push(self.update(Target::Cell(spread, cell), &key, expression)?);
         }
         Ok(())
     }
@@ -306,7 +182,7 @@ impl Writing<'_> {
         Ok(put_action(Target::Dimension, put))
     }
 
-    fn put_known_key(&self, of: &DimensionAndKey) -> Result<Action, BuildError> {
+    fn put_known_key(&self, of: &RollupKey) -> Result<Action, BuildError> {
         let put = Put::builder()
             .table_name(self.table)
             .set_item(Some(ItemKey::known_key(of).attributes()))
@@ -317,13 +193,13 @@ impl Writing<'_> {
 
     fn add_counters(
         &self,
-        of: &DimensionAndKey,
-        cell: &impl Fn(&Striped) -> Cell,
+        of: &RollupKey,
+        cell: &impl Fn(&SpreadSum) -> Cell,
         counters: &Sums,
         members: &[ShardOfSet],
     ) -> Result<Action, BuildError> {
-        let striped = Striped::Rollup(of.clone());
-        let cell = cell(&striped);
+        let spread = SpreadSum::Rollup(of.clone());
+        let cell = cell(&spread);
         let mut expression = UpdateExpression::default();
         let condition = (cell != Cell::FIRST).then(|| self.mark_write(&mut expression));
         for (stat, gain) in counters {
@@ -337,7 +213,7 @@ impl Writing<'_> {
             expression.add(attribute::member_count(stat), number(count));
         }
         name_if_hashed(&mut expression, of);
-        let target = Target::Cell(striped, cell);
+        let target = Target::Cell(spread, cell);
         self.update_if(target, &ItemKey::counters(of, cell), expression, condition)
     }
 
@@ -352,13 +228,13 @@ impl Writing<'_> {
 
     fn add_gauges(
         &self,
-        of: &DimensionAndKey,
+        of: &RollupKey,
         period: Period,
-        cell: &impl Fn(&Striped) -> Cell,
+        cell: &impl Fn(&SpreadSum) -> Cell,
         gauges: &Sums,
     ) -> Result<Action, BuildError> {
-        let striped = Striped::Rollup(of.clone());
-        let cell = cell(&striped);
+        let spread = SpreadSum::Rollup(of.clone());
+        let cell = cell(&spread);
         let mut expression = UpdateExpression::default();
         for (stat, gain) in gauges {
             expression.add(attribute::gauge(stat), number(gain));
@@ -366,11 +242,11 @@ impl Writing<'_> {
         let expiry = self.period_length.expiry(period);
         expression.set(EXPIRES_AT, number(expiry.0));
         name_if_hashed(&mut expression, of);
-        let target = Target::Cell(striped, cell);
+        let target = Target::Cell(spread, cell);
         self.update(target, &ItemKey::gauges(of, period, cell), expression)
     }
 
-    fn add_departure(&self, from: &DimensionAndKey, counters: &Sums) -> Result<Action, BuildError> {
+    fn add_departure(&self, from: &RollupKey, counters: &Sums) -> Result<Action, BuildError> {
         let mut expression = UpdateExpression::default();
         for (stat, left) in counters {
             expression.add(attribute::counter(stat), number(left));
@@ -428,44 +304,6 @@ impl Writing<'_> {
     }
 }
 
-/// Members of a set that belong to one of its items.
-#[derive(Debug, Clone)]
-pub struct ShardOfSet {
-    set: MemberSet,
-    shard: Shard,
-    members: Vec<Member>,
-}
-
-/// New members by the key that they are counted under.
-pub type Shards = BTreeMap<DimensionAndKey, Vec<ShardOfSet>>;
-
-/// Most members that one action adds to a shard: keeps the condition below the 4 KB of an expression.
-const MAX_MEMBERS_OF_ACTION: usize = 100;
-
-/// The shards that members belong to, and whether that is all of the members.
-fn shards(sets: &BTreeMap<MemberSet, BTreeSet<Member>>) -> (Shards, bool) {
-    let mut shards = Shards::new();
-    let mut all = true;
-    for (set, members) in sets {
-        let mut by_shard: BTreeMap<Shard, Vec<Member>> = BTreeMap::new();
-        for member in members {
-            let members = by_shard.entry(Shard::of(member)).or_default();
-            if members.len() < MAX_MEMBERS_OF_ACTION {
-                members.push(member.clone());
-            } else {
-                all = false;
-            }
-        }
-        let of_set = by_shard.into_iter().map(|(shard, members)| ShardOfSet {
-            set: set.clone(),
-            shard,
-            members,
-        });
-        shards.entry(set.of.clone()).or_default().extend(of_set);
-    }
-    (shards, all)
-}
-
 /// Puts a detail, unless it has changed since it was read in this `revision`; `token` is who did it.
 ///
 /// What was sent for the same revision can't happen any more after that, also if it is still on its way.
@@ -492,7 +330,7 @@ pub fn put_detail(
 }
 
 /// Where the key has only the name's hash, the name is kept beside.
-pub(super) fn name_if_hashed(expression: &mut UpdateExpression, of: &DimensionAndKey) {
+pub(super) fn name_if_hashed(expression: &mut UpdateExpression, of: &RollupKey) {
     let key = of.key.as_str();
     if escape::is_hashed(key) {
         expression.set(NAME, text(key));

@@ -6,12 +6,10 @@ use arbitrary::Arbitrary;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::{
     domain::{
-        DimensionKey, DimensionName, Id, IdempotencyKey, Member, Period, StatName, UnixSeconds,
+        Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, Period,
+        RollupKey, StatName, UnixSeconds,
     },
-    rollup::{DimensionAndKey, MemberSet},
-    table::{
-        Cell, Item, ItemKey, KeyRange, Shard, decode_counters, decode_dimension, decode_gauges,
-    },
+    table::{Item, ItemKey, KeyRange, Shard, decode_counters, decode_dimension, decode_gauges},
 };
 
 /// Longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
@@ -62,7 +60,7 @@ struct Text<'a> {
 struct Names {
     id: Option<Id>,
     dimension: Option<DimensionName>,
-    of: Option<DimensionAndKey>,
+    of: Option<RollupKey>,
     set: Option<MemberSet>,
     shard: Option<Shard>,
     idempotency_key: Option<IdempotencyKey>,
@@ -74,12 +72,12 @@ struct Names {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     Detail(Id),
-    Departure(Id, DimensionAndKey),
-    Counters(DimensionAndKey, Cell),
-    Gauges(DimensionAndKey, Period, Cell),
+    Departure(Id, RollupKey),
+    Counters(RollupKey, Cell),
+    Gauges(RollupKey, Period, Cell),
     Members(MemberSet, Shard),
     Dimension(DimensionName),
-    KnownKey(DimensionAndKey),
+    KnownKey(RollupKey),
     KeyCount(DimensionName, Cell),
     Marker(Id, String),
 }
@@ -223,7 +221,7 @@ impl Texts<'_> {
         let dimension = DimensionName::new(&self.dimension.text()).ok();
         let of = dimension.clone().and_then(|dimension| {
             let key = DimensionKey::new(&self.key.text()).ok()?;
-            Some(DimensionAndKey { dimension, key })
+            Some(RollupKey { dimension, key })
         });
         let set = of.clone().and_then(|of| {
             let stat = StatName::new(&self.stat.text()).ok()?;

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::{Put, Update as UpdateItem};
 use shared::{
     domain::{
-        CounterChange, Detail, DimensionKey, DimensionName, Fingerprint, Id, IdempotencyKey,
-        Member, Period, PeriodLength, StatName, Sum, UnixSeconds, Update,
+        Cell, CounterChange, Detail, DimensionKey, DimensionName, Fingerprint, Id, IdempotencyKey,
+        Member, MemberSet, Period, PeriodLength, Plan, RollupKey, StatName, Sum, Sums, UnixSeconds,
+        Update, member_sets, plan,
     },
-    rollup::{DimensionAndKey, MemberSet, Plan, Sums, member_sets, plan},
-    table::{Cell, ItemKey, Marker, NewNames, Revision, Transaction, UpdateToken, Writing},
+    table::{ItemKey, Marker, NewNames, Revision, Transaction, UpdateToken, Writing},
 };
 
 /// What the table holds, as far as the planner is concerned.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Table {
     pub details: BTreeMap<&'static str, Detail>,
-    pub counters: BTreeMap<DimensionAndKey, Sums>,
-    pub gauges: BTreeMap<(Period, DimensionAndKey), Sums>,
+    pub counters: BTreeMap<RollupKey, Sums>,
+    pub gauges: BTreeMap<(Period, RollupKey), Sums>,
     pub members: BTreeMap<MemberSet, BTreeSet<Member>>,
-    pub departures: BTreeMap<(&'static str, DimensionAndKey), Sums>,
+    pub departures: BTreeMap<(&'static str, RollupKey), Sums>,
     pub dimensions: BTreeSet<DimensionName>,
 }
 
@@ -59,8 +59,8 @@ impl Table {
     }
 
     /// The counters' rollups, from the details alone: what an audit would compute.
-    pub fn recomputed(&self) -> BTreeMap<DimensionAndKey, Sums> {
-        let mut rollups: BTreeMap<DimensionAndKey, Sums> = BTreeMap::new();
+    pub fn recomputed(&self) -> BTreeMap<RollupKey, Sums> {
+        let mut rollups: BTreeMap<RollupKey, Sums> = BTreeMap::new();
         for detail in self.details.values() {
             for (dimension, placement) in &detail.placements {
                 let held = placement.counters.of(&detail.counters).unwrap();
@@ -79,8 +79,8 @@ impl Table {
 pub struct Model {
     counters: BTreeMap<(&'static str, StatName), Sum>,
     gauges: BTreeMap<(&'static str, Period, StatName), Sum>,
-    pub counter_rollups: BTreeMap<DimensionAndKey, Sums>,
-    pub gauge_rollups: BTreeMap<(Period, DimensionAndKey), Sums>,
+    pub counter_rollups: BTreeMap<RollupKey, Sums>,
+    pub gauge_rollups: BTreeMap<(Period, RollupKey), Sums>,
 }
 
 impl Model {
@@ -110,8 +110,8 @@ impl Model {
     }
 }
 
-fn at(dimension: &DimensionName, key: &DimensionKey) -> DimensionAndKey {
-    DimensionAndKey { dimension: dimension.clone(), key: key.clone() }
+fn at(dimension: &DimensionName, key: &DimensionKey) -> RollupKey {
+    RollupKey { dimension: dimension.clone(), key: key.clone() }
 }
 
 fn add(sums: &mut Sums, gains: &Sums) {
@@ -121,9 +121,7 @@ fn add(sums: &mut Sums, gains: &Sums) {
     }
 }
 
-pub fn non_zero(
-    rollups: &BTreeMap<DimensionAndKey, Sums>,
-) -> BTreeMap<(DimensionAndKey, StatName), Sum> {
+pub fn non_zero(rollups: &BTreeMap<RollupKey, Sums>) -> BTreeMap<(RollupKey, StatName), Sum> {
     let sums = rollups.iter().flat_map(|(of, sums)| {
         sums.iter().map(move |(stat, sum)| ((of.clone(), stat.clone()), *sum))
     });

@@ -6,11 +6,10 @@ use aws_sdk_dynamodb::types::{Put, Update as UpdateItem};
 use serde_json::Value;
 use shared::{
     domain::{
-        CounterChange, Detail, DimensionKey, DimensionName, Member, PeriodLength, StatName,
-        UnixSeconds, Update, UpdateError, limits,
+        Cell, CounterChange, Detail, DimensionKey, DimensionName, Member, PeriodLength, Plan,
+        StatName, UnixSeconds, Update, UpdateError, limits,
     },
-    rollup::Plan,
-    table::{Action, Cell, Target, Transaction, decode_detail},
+    table::{Action, Target, Transaction, decode_detail},
 };
 
 use super::table::{Model, Table, Transactions, items, non_zero};

@@ -9,9 +9,9 @@ use history::Function;
 use serde_json::{Value, json};
 use shared::{
     auth::Auth,
+    deadline::Deadline,
     domain::UnixSeconds,
     lambda::{Call, answer_event},
-    retry::Deadline,
 };
 
 /// 2026-11-24T11:30:00Z

@@ -1,19 +1,26 @@
 //! The way of an update: load, plan, apply; again from the start when another writer was faster.
 
+mod admission;
+mod apply;
+mod attempts;
+mod cells;
+mod load;
+mod settle;
+mod submission;
+
+pub(super) use self::{admission::Names, cells::Cells};
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{
-    Deadline, Store, StoreError,
+use self::{
     apply::Applied,
     attempts::{Attempts, Outstanding},
-    error::Cause,
-    failure::Failure,
     load::Consistency,
-    request::Request,
-    retry::Backoff,
+    submission::Submission,
 };
 use crate::{
     domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
+    store::{Deadline, Store, StoreError, backoff::Backoff, error::Cause, failure::Failure},
     table::{Part, Writing},
     usage,
 };
@@ -49,14 +56,14 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
-        let request = Request { id, update, idempotency, now };
+        let submission = Submission { id, update, idempotency, now };
         let dimensions = u64::try_from(update.dims.len()).unwrap_or(u64::MAX);
         usage::note(|usage| usage.dimensions_updated += dimensions);
         let mut attempts = Attempts::new(self.new_update_token());
         let writes_end = deadline.earlier_by(self.settings.pace.settling);
-        match self.attempt(&request, &mut attempts, writes_end).await {
+        match self.attempt(&submission, &mut attempts, writes_end).await {
             Err(error) if attempts.may_yet_be_counted() => {
-                self.settle(&request, &mut attempts, error, deadline).await
+                self.settle(&submission, &mut attempts, error, deadline).await
             }
             result => result,
         }
@@ -64,14 +71,14 @@ impl Store {
 
     async fn attempt(
         &self,
-        request: &Request<'_>,
+        submission: &Submission<'_>,
         attempts: &mut Attempts,
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
         let mut backoff = self.backoff(deadline);
         let mut consistency = Consistency::Eventual;
         loop {
-            let mut loaded = self.load(request, consistency, deadline).await?;
+            let mut loaded = self.load(submission, consistency, deadline).await?;
             if consistency == Consistency::Eventual {
                 loaded.note_members();
             }
@@ -79,27 +86,27 @@ impl Store {
             if attempts.were_counted(&loaded.stored.revision)? {
                 return Ok(Outcome::Counted);
             }
-            if loaded.repeats(request)? {
+            if loaded.repeats(submission)? {
                 return Ok(Outcome::Repeated);
             }
-            let plan = loaded.plan(request, self.settings.period_length)?;
+            let plan = loaded.plan(submission, self.settings.period_length)?;
             let revision = &loaded.stored.revision;
-            let marker = request.marker();
+            let marker = submission.marker();
             if plan.is_empty() && marker.is_none() {
                 usage::note(|usage| usage.updates_unchanged += 1);
                 return Ok(Outcome::Unchanged);
             }
-            let new_names = self.new_names(&plan, consistency, request.now, deadline).await?;
+            let new_names = self.new_names(&plan, consistency, submission.now, deadline).await?;
             let writing = Writing {
                 table: &self.settings.table,
-                id: request.id,
+                id: submission.id,
                 revision,
                 token: attempts.token(),
                 plan: &plan,
                 new_names: &new_names,
                 marker,
                 period_length: self.settings.period_length,
-                now: request.now,
+                now: submission.now,
             };
             let progress = self.apply_all(&writing, attempts.outstanding(), &mut backoff).await;
             attempts.were_sent_for(revision, plan.detail.is_some());

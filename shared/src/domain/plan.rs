@@ -11,7 +11,7 @@ use crate::domain::{
 
 /// A key of a dimension: what a rollup belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DimensionAndKey {
+pub struct RollupKey {
     /// The dimension.
     pub dimension: DimensionName,
     /// Its key.
@@ -22,7 +22,7 @@ pub struct DimensionAndKey {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberSet {
     /// The dimension and its key.
-    pub of: DimensionAndKey,
+    pub of: RollupKey,
     /// The stat.
     pub stat: StatName,
 }
@@ -36,20 +36,20 @@ pub struct Plan {
     /// The id's next detail; none when it stays as it is.
     pub detail: Option<Detail>,
     /// What to add to the counters of rollups. A zero counts: it makes the stat be reported.
-    pub counters: BTreeMap<DimensionAndKey, Sums>,
+    pub counters: BTreeMap<RollupKey, Sums>,
     /// What to add to the gauges of rollups in [`Plan::period`].
-    pub gauges: BTreeMap<DimensionAndKey, Sums>,
+    pub gauges: BTreeMap<RollupKey, Sums>,
     /// The period of the gauges.
     pub period: Option<Period>,
     /// Members that are new to their set.
     pub members: BTreeMap<MemberSet, BTreeSet<Member>>,
     /// What the id leaves behind in the counters of keys that it has moved away from.
-    pub departures: BTreeMap<DimensionAndKey, Sums>,
+    pub departures: BTreeMap<RollupKey, Sums>,
     /// Dimensions that the id reports under for the first time, and that may so be new to the table.
     pub dimensions: BTreeSet<DimensionName>,
     /// Keys that the id reports under for the first time, or again, and that may so be new to their
     /// dimension.
-    pub keys: BTreeSet<DimensionAndKey>,
+    pub keys: BTreeSet<RollupKey>,
 }
 
 impl Plan {
@@ -67,7 +67,7 @@ pub fn member_sets(update: &Update) -> BTreeMap<MemberSet, BTreeSet<Member>> {
     for (dimension, key) in &update.dims {
         for (stat, members) in &update.members {
             let set = MemberSet {
-                of: DimensionAndKey { dimension: dimension.clone(), key: key.clone() },
+                of: RollupKey { dimension: dimension.clone(), key: key.clone() },
                 stat: stat.clone(),
             };
             if !members.is_empty() {
@@ -105,8 +105,7 @@ fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
         ..Plan::default()
     };
     for (dimension, placement) in &after.placements {
-        let at =
-            |key: &DimensionKey| DimensionAndKey { dimension: dimension.clone(), key: key.clone() };
+        let at = |key: &DimensionKey| RollupKey { dimension: dimension.clone(), key: key.clone() };
         let last = before.placements.get(dimension);
         let same = last.filter(|last| last.key == placement.key);
         if same.is_none() {
@@ -160,7 +159,7 @@ fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
     changed.map(gain).collect()
 }
 
-fn insert_some(sums: &mut BTreeMap<DimensionAndKey, Sums>, at: DimensionAndKey, gains: Sums) {
+fn insert_some(sums: &mut BTreeMap<RollupKey, Sums>, at: RollupKey, gains: Sums) {
     if !gains.is_empty() {
         sums.insert(at, gains);
     }

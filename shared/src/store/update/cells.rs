@@ -17,10 +17,9 @@ use std::{
 
 use lru::LruCache;
 
-use super::lock;
 use crate::{
-    domain::UnixSeconds,
-    table::{Cell, Striped},
+    domain::{Cell, SpreadSum, UnixSeconds},
+    store::lock,
 };
 
 /// Most sums that are remembered: those in use, and hot ones, at some 200 bytes each.
@@ -30,8 +29,8 @@ const COOLS_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The memory of hot sums.
 #[derive(Debug)]
-pub(super) struct Cells {
-    stripes: Mutex<LruCache<Striped, Stripes>>,
+pub(in crate::store) struct Cells {
+    stripes: Mutex<LruCache<SpreadSum, Stripes>>,
     random: Mutex<fastrand::Rng>,
     most: u8,
 }
@@ -115,13 +114,13 @@ fn any(cells: u128, random: &mut fastrand::Rng) -> Cell {
 
 impl Cells {
     /// Sums have at most `most` cells.
-    pub(super) fn new(most: u8, random: fastrand::Rng) -> Self {
+    pub(in crate::store) fn new(most: u8, random: fastrand::Rng) -> Self {
         let stripes = Mutex::new(LruCache::sparse(MAX_REMEMBERED));
         Self { stripes, random: Mutex::new(random), most: most.clamp(1, Cell::MOST) }
     }
 
     /// Takes a cell of each of these sums, until the lease is dropped.
-    pub(super) fn lease(&self, sums: BTreeSet<Striped>, now: UnixSeconds) -> Lease<'_> {
+    pub(super) fn lease(&self, sums: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
         let mut stripes = lock(&self.stripes);
         let mut random = lock(&self.random);
         let taken = sums.into_iter().map(|sum| {
@@ -136,21 +135,21 @@ impl Cells {
 
 /// The cells that a transaction writes to.
 #[derive(Debug)]
-pub(super) struct Lease<'a> {
+pub(in crate::store) struct Lease<'a> {
     cells: &'a Cells,
-    taken: BTreeMap<Striped, Cell>,
+    taken: BTreeMap<SpreadSum, Cell>,
     now: UnixSeconds,
 }
 
 impl Lease<'_> {
     /// The cell of a sum.
-    pub(super) fn cell(&self, sum: &Striped) -> Cell {
+    pub(super) fn cell(&self, sum: &SpreadSum) -> Cell {
         self.taken.get(sum).copied().unwrap_or_default()
     }
 
     /// Moves to other cells of the sums that others were in the way on. Whether there is more room for
     /// any of them than before.
-    pub(super) fn move_away(&mut self, contended: &BTreeSet<Striped>) -> bool {
+    pub(super) fn move_away(&mut self, contended: &BTreeSet<SpreadSum>) -> bool {
         let mut stripes = lock(&self.cells.stripes);
         let mut random = lock(&self.cells.random);
         let mut widened = false;
@@ -174,7 +173,7 @@ impl Lease<'_> {
     }
 
     /// Goes back to the first cell of sums that turned out to have gone quiet: they have been folded.
-    pub(super) fn cool(&mut self, folded: &BTreeSet<Striped>) {
+    pub(super) fn cool(&mut self, folded: &BTreeSet<SpreadSum>) {
         let mut stripes = lock(&self.cells.stripes);
         for (sum, cell) in &mut self.taken {
             if folded.contains(sum) {
@@ -213,7 +212,7 @@ impl Drop for Lease<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DimensionName, table::Cell};
+    use crate::domain::{Cell, DimensionName};
 
     const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
@@ -221,8 +220,8 @@ mod tests {
         Cells::new(most, fastrand::Rng::with_seed(7))
     }
 
-    fn sum(name: &str) -> Striped {
-        Striped::Keys(DimensionName::new(name).unwrap())
+    fn sum(name: &str) -> SpreadSum {
+        SpreadSum::Keys(DimensionName::new(name).unwrap())
     }
 
     fn one(cells: &Cells, now: UnixSeconds) -> Lease<'_> {

@@ -4,11 +4,10 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
 };
 
-use super::{Deadline, Store, StoreError, failure::Failure, retry::before};
 use crate::{
-    domain::{DimensionKey, DimensionName, UnixSeconds},
-    rollup::DimensionAndKey,
-    table::{CounterCell, FoldStep, KeyRange, decode_counters},
+    domain::{CounterCell, DimensionKey, DimensionName, FoldStep, RollupKey, UnixSeconds},
+    store::{Deadline, Store, StoreError, backoff::before, failure::Failure},
+    table::{KeyRange, decode_counters, fold_writes},
     usage,
 };
 
@@ -36,7 +35,7 @@ pub struct FoldPlan {
 
 impl FoldPlan {
     /// Takes in all cells of a key.
-    pub(super) fn note(&mut self, cells: &[CounterCell], now: UnixSeconds) {
+    pub(in crate::store) fn note(&mut self, cells: &[CounterCell], now: UnixSeconds) {
         let Some(first) = cells.first() else {
             return;
         };
@@ -105,8 +104,8 @@ impl Store {
         deadline: Deadline,
         folded: &mut Folded,
     ) -> Result<(), StoreError> {
-        let of = DimensionAndKey { dimension: dimension.clone(), key };
-        let writes = step.writes(&self.settings.table, &of, now)?;
+        let of = RollupKey { dimension: dimension.clone(), key };
+        let writes = fold_writes(step, &self.settings.table, &of, now)?;
         let mut backoff = self.backoff(deadline);
         loop {
             let request = self

@@ -2,13 +2,10 @@
 
 use futures_util::future::try_join;
 
-use super::{Deadline, Store, StoreError};
 use crate::{
-    domain::{DimensionKey, DimensionName, DimensionSummary, KeyStats, UnixSeconds},
-    table::{
-        CorruptItem, CountingCells, Item, KeyRange, decode_counters, decode_dimension,
-        decode_gauges,
-    },
+    domain::{CountingCells, DimensionKey, DimensionName, DimensionSummary, KeyStats, UnixSeconds},
+    store::{Deadline, Store, StoreError},
+    table::{CorruptItem, Item, KeyRange, decode_counters, decode_dimension, decode_gauges},
 };
 
 impl Store {

@@ -4,15 +4,15 @@ use std::{collections::HashMap, vec};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
-use super::{Deadline, Store, StoreError};
 use crate::{
+    store::{Deadline, Store, StoreError},
     table::{CorruptItem, Item, KeyRange},
     usage,
 };
 
 /// The items of a range, of which one page (up to 1 MB) is held at a time. Reads are consistent.
 #[derive(Debug)]
-pub(super) struct Items<'a> {
+pub(in crate::store) struct Items<'a> {
     store: &'a Store,
     condition: String,
     values: HashMap<String, AttributeValue>,
@@ -30,7 +30,7 @@ enum Next {
 
 impl Items<'_> {
     /// The next item; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
+    pub(in crate::store) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
             if let Some(item) = self.page.next() {
                 return Ok(Some(item));
@@ -64,14 +64,14 @@ impl Items<'_> {
 }
 
 impl Store {
-    pub(super) fn items(&self, range: &KeyRange, deadline: Deadline) -> Items<'_> {
+    pub(in crate::store) fn items(&self, range: &KeyRange, deadline: Deadline) -> Items<'_> {
         let (condition, values) = range.condition();
         let page = Vec::new().into_iter();
         Items { store: self, condition, values, deadline, page, next: Next::Page(None) }
     }
 
     /// Reads all items of a range.
-    pub(super) async fn read_range(
+    pub(in crate::store) async fn read_range(
         &self,
         range: &KeyRange,
         deadline: Deadline,

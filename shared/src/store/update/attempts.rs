@@ -2,15 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::StoreError;
-use crate::table::{Revision, UpdateToken};
+use crate::{
+    store::StoreError,
+    table::{Revision, UpdateToken},
+};
 
 /// Whether a request is on its way of which nobody knows whether it will be carried out.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding(AtomicBool);
 
 impl Outstanding {
-    pub(super) fn note(&self) {
+    pub(in crate::store) fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 

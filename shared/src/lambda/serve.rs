@@ -11,12 +11,12 @@ use http::{HeaderName, HeaderValue, Method};
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use tracing::{Instrument, Span};
 
+use super::metrics::{self, Metrics};
 use crate::{
     auth::{Auth, Caller},
     config::Config,
     domain::UnixSeconds,
     http::{ApiError, Request, Response, answer_preflight},
-    metrics::{self, Metrics},
     store::{Deadline, Settings, Store},
     usage,
 };
@@ -99,7 +99,7 @@ pub async fn start() -> Result<(Config, Store), Error> {
 }
 
 fn configure() -> Result<Config, Error> {
-    crate::log::start();
+    super::log::start();
     Ok(Config::from_env().inspect_err(|error| tracing::error!("{error}"))?)
 }
 

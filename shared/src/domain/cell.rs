@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    domain::{DimensionKey, DimensionName, KeyStats, UnixSeconds},
-    rollup::DimensionAndKey,
-};
+use crate::domain::{DimensionKey, DimensionName, KeyStats, RollupKey, UnixSeconds};
 
 /// A sum that is spread over cells.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Striped {
+pub enum SpreadSum {
     /// The rollups of a key: its counters and its gauges each have cells, of the same numbers.
-    Rollup(DimensionAndKey),
+    Rollup(RollupKey),
     /// The number of keys that a dimension has.
     Keys(DimensionName),
 }

@@ -4,15 +4,15 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
 };
 
-use super::{
-    Store, StoreError,
-    attempts::Outstanding,
-    error::Cause,
-    failure::{Failure, Verdict, judge},
-    lock,
-    retry::{Backoff, before},
-};
+use super::attempts::Outstanding;
 use crate::{
+    store::{
+        Store, StoreError,
+        backoff::{Backoff, before},
+        error::Cause,
+        failure::{Failure, Verdict, judge},
+        lock,
+    },
     table::{Part, UpdateToken, Writing},
     usage,
 };
@@ -39,7 +39,7 @@ impl Store {
         backoff: &mut Backoff<'_>,
         outstanding: &Outstanding,
     ) -> Result<Applied, StoreError> {
-        let mut lease = self.cells.lease(writing.striped(part), writing.now);
+        let mut lease = self.cells.lease(writing.spread(part), writing.now);
         let mut token = self.new_request_token();
         loop {
             let transaction = writing.transaction(part, |sum| lease.cell(sum))?;

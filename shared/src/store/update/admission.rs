@@ -9,10 +9,10 @@ use std::{num::NonZeroUsize, sync::Mutex, time::Duration};
 use futures_util::future::{try_join, try_join_all};
 use lru::LruCache;
 
-use super::{Deadline, Store, StoreError, load::Consistency, lock};
+use super::load::Consistency;
 use crate::{
-    domain::{DimensionName, UnixSeconds},
-    rollup::{DimensionAndKey, Plan},
+    domain::{DimensionName, Plan, RollupKey, UnixSeconds},
+    store::{Deadline, Store, StoreError, lock},
     table::{ItemKey, KeyRange, NewNames, decode_key_count},
 };
 
@@ -26,12 +26,12 @@ const LOOKS_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What this process remembers of names.
 #[derive(Debug)]
-pub(super) struct Names(Mutex<Remembered>);
+pub(in crate::store) struct Names(Mutex<Remembered>);
 
 #[derive(Debug)]
 struct Remembered {
     dimensions: LruCache<DimensionName, ()>,
-    keys: LruCache<DimensionAndKey, ()>,
+    keys: LruCache<RollupKey, ()>,
     room: LruCache<DimensionName, Room>,
 }
 
@@ -47,7 +47,7 @@ struct Room {
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         Self(Mutex::new(Remembered {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
             keys: LruCache::sparse(MAX_REMEMBERED),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Store, StoreError, error::Cause, failure::Failure, lock};
 use crate::{
-    retry::{Deadline, Jitter},
+    deadline::{Deadline, Jitter},
     usage,
 };
 

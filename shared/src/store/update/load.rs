@@ -8,10 +8,10 @@ use std::{
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
-use super::{Deadline, Store, StoreError, failure::Failure, request::Request};
+use super::submission::Submission;
 use crate::{
-    domain::{Member, Overflow, PeriodLength},
-    rollup::{MemberSet, Plan, member_sets, plan},
+    domain::{Member, MemberSet, Overflow, PeriodLength, Plan, member_sets, plan},
+    store::{Deadline, Store, StoreError, failure::Failure},
     table::{
         Item, ItemKey, Marker, Shard, StoredDetail, decode_detail, decode_marker, decode_members,
     },
@@ -50,9 +50,9 @@ impl Loaded {
     ///
     /// # Errors
     /// The key came with another body.
-    pub(super) fn repeats(&self, request: &Request<'_>) -> Result<bool, StoreError> {
-        match (request.idempotency, &self.marker) {
-            (Some((_, fingerprint)), Some(marker)) if marker.expires_at > request.now => {
+    pub(super) fn repeats(&self, submission: &Submission<'_>) -> Result<bool, StoreError> {
+        match (submission.idempotency, &self.marker) {
+            (Some((_, fingerprint)), Some(marker)) if marker.expires_at > submission.now => {
                 match marker.fingerprint == fingerprint {
                     true => Ok(true),
                     false => Err(StoreError::KeyReused),
@@ -68,12 +68,12 @@ impl Loaded {
     /// A sum would need more than 38 digits.
     pub(super) fn plan(
         &mut self,
-        request: &Request<'_>,
+        submission: &Submission<'_>,
         period_length: PeriodLength,
     ) -> Result<Plan, Overflow> {
         let before = &self.stored.detail;
-        let period = period_length.of_update(request.now, before.gauge_period);
-        plan(before, request.update, period, mem::take(&mut self.new_members))
+        let period = period_length.of_update(submission.now, before.gauge_period);
+        plan(before, submission.update, period, mem::take(&mut self.new_members))
     }
 }
 
@@ -94,13 +94,13 @@ impl Store {
     /// old answer there costs at most another attempt.
     pub(super) async fn load(
         &self,
-        request: &Request<'_>,
+        submission: &Submission<'_>,
         sets_consistency: Consistency,
         deadline: Deadline,
     ) -> Result<Loaded, StoreError> {
-        let detail = ItemKey::detail(request.id);
-        let marker = request.idempotency.map(|(key, _)| ItemKey::marker(request.id, key));
-        let sets = member_sets(request.update);
+        let detail = ItemKey::detail(submission.id);
+        let marker = submission.idempotency.map(|(key, _)| ItemKey::marker(submission.id, key));
+        let sets = member_sets(submission.update);
 
         let own = [&detail].into_iter().chain(&marker).cloned().collect();
         let shards = sets.iter().flat_map(|(set, members)| {

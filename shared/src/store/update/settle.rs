@@ -2,12 +2,12 @@
 
 use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnConsumedCapacity};
 
-use super::{
-    Deadline, Outcome, Store, StoreError, attempts::Attempts, error::Cause, failure::Failure,
-    load::Consistency, request::Request, retry::before,
-};
+use super::{attempts::Attempts, load::Consistency, submission::Submission};
 use crate::{
     domain::Detail,
+    store::{
+        Deadline, Outcome, Store, StoreError, backoff::before, error::Cause, failure::Failure,
+    },
     table::{Revision, put_detail},
     usage,
 };
@@ -32,24 +32,24 @@ impl Store {
     /// The update was not counted (`error` as it is), or that can't be known before the deadline.
     pub(super) async fn settle(
         &self,
-        request: &Request<'_>,
+        submission: &Submission<'_>,
         attempts: &mut Attempts,
         error: StoreError,
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
         loop {
-            let loaded = self.load(request, Consistency::Strong, deadline).await;
+            let loaded = self.load(submission, Consistency::Strong, deadline).await;
             let Ok(mut loaded) = loaded else {
                 return Err(StoreError::Indeterminate(error.into()));
             };
-            if attempts.were_counted(&loaded.stored.revision)? || loaded.repeats(request)? {
+            if attempts.were_counted(&loaded.stored.revision)? || loaded.repeats(submission)? {
                 return Ok(Outcome::Counted);
             }
             if !attempts.may_yet_be_counted() {
                 return Err(error);
             }
-            let plan = loaded.plan(request, self.settings.period_length)?;
-            if plan.is_empty() && request.idempotency.is_none() {
+            let plan = loaded.plan(submission, self.settings.period_length)?;
+            if plan.is_empty() && submission.idempotency.is_none() {
                 return Ok(Outcome::Counted);
             }
             if !attempts.can_be_fenced_off() {
@@ -57,7 +57,7 @@ impl Store {
                 return Err(StoreError::Indeterminate(error.into()));
             }
             let stored = &loaded.stored;
-            match self.fence(request, &stored.detail, &stored.revision, deadline).await {
+            match self.fence(submission, &stored.detail, &stored.revision, deadline).await {
                 Ok(Fenced::Done) => return Err(error),
                 Ok(Fenced::Overtaken) => {}
                 Err(_) => return Err(StoreError::Indeterminate(error.into())),
@@ -67,13 +67,13 @@ impl Store {
 
     async fn fence(
         &self,
-        request: &Request<'_>,
+        submission: &Submission<'_>,
         detail: &Detail,
         revision: &Revision,
         deadline: Deadline,
     ) -> Result<Fenced, StoreError> {
         let token = self.new_update_token();
-        let put = put_detail(&self.settings.table, request.id, detail, revision, token)?;
+        let put = put_detail(&self.settings.table, submission.id, detail, revision, token)?;
         let mut backoff = self.backoff(deadline);
         loop {
             let sent = self

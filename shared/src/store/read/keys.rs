@@ -1,12 +1,12 @@
 //! Reading a dimension key by key, in memory that does not grow with the number of its keys.
 
-use super::{Deadline, FoldPlan, Store, StoreError, range::Items};
+use super::range::Items;
 use crate::{
-    domain::{DimensionKey, DimensionName, KeyStats, Period, UnixSeconds},
-    table::{
-        CorruptItem, CounterCell, CountingCells, Item, KeyRange, RollupOrder, decode_counters,
-        decode_gauges,
+    domain::{
+        CounterCell, CountingCells, DimensionKey, DimensionName, KeyStats, Period, UnixSeconds,
     },
+    store::{Deadline, FoldPlan, Store, StoreError},
+    table::{CorruptItem, Item, KeyRange, RollupOrder, decode_counters, decode_gauges},
 };
 
 /// The stats of a dimension's keys, one after another.

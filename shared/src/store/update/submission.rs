@@ -12,14 +12,14 @@ const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An update of an id.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
+pub(super) struct Submission<'a> {
     pub(super) id: &'a Id,
     pub(super) update: &'a Update,
     pub(super) idempotency: Option<(&'a IdempotencyKey, Fingerprint)>,
     pub(super) now: UnixSeconds,
 }
 
-impl Request<'_> {
+impl Submission<'_> {
     /// What remembers that the update was counted, if it has a key.
     pub(super) fn marker(&self) -> Option<(&IdempotencyKey, Marker)> {
         let (key, fingerprint) = self.idempotency?;

@@ -1,0 +1,5 @@
+//! What is done to the table besides updates and queries.
+
+mod folding;
+
+pub use folding::{FoldPlan, Folded};

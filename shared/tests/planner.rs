@@ -47,8 +47,11 @@ fn update() -> impl Strategy<Value = Update> {
         });
         dims.collect()
     });
-    let change =
-        prop_oneof![value().prop_map(CounterChange::Set), value().prop_map(CounterChange::Add)];
+    let change = prop_oneof![
+        value().prop_map(CounterChange::Set),
+        value().prop_map(CounterChange::Add),
+        (value(), value()).prop_map(|(set, add)| CounterChange::SetThenAdd(set, add)),
+    ];
     let members = vec(select(["m", "n", "o"].map(|m| Member::new(m).unwrap()).to_vec()), 0..3);
     (
         dims,

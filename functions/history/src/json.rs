@@ -19,8 +19,9 @@ struct Answer<'a> {
     aggregate: &'static str,
     /// By key.
     series: BTreeMap<&'a str, Vec<PointJson<'a>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+    /// The token of the next page; empty on the last one, where programs that follow cursors look for
+    /// it too.
+    next: String,
 }
 
 #[derive(Serialize)]
@@ -52,7 +53,7 @@ pub(crate) fn body(
         stat: question.stat.as_str(),
         aggregate: question.aggregate.name(),
         series,
-        next: next.map(ToString::to_string),
+        next: next.map(ToString::to_string).unwrap_or_default(),
     })
 }
 
@@ -75,7 +76,10 @@ mod tests {
             r#"{"ts":"2026-11-24T10:00:00Z","step":3600,"value":60}],"#,
             r#""to\"tal":[{"ts":"2026-11-24T09:00:00Z","step":3600,"value":70}]}"#,
         );
-        assert_eq!(body(&request.question, &points, None).unwrap(), format!("{expected}}}"));
+        assert_eq!(
+            body(&request.question, &points, None).unwrap(),
+            format!(r#"{expected},"next":""}}"#)
+        );
         let token = token(&request);
         let with_next = format!(r#"{expected},"next":"{token}"}}"#);
         assert_eq!(body(&request.question, &points, Some(&token)).unwrap(), with_next);
@@ -85,6 +89,6 @@ mod tests {
     fn without_points_there_is_an_empty_series() {
         let question = request("*", "aggregate=avg").unwrap().question;
         let body = body(&question, &[], None).unwrap();
-        assert!(body.ends_with(r#","aggregate":"avg","series":{}}"#), "{body}");
+        assert!(body.ends_with(r#","aggregate":"avg","series":{},"next":""}"#), "{body}");
     }
 }

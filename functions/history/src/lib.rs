@@ -23,7 +23,7 @@ use http::{
 };
 use shared::{
     deadline::Deadline,
-    http::{ApiError, Request, Response, Route, Upstream},
+    http::{ApiError, Parameters, Request, Response, Route, Upstream},
     lambda::{Call, HttpFunction},
 };
 
@@ -167,9 +167,9 @@ impl HttpFunction for Function {
 }
 
 /// Tells where the next page is: at the same path, whatever comes before it in a deployment.
-fn link(headers: &mut HeaderMap, parameters: &[(String, String)], next: Option<&PageToken>) {
+fn link(headers: &mut HeaderMap, parameters: &Parameters, next: Option<&PageToken>) {
     let Some(next) = next else { return };
-    let same = parameters.iter().filter(|(name, _)| name != "page");
+    let same = parameters.iter().filter(|(name, _)| *name != "page");
     let query = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(same)
         .append_pair("page", &next.to_string())

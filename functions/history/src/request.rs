@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared::{
     domain::{DimensionName, Group, StatName, excerpt},
-    http::{ApiError, HistoryKey},
+    http::{ApiError, HistoryKey, Parameters},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -88,60 +88,24 @@ impl Question {
     }
 }
 
-/// The parameters as they came; none comes twice.
-#[derive(Debug, Default)]
-struct Parameters<'a> {
-    from: Option<&'a str>,
-    to: Option<&'a str>,
-    step: Option<&'a str>,
-    aggregate: Option<&'a str>,
-    limit: Option<&'a str>,
-    page: Option<&'a str>,
-}
-
-impl<'a> Parameters<'a> {
-    fn read(pairs: &'a [(String, String)]) -> Result<Self, ApiError> {
-        let mut read = Self::default();
-        for (name, value) in pairs {
-            let parameter = match name.as_str() {
-                "from" => &mut read.from,
-                "to" => &mut read.to,
-                "step" => &mut read.step,
-                "aggregate" => &mut read.aggregate,
-                "limit" => &mut read.limit,
-                "page" => &mut read.page,
-                unknown => {
-                    return Err(ApiError::Malformed(format!(
-                        "there is no parameter \"{}\": use from, to, step, aggregate, limit and page",
-                        excerpt(unknown)
-                    )));
-                }
-            };
-            if parameter.replace(value).is_some() {
-                return Err(ApiError::Malformed(format!("{name} is given twice: leave one out")));
-            }
-        }
-        Ok(read)
-    }
-}
-
 impl HistoryRequest {
     /// # Errors
     /// A parameter is unknown, given twice or not valid, or the page is not one of this question.
     pub(crate) fn new(
         (dimension, key, group, stat): (DimensionName, HistoryKey, Group, StatName),
-        parameters: &[(String, String)],
+        parameters: &Parameters,
         now: i64,
     ) -> Result<Self, ApiError> {
-        let parameters = Parameters::read(parameters)?;
-        let page = parameters.page.map(PageToken::parse).transpose()?;
+        let [from, to, step, aggregate_name, points, page] =
+            parameters.only(["from", "to", "step", "aggregate", "limit", "page"])?;
+        let page = page.map(PageToken::parse).transpose()?;
         let asked_at = page.as_ref().map_or(now, |page| page.asked_at);
-        let from = parameters.from.map(|text| time("from", text)).transpose()?;
-        let to = parameters.to.map(|text| time("to", text)).transpose()?;
-        let step = parameters.step.map(Step::parse).transpose().map_err(malformed)?;
+        let from = from.map(|text| time("from", text)).transpose()?;
+        let to = to.map(|text| time("to", text)).transpose()?;
+        let step = step.map(Step::parse).transpose().map_err(malformed)?;
         let tiers = Tiers::of(from, to, step, asked_at).map_err(malformed)?;
-        let aggregate = parameters.aggregate.map_or(Ok(Aggregate::Last), aggregate)?;
-        let limit = parameters.limit.map(limit).transpose()?;
+        let aggregate = aggregate_name.map_or(Ok(Aggregate::Last), aggregate)?;
+        let limit = points.map(limit).transpose()?;
         let question = Question { dimension, key, group, stat, aggregate, tiers };
         if page.as_ref().is_some_and(|page| page.fingerprint != question.fingerprint()) {
             return Err(ApiError::Malformed(
@@ -212,7 +176,7 @@ pub(crate) mod tests {
             key => HistoryKey::Key(DimensionKey::new(key).unwrap()),
         };
         let pairs = parameters.split('&').filter(|pair| !pair.is_empty());
-        let pairs: Vec<_> = pairs
+        let pairs = pairs
             .map(|pair| pair.split_once('=').unwrap())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();

@@ -72,6 +72,7 @@ impl HttpFunction for Function {
     const NAME: &'static str = "query";
 
     async fn answer(&self, request: Request, call: Call) -> Result<Response, ApiError> {
+        let [] = request.parameters.only([])?;
         let answers = match request.route {
             Route::Dimension(dimension) => vec![self.dimension(&dimension, call).await?],
             Route::AllDimensions => self.all_dimensions(call).await?,

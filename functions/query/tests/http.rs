@@ -45,8 +45,19 @@ impl Service {
     }
 
     async fn send(&self, now: u64, method: &str, path: &str) -> ApiGatewayV2httpResponse {
+        self.ask(now, method, path, "").await
+    }
+
+    async fn ask(
+        &self,
+        now: u64,
+        method: &str,
+        path: &str,
+        query: &str,
+    ) -> ApiGatewayV2httpResponse {
         let event = json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": path, "headers": {},
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+            "headers": {},
             "requestContext": {"stage": "$default", "http": {"method": method, "path": path}},
             "isBase64Encoded": false
         });
@@ -123,12 +134,33 @@ async fn country_is_cached_for_a_minute_and_says_so() {
 }
 
 #[tokio::test]
-async fn head_answers_as_get_without_a_body() {
+async fn head_answers_as_get_so_that_its_length_is_that_of_get() {
     let service = Service::new().await;
-    let response = service.send(0, "HEAD", "/stats/user").await;
-    assert_eq!(response.status_code, 200);
-    assert_eq!(header(&response, "content-type"), Some("application/json"));
-    assert!(response.body.as_deref().unwrap_or_default().is_empty());
+    let [head, get] = ["HEAD", "GET"].map(|method| service.send(0, method, "/stats/user"));
+    let (head, get) = (head.await, get.await);
+    assert_eq!((head.status_code, &head.headers), (get.status_code, &get.headers));
+    assert!(!get.body.as_deref().unwrap().is_empty());
+    assert_eq!(head.body.as_deref(), get.body.as_deref());
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_changes_nothing() {
+    let service = Service::new().await;
+    service.post(0, r#"{"dims":{"user":"bob"},"counters":{"x":1}}"#).await;
+    let plain = body(&service.get(0, "/stats/user").await);
+    assert_eq!(body(&service.get(0, "/stats/user/").await), plain);
+    assert_eq!(plain["dims"]["user"]["bob"]["counters"]["x"], 1);
+}
+
+#[tokio::test]
+async fn a_parameter_with_a_typing_error_does_not_answer_with_everything() {
+    let service = Service::new().await;
+    for path in ["/stats/user", "/stats/"] {
+        let response = service.ask(0, "GET", path, "kye=bob").await;
+        assert_eq!(response.status_code, 400);
+        let text = String::from_utf8(response.body.as_deref().unwrap().to_vec()).unwrap();
+        assert!(text.contains(r#"there is no parameter \"kye\""#), "{text}");
+    }
 }
 
 #[tokio::test]

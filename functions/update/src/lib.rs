@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use shared::{
     config::Config,
-    domain::{Fingerprint, IdempotencyKey, Update},
+    domain::{Fingerprint, IdempotencyKey, Update, limits},
     http::{ApiError, Request, Response, Route},
     lambda::{Call, HttpFunction},
     store::Store,
@@ -33,17 +33,24 @@ impl HttpFunction for Function {
             return Err(ApiError::NotFound);
         };
         let key = idempotency_key(&request.headers)?;
-        let update = Update::from_json(&request.body)?;
-        let idempotency = key.as_ref().map(|key| (key, Fingerprint::of(&request.body)));
+        let [] = request.parameters.only([])?;
+        let body = request.content(limits::BODY_BYTES)?;
+        let update = Update::from_json(&body)?;
+        let idempotency = key.as_ref().map(|key| (key, Fingerprint::of(&body)));
         self.store.update(id, &update, idempotency, call.now, call.deadline).await?;
         Ok(Response::succeeded())
     }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    if values.next().is_some() {
+        let error = "Idempotency-Key comes twice: send it once";
+        return Err(ApiError::Malformed(error.to_owned()));
+    }
     // What is not text is no valid key either, and its error should quote what there is of it.
     let text = String::from_utf8_lossy(value.as_bytes());
     Ok(Some(IdempotencyKey::new(&text)?))

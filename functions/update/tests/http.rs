@@ -11,11 +11,14 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     time::{Duration, Instant, SystemTime},
 };
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use fault_proxy::Proxy;
+use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
 use lambda_runtime::Context;
 use serde_json::{Value, json};
@@ -45,6 +48,13 @@ impl Service {
     async fn send(&self, event: &Value) -> ApiGatewayV2httpResponse {
         let event: ApiGatewayV2httpRequest = serde_json::from_value(event.clone()).unwrap();
         answer_event(&self.function, &Auth::Off, event, call()).await
+    }
+
+    /// The total of a counter in the dimension `d`.
+    async fn total(&self, stat: &str) -> i64 {
+        let (dimension, call) = (DimensionName::new("d").unwrap(), call());
+        let summary = self.reader.summary(&dimension, call.now, call.deadline).await.unwrap();
+        summary.total().counters[&StatName::new(stat).unwrap()].to_string().parse().unwrap()
     }
 
     /// The keys of a dimension.
@@ -139,13 +149,79 @@ async fn ids_are_decoded_once_wherever_the_event_comes_from() {
     assert_eq!(sums, ["1"]);
 }
 
+/// Ids as they are, as a client encodes them, and as an HTTP API has decoded them in `rawPath`.
+const ODD_IDS: [(&str, &str, &str); 12] = [
+    ("a/b", "a%2Fb", "a/b"),
+    ("/", "%2F", "/"),
+    ("a//b/", "a%2F%2Fb%2F", "a//b/"),
+    ("..", "..", ".."),
+    (".", "%2E", "."),
+    ("a?b=c", "a%3Fb%3Dc", "a"),
+    ("a#b", "a%23b", "a#b"),
+    ("a%2Fb", "a%252Fb", "a%2Fb"),
+    ("a+b c", "a+b%20c", "a+b c"),
+    ("é\u{202e}🦀", "%C3%A9%E2%80%AE%F0%9F%A6%80", "é\u{202e}🦀"),
+    ("total", "total", "total"),
+    ("{id+}", "%7Bid+%7D", "{id+}"),
+];
+
+#[tokio::test]
+async fn an_odd_id_is_one_id_through_an_http_api_and_through_a_function_url() {
+    let service = Service::new().await;
+    for (number, (id, encoded, raw)) in (1..).zip(ODD_IDS) {
+        let body = r#"{"counters":{"x":1},"dims":{"d":"k"}}"#;
+        let mut routed = routed(body);
+        routed["rawPath"] = format!("/stats/{raw}").into();
+        routed["pathParameters"]["id"] = id.into();
+        assert_eq!(service.send(&routed).await.status_code, 200, "{id}");
+        let mut local = local("POST", &format!("/stats/{encoded}"), "");
+        local["body"] = body.into();
+        local["isBase64Encoded"] = false.into();
+        assert_eq!(service.send(&local).await.status_code, 200, "{id}");
+        // The second one changes nothing, if both are of one id.
+        assert_eq!(service.total("x").await, number, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_counted_and_another_coding_is_not() {
+    let service = Service::new().await;
+    let body = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let gzip = BASE64_STANDARD.encode(encoder.finish().unwrap());
+    for (coding, sent, status) in [
+        ("gzip", gzip.as_str(), 200),
+        ("br", gzip.as_str(), 415),
+        ("gzip", "e30=", 400),
+        ("", gzip.as_str(), 400),
+    ] {
+        let mut event = local("POST", "/stats/a", sent);
+        event["headers"]["content-encoding"] = coding.into();
+        let response = service.send(&event).await;
+        assert_eq!(response.status_code, status, "{}", text(&response));
+        let accepted = response.headers.get("accept-encoding").map(|value| value.to_str().unwrap());
+        assert_eq!(accepted, (status == 415).then_some("gzip"));
+    }
+    assert_eq!(service.total("x").await, 1);
+}
+
+#[tokio::test]
+async fn a_parameter_counts_nothing_since_an_id_may_have_been_meant() {
+    let service = Service::new().await;
+    let mut event = local("POST", "/stats/a", "e30=");
+    event["rawQueryString"] = "b".into();
+    let response = service.send(&event).await;
+    assert_eq!(response.status_code, 400);
+    assert!(text(&response).contains("%3F"), "{}", text(&response));
+}
+
 #[tokio::test]
 async fn paths_and_methods_that_are_not_there() {
     let service = Service::new().await;
     for (method, path, status) in [
         ("POST", "/", 404),
         ("POST", "/stat/x", 404),
-        ("POST", "/stats/x/y", 404),
         ("POST", "/stats/", 400),
         ("POST", "/stats", 400),
         ("POST", "/stats/%FF", 400),
@@ -178,7 +254,7 @@ async fn idempotency_keys_come_in_a_header() {
     let reused = service.send(&event).await;
     assert_eq!(reused.status_code, 422);
     assert!(text(&reused).contains("Idempotency-Key"));
-    for key in ["", "a b", "é"] {
+    for key in ["", "a b", "é", "one,one", "one, one"] {
         event["headers"]["idempotency-key"] = key.into();
         assert_eq!(service.send(&event).await.status_code, 400, "{key:?}");
     }

@@ -177,6 +177,7 @@ impl Detail {
         let new = match change {
             CounterChange::Set(value) => Sum::from(value),
             CounterChange::Add(value) => old.unwrap_or_default().checked_add(value.into())?,
+            CounterChange::SetThenAdd(value, more) => Sum::from(value).checked_add(more.into())?,
         };
         let delta = new.checked_sub(old.unwrap_or_default())?;
         for (dimension, placement) in &mut self.placements {

@@ -7,20 +7,27 @@ use super::NameError;
 /// Longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// The value of an `Idempotency-Key` header: 1 to 255 visible ASCII characters, chosen by the client
-/// for one update of one id.
+/// The value of an `Idempotency-Key` header: 1 to 255 visible ASCII characters but commas, chosen by
+/// the client for one update of one id.
+///
+/// Gateways join repeated headers with commas. A layer that repeats the header with the request would
+/// make another key of it, `k,k`, under which the update would be counted again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
     /// # Errors
-    /// The key is empty, longer than 255 bytes or contains anything but visible ASCII characters.
+    /// The key is empty, longer than 255 bytes or contains anything but visible ASCII characters, or a comma.
     pub fn new(key: &str) -> Result<Self, NameError> {
         let fits = (1..=MAX_KEY_BYTES).contains(&key.len());
-        if fits && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if fits && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
             Ok(Self(key.to_owned()))
         } else {
-            Err(NameError::new("Idempotency-Key", key, "use 1 to 255 visible ASCII characters"))
+            Err(NameError::new(
+                "Idempotency-Key",
+                key,
+                "use 1 to 255 visible ASCII characters other than commas, and send it once",
+            ))
         }
     }
 
@@ -63,7 +70,7 @@ mod tests {
     fn keys_are_visible_ascii() {
         assert!(IdempotencyKey::new("\"8e03978e-40d5-43dd\"").is_ok());
         assert!(IdempotencyKey::new(&"k".repeat(255)).is_ok());
-        for key in ["", "a b", "ключ", "a\u{7f}", &"k".repeat(256)] {
+        for key in ["", "a b", "k,k", ",", "ключ", "a\u{7f}", &"k".repeat(256)] {
             assert!(IdempotencyKey::new(key).is_err(), "{key:?}");
         }
     }

@@ -21,6 +21,10 @@ pub mod limits {
     pub const STATS: usize = 500;
     /// Members of an update, over all stats.
     pub const MEMBERS: usize = 10_000;
+    /// Members of an update times its dimensions: each member is kept under every dimension. A new
+    /// one costs about 2 write units there, so this bounds what one request can cost, and what it
+    /// has to write before its deadline. An update without dimensions keeps no members.
+    pub const MEMBER_WRITES: usize = 10_000;
 }
 
 /// What happens to a counter.
@@ -30,6 +34,8 @@ pub enum CounterChange {
     Set(i64),
     /// `increments`: this value is added to the id's counter.
     Add(i64),
+    /// Both: the counter becomes the first value, to which the second is added.
+    SetThenAdd(i64, i64),
 }
 
 /// The stats that an id reports at once, and the dimensions that it reports them under.
@@ -82,6 +88,36 @@ pub enum UpdateError {
         /// How many there may be.
         max: usize,
     },
+    /// Members times dimensions exceed [`limits::MEMBER_WRITES`].
+    #[error(
+        "the update has {members} members under {dimensions} dimensions; members times dimensions \
+         may be {max}: split the update, with fewer members or fewer dimensions in each",
+        max = limits::MEMBER_WRITES
+    )]
+    TooManyMemberWrites {
+        /// Distinct members of each stat, over all stats.
+        members: usize,
+        /// Dimensions.
+        dimensions: usize,
+    },
+}
+
+impl CounterChange {
+    /// This change of a counter, which is also set.
+    fn and_set(also: Option<Self>, value: i64) -> Self {
+        match also {
+            Some(Self::Add(more) | Self::SetThenAdd(_, more)) => Self::SetThenAdd(value, more),
+            None | Some(Self::Set(_)) => Self::Set(value),
+        }
+    }
+
+    /// This change of a counter, to which a value is also added.
+    fn and_add(also: Option<Self>, value: i64) -> Self {
+        match also {
+            Some(Self::Set(set) | Self::SetThenAdd(set, _)) => Self::SetThenAdd(set, value),
+            None | Some(Self::Add(_)) => Self::Add(value),
+        }
+    }
 }
 
 impl Update {
@@ -94,17 +130,15 @@ impl Update {
         if body.len() > limits::BODY_BYTES {
             return Err(UpdateError::BodyTooLarge(body.len()));
         }
-        let text = std::str::from_utf8(body)
-            .map_err(|error| UpdateError::Malformed(format!("the body is not UTF-8: {error}")))?;
-        let parts: Entries<'_> =
-            serde_json::from_str(text).map_err(|error| no_object(text, &error))?;
+        let body = Body(text(body)?);
+        let parts = body.entries()?;
         let mut update = Self::default();
         let mut seen = BTreeSet::new();
         for (name, value) in &parts.0 {
             if !seen.insert(name) {
                 return Err(UpdateError::Malformed(format!("{} appears twice", excerpt(name))));
             }
-            update.read_part(name, value)?;
+            update.read_part(body, name, value)?;
         }
         update.check()?;
         Ok(update)
@@ -118,18 +152,29 @@ impl Update {
             && self.members.values().all(BTreeSet::is_empty)
     }
 
-    fn read_part(&mut self, name: &str, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_part(
+        &mut self,
+        body: Body<'_>,
+        name: &str,
+        value: &RawValue,
+    ) -> Result<(), UpdateError> {
         match name {
-            "dims" => self.read_dims(value),
-            "counters" => self.read_counters("counters", value, CounterChange::Set),
-            "increments" => self.read_counters("increments", value, CounterChange::Add),
-            "gauges" => self.read_gauges(value),
+            "dims" => self.read_dims(body, value),
+            "counters" => self.read_counters(body, "counters", value, CounterChange::and_set),
+            "increments" => self.read_counters(body, "increments", value, CounterChange::and_add),
+            "gauges" => self.read_gauges(body, value),
             "members" => {
-                self.read_members("members", value, |field, value| Ok(vec![string(field, value)?]))
+                self.read_members("members", body.object("members", value)?, |field, value| {
+                    Ok(vec![body.string(field, value)?])
+                })
             }
-            "multiMembers" => self.read_members("multiMembers", value, |field, value| {
-                array(field, value)?.into_iter().map(|value| string(field, value)).collect()
-            }),
+            "multiMembers" => {
+                let part = "multiMembers";
+                self.read_members(part, body.object(part, value)?, |field, value| {
+                    let members = body.array(field, value)?.into_iter();
+                    members.map(|value| body.string(field, value)).collect()
+                })
+            }
             _ => Err(UpdateError::Malformed(format!(
                 "\"{}\" is not a part of an update; the parts are dims, counters, increments, gauges, \
                  members and multiMembers",
@@ -138,10 +183,10 @@ impl Update {
         }
     }
 
-    fn read_dims(&mut self, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_dims(&mut self, body: Body<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "dims";
-        for (name, value) in object(part, value)?.0 {
-            let key = string(&field(part, &name), value)?;
+        for (name, value) in body.object(part, value)?.0 {
+            let key = body.string(&field(part, &name), value)?;
             let key = DimensionKey::new(&key).map_err(in_part(part))?;
             let dimension = DimensionName::new(&name).map_err(in_part(part))?;
             insert_once(&mut self.dims, dimension, key, part, &name)?;
@@ -149,23 +194,30 @@ impl Update {
         Ok(())
     }
 
+    /// Both parts change the same counters, so a stat may be in both: it is set, then added to.
     fn read_counters(
         &mut self,
+        body: Body<'_>,
         part: &'static str,
         value: &RawValue,
-        change: fn(i64) -> CounterChange,
+        change: fn(Option<CounterChange>, i64) -> CounterChange,
     ) -> Result<(), UpdateError> {
-        for (name, value) in object(part, value)?.0 {
-            let change = change(integer(&field(part, &name), value)?);
+        let mut values = BTreeMap::new();
+        for (name, value) in body.object(part, value)?.0 {
+            let value = integer(&field(part, &name), value)?;
             let stat = StatName::new(&name).map_err(in_part(part))?;
-            insert_once(&mut self.counters, stat, change, part, &name)?;
+            insert_once(&mut values, stat, value, part, &name)?;
+        }
+        for (stat, value) in values {
+            let changed = change(self.counters.get(&stat).copied(), value);
+            self.counters.insert(stat, changed);
         }
         Ok(())
     }
 
-    fn read_gauges(&mut self, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_gauges(&mut self, body: Body<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "gauges";
-        for (name, value) in object(part, value)?.0 {
+        for (name, value) in body.object(part, value)?.0 {
             let value = integer(&field(part, &name), value)?;
             let stat = StatName::new(&name).map_err(in_part(part))?;
             insert_once(&mut self.gauges, stat, value, part, &name)?;
@@ -177,11 +229,11 @@ impl Update {
     fn read_members(
         &mut self,
         part: &'static str,
-        value: &RawValue,
-        read: fn(&str, &RawValue) -> Result<Vec<String>, UpdateError>,
+        entries: Entries<'_>,
+        read: impl Fn(&str, &RawValue) -> Result<Vec<String>, UpdateError>,
     ) -> Result<(), UpdateError> {
         let mut sets = BTreeMap::new();
-        for (name, value) in object(part, value)?.0 {
+        for (name, value) in entries.0 {
             let members = read(&field(part, &name), value)?;
             let members = members.iter().map(|member| Member::new(member));
             let members: BTreeSet<_> = members.collect::<Result<_, _>>().map_err(in_part(part))?;
@@ -200,10 +252,15 @@ impl Update {
             return Err(collision("gauges and members", stat.as_str()));
         }
         let stats = self.counters.len() + self.gauges.len() + self.members.len();
-        let members = self.members.values().map(BTreeSet::len).sum();
-        at_most("dimensions", self.dims.len(), limits::DIMENSIONS)?;
+        let (members, dimensions) =
+            (self.members.values().map(BTreeSet::len).sum::<usize>(), self.dims.len());
+        at_most("dimensions", dimensions, limits::DIMENSIONS)?;
         at_most("stats", stats, limits::STATS)?;
-        at_most("members", members, limits::MEMBERS)
+        at_most("members", members, limits::MEMBERS)?;
+        if members.saturating_mul(dimensions) > limits::MEMBER_WRITES {
+            return Err(UpdateError::TooManyMemberWrites { members, dimensions });
+        }
+        Ok(())
     }
 }
 
@@ -234,17 +291,80 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
-fn object<'a>(part: &str, value: &'a RawValue) -> Result<Entries<'a>, UpdateError> {
-    serde_json::from_str(value.get()).map_err(|error| wrong(part, value, "an object", &error))
+/// The text of a body, without the mark that some programs begin UTF-8 with.
+fn text(body: &[u8]) -> Result<&str, UpdateError> {
+    let error = match body {
+        [0x1f, 0x8b, ..] => "but gzip: send it with Content-Encoding: gzip".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
+            "but UTF-16 or UTF-32: send it as UTF-8".to_owned()
+        }
+        body => match std::str::from_utf8(body) {
+            Ok(text) => return Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+            Err(error) => format!("from byte {} on: send it as UTF-8", error.valid_up_to() + 1),
+        },
+    };
+    Err(UpdateError::Malformed(format!("the body is not UTF-8 {error}")))
 }
 
-fn array<'a>(field: &str, value: &'a RawValue) -> Result<Vec<&'a RawValue>, UpdateError> {
-    serde_json::from_str(value.get())
-        .map_err(|error| wrong(field, value, "an array of strings", &error))
-}
+/// The text of a body. The values in it are parts of this text, so an error in one of them can say where in
+/// the body it is.
+#[derive(Clone, Copy)]
+struct Body<'a>(&'a str);
 
-fn string(field: &str, value: &RawValue) -> Result<String, UpdateError> {
-    serde_json::from_str(value.get()).map_err(|error| wrong(field, value, "a string", &error))
+impl<'a> Body<'a> {
+    /// The entries of the object that a body has to be.
+    fn entries(self) -> Result<Entries<'a>, UpdateError> {
+        let what = "the body is not a JSON object";
+        serde_json::from_str(self.0).map_err(|error| {
+            // An error about a value that is no object would repeat it, however long it is.
+            UpdateError::Malformed(if error.is_data() {
+                format!("{what} but {}", json_excerpt(self.0.trim_start()))
+            } else {
+                format!("{what}: {error}")
+            })
+        })
+    }
+
+    fn object<'v>(self, part: &str, value: &'v RawValue) -> Result<Entries<'v>, UpdateError> {
+        self.read(part, value, "an object")
+    }
+
+    fn array<'v>(self, field: &str, value: &'v RawValue) -> Result<Vec<&'v RawValue>, UpdateError> {
+        self.read(field, value, "an array of strings")
+    }
+
+    fn string(self, field: &str, value: &RawValue) -> Result<String, UpdateError> {
+        self.read(field, value, "a string")
+    }
+
+    fn read<'v, T: Deserialize<'v>>(
+        self,
+        field: &str,
+        value: &'v RawValue,
+        expected: &str,
+    ) -> Result<T, UpdateError> {
+        serde_json::from_str(value.get()).map_err(|error| {
+            UpdateError::Malformed(if error.is_data() {
+                format!("{field}: {} is not {expected}", json_excerpt(value.get()))
+            } else {
+                format!("{field}: {}", self.positioned(value.get(), &error))
+            })
+        })
+    }
+
+    /// An error that counts lines and columns from the start of a value, as one that counts them from the
+    /// start of the body.
+    fn positioned(self, value: &str, error: &serde_json::Error) -> String {
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+        let offset = value.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
+        let before = offset.and_then(|offset| self.0.get(..offset)).unwrap_or_default();
+        let lines_before = before.matches('\n').count();
+        let last_line = before.rsplit('\n').next().unwrap_or_default();
+        let column = if line == 1 { last_line.len() + column } else { column };
+        format!("{what} at line {} column {column}", lines_before + line)
+    }
 }
 
 fn integer(field: &str, value: &RawValue) -> Result<i64, UpdateError> {
@@ -287,28 +407,10 @@ fn field(part: &str, name: &str) -> String {
     format!("{part}.{}", excerpt(name))
 }
 
-/// An error about a value that is no object would repeat it, however long it is.
-fn no_object(body: &str, error: &serde_json::Error) -> UpdateError {
-    let what = "the body is not a JSON object";
-    UpdateError::Malformed(if error.is_data() {
-        format!("{what} but {}", json_excerpt(body.trim_start()))
-    } else {
-        format!("{what}: {error}")
-    })
-}
-
 /// The start of a JSON value on one line.
 fn json_excerpt(json: &str) -> String {
     let start = json.chars().take(60);
     start.map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn wrong(field: &str, value: &RawValue, expected: &str, error: &serde_json::Error) -> UpdateError {
-    UpdateError::Malformed(if error.is_data() {
-        format!("{field}: {} is not {expected}", json_excerpt(value.get()))
-    } else {
-        format!("{field}: {error}")
-    })
 }
 
 #[cfg(test)]
@@ -338,6 +440,52 @@ mod tests {
         assert_eq!(update.gauges.values().copied().collect::<Vec<_>>(), [5000]);
         let members: Vec<_> = update.members.iter().map(|(s, m)| (s.as_str(), m.len())).collect();
         assert_eq!(members, [("gaugeB", 2), ("gaugeC", 2)]);
+    }
+
+    #[test]
+    fn a_stat_in_counters_and_increments_is_set_then_added_to_in_whatever_order_they_come() {
+        for body in [
+            r#"{"counters":{"a-b":5},"increments":{"a_b":7}}"#,
+            r#"{"increments":{"a_b":7},"counters":{"a-b":5}}"#,
+        ] {
+            let update = Update::from_json(body.as_bytes()).unwrap();
+            let changes: Vec<_> = update.counters.into_values().collect();
+            assert_eq!(changes, [CounterChange::SetThenAdd(5, 7)]);
+        }
+    }
+
+    #[test]
+    fn a_body_in_another_encoding_is_refused_by_its_name_and_a_mark_of_utf_8_is_skipped() {
+        let json = r#"{"dims":{"a":"k"}}"#;
+        let utf_16: Vec<_> = json.encode_utf16().collect();
+        let little: Vec<u8> = utf_16.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = utf_16.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        let marked = [&[0xff, 0xfe][..], &little].concat();
+        for (body, error) in [
+            (&b"{\"dims\":{\"a\":\"Espa\xf1a\"}}"[..], "from byte 19 on: send it as UTF-8"),
+            (&little, "but UTF-16"),
+            (&big, "but UTF-16"),
+            (&marked, "but UTF-16"),
+            (b"\x1f\x8b\x08\x00", "but gzip: send it with Content-Encoding: gzip"),
+        ] {
+            let refused = Update::from_json(body).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("the body is not UTF-8 {error}")), "{refused}");
+        }
+        let marked = Update::from_json(format!("\u{feff}{json}").as_bytes());
+        assert_eq!(marked, Update::from_json(json.as_bytes()));
+    }
+
+    #[test]
+    fn positions_count_from_the_start_of_the_body() {
+        for (body, position) in [
+            ("{\n \"counters\": {\"a\": 01}}", "line 2 column 21"),
+            ("{\"dims\":{\"a\":\"x\\ud800\"}}", "line 1 column 22"),
+            ("{\n\n  \"dims\":\n  {\"é\": \"x\\ud800\"}}", "line 4 column 18"),
+            ("{\"multiMembers\": {\"a\": [\n\"x\",\n \"\\ud800\"]}}", "line 3 column 9"),
+        ] {
+            let error = error(body);
+            assert!(error.ends_with(position), "{body}: {error}");
+        }
     }
 
     #[test]
@@ -387,7 +535,8 @@ mod tests {
             "{\"counters\":{\"a\":01}}",
             "{\"counters\":{\"a\":1,}}",
             "{'counters':{}}",
-            "\u{feff}{}",
+            "\u{feff}",
+            "\u{feff}\u{feff}{}",
         ] {
             assert!(error(body).starts_with("the body is not a JSON object"), "{body:?}");
         }
@@ -431,7 +580,6 @@ mod tests {
             r#"{"counters":{"a":1},"counters":{"b":1}}"#,
             r#"{"counters":{"a":1,"a":1}}"#,
             r#"{"counters":{"a-b":1,"a_b":1}}"#,
-            r#"{"counters":{"a":1},"increments":{"a":1}}"#,
             r#"{"gauges":{"a-b":1,"a_b":1}}"#,
             r#"{"members":{"a-b":"x","a_b":"x"}}"#,
             r#"{"multiMembers":{"a-b":["x"],"a_b":["x"]}}"#,
@@ -463,5 +611,25 @@ mod tests {
         ] {
             assert!(error(&body).starts_with(start));
         }
+    }
+
+    #[test]
+    fn members_times_dimensions_are_limited() {
+        let update = |dimensions: usize, members: usize| {
+            let dims: Vec<_> = (0..dimensions).map(|i| format!("\"d{i}\":\"k\"")).collect();
+            // Each member comes twice: distinct ones count.
+            let members: Vec<_> = (0..2 * members).map(|i| format!("\"{}\"", i / 2)).collect();
+            let (dims, members) = (dims.join(","), members.join(","));
+            format!("{{\"dims\":{{{dims}}},\"multiMembers\":{{\"a\":[{members}]}}}}")
+        };
+        for (dimensions, members) in [(0, 10_000), (1, 10_000), (20, 500)] {
+            assert!(Update::from_json(update(dimensions, members).as_bytes()).is_ok());
+        }
+        assert_eq!(
+            error(&update(20, 501)),
+            "the update has 501 members under 20 dimensions; members times dimensions may be 10000: \
+             split the update, with fewer members or fewer dimensions in each"
+        );
+        assert!(error(&update(2, 5_001)).contains("5001 members under 2 dimensions"));
     }
 }

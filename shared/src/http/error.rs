@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
@@ -33,6 +33,18 @@ pub enum ApiError {
     /// The request is not valid.
     #[error("{0}")]
     Malformed(String),
+    /// The body has more bytes than an update may have, or would have if all of it were decoded.
+    #[error("the body has more than {most} bytes, which is the most that an update may have")]
+    BodyTooLarge {
+        /// Most bytes.
+        most: usize,
+    },
+    /// The body has a coding that is not understood.
+    #[error(
+        "the body's Content-Encoding \"{0}\" is not understood: send it as it is, or compressed by \
+         gzip"
+    )]
+    UnknownCoding(String),
     /// There is nothing at this path.
     #[error(
         "there is nothing at this path; see POST /stats/{{id}}, GET /stats/{{dim}}, GET /stats/ and \
@@ -127,7 +139,10 @@ impl ApiError {
         match self {
             Self::Denied(Denial::NoToken | Denial::InvalidToken) => StatusCode::UNAUTHORIZED,
             Self::Denied(Denial::LacksScope(_)) => StatusCode::FORBIDDEN,
-            Self::Update(UpdateError::BodyTooLarge(_))
+            Self::Update(
+                UpdateError::BodyTooLarge(_) | UpdateError::TooManyMemberWrites { .. },
+            )
+            | Self::BodyTooLarge { .. }
             | Self::AnswerTooLarge
             | Self::PageTooLarge
             | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -136,6 +151,7 @@ impl ApiError {
             | Self::Malformed(_)
             | Self::ScanTooLarge(_)
             | Self::Store(StoreError::Overflow(_)) => StatusCode::BAD_REQUEST,
+            Self::UnknownCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound | Self::HistoryNotConfigured | Self::NoSuchPage => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Store(StoreError::KeyReused | StoreError::TooManyKeys { .. }) => {
@@ -153,6 +169,8 @@ impl ApiError {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Denied(denial) => Some((WWW_AUTHENTICATE, challenge(*denial))),
+            // What would be understood: RFC 9110, section 15.5.16.
+            Self::UnknownCoding(_) => Some((ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
             Self::MethodNotAllowed(methods) => Some((ALLOW, HeaderValue::from_static(methods))),
             Self::Store(
                 StoreError::Throttled(_)

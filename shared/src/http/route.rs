@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::ApiError;
+use super::{ApiError, path::Path};
 use crate::domain::{DimensionKey, DimensionName, Group, Id, StatName, TOTAL, excerpt};
 
 /// The segment of a path that stands for all keys.
@@ -62,16 +62,23 @@ impl HistoryKey {
 }
 
 impl Route {
-    /// The route of a method and the decoded segments of a path.
-    pub(super) fn find(method: &Method, path: &[String]) -> Result<Self, ApiError> {
-        let path: Vec<_> = path.iter().map(String::as_str).collect();
-        match path[..] {
-            ["stats"] => Self::stats(method, ""),
-            ["stats", name] => Self::stats(method, name),
-            ["history", dimension, key, group, stat] => match *method {
-                Method::GET | Method::HEAD => Self::history(dimension, key, group, stat),
-                _ => Err(ApiError::MethodNotAllowed("GET, HEAD")),
-            },
+    /// The route of a method and a path. The name at its end may have slashes.
+    pub(super) fn find(method: &Method, path: &Path) -> Result<Self, ApiError> {
+        let (first, rest) = path.split()?;
+        match (&*first, rest) {
+            ("stats", rest) => Self::stats(method, &path.decode(rest.unwrap_or_default())?),
+            ("history", Some(rest)) => {
+                let parts = HistoryParts::of(rest).ok_or(ApiError::NotFound)?;
+                match *method {
+                    Method::GET | Method::HEAD => Self::history(
+                        &path.decode(parts.dimension)?,
+                        &path.decode(parts.key)?,
+                        &path.decode(parts.group)?,
+                        &path.decode(parts.stat)?,
+                    ),
+                    _ => Err(ApiError::MethodNotAllowed("GET, HEAD")),
+                }
+            }
             _ => Err(ApiError::NotFound),
         }
     }
@@ -81,7 +88,10 @@ impl Route {
             // Without an id it is an update all the same, and the id is what is wrong with it.
             Method::POST => Ok(Self::Update(Id::new(name)?)),
             Method::GET | Method::HEAD if name.is_empty() => Ok(Self::AllDimensions),
-            Method::GET | Method::HEAD => Ok(Self::Dimension(DimensionName::new(name)?)),
+            // The first statshub's client asks for `/stats/country/`. No dimension ends with a slash.
+            Method::GET | Method::HEAD => {
+                Ok(Self::Dimension(DimensionName::new(name.strip_suffix('/').unwrap_or(name))?))
+            }
             _ if name.is_empty() => Err(ApiError::MethodNotAllowed("GET, HEAD")),
             _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
         }
@@ -99,13 +109,72 @@ impl Route {
     }
 }
 
+/// The parts of a history's path. Of these only a key may have slashes.
+struct HistoryParts<'a> {
+    dimension: &'a str,
+    key: &'a str,
+    group: &'a str,
+    stat: &'a str,
+}
+
+impl<'a> HistoryParts<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        let (path, stat) = path.rsplit_once('/')?;
+        let (path, group) = path.rsplit_once('/')?;
+        let (dimension, key) = path.split_once('/')?;
+        Some(Self { dimension, key, group, stat })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn find(method: &Method, path: &[&str]) -> Result<Route, String> {
-        let path: Vec<_> = path.iter().map(|segment| (*segment).to_owned()).collect();
+        let path = Path::decoded(path.join("/"));
         Route::find(method, &path).map_err(|error| error.to_string())
+    }
+
+    fn history_key(path: Path) -> Result<String, String> {
+        match Route::find(&Method::GET, &path) {
+            Ok(Route::History { key, .. }) => Ok(key.as_str().to_owned()),
+            Ok(other) => Err(format!("{other:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_name_with_slashes_is_one_name_whoever_decodes_the_path() {
+        for (encoded, decoded, name) in [
+            ("a%2Fb", "a/b", "a/b"),
+            ("a/b", "a/b", "a/b"),
+            ("%2F", "/", "/"),
+            ("a%2F%2Fb%2F", "a//b/", "a//b/"),
+            ("..", "..", ".."),
+            ("a%252Fb", "a%2Fb", "a%2Fb"),
+            ("a%3Fb%23", "a?b#", "a?b#"),
+            ("%C3%A9+%20", "é+ ", "é+ "),
+        ] {
+            let id = Ok(Route::Update(Id::new(name).unwrap()));
+            let post = |path| Route::find(&Method::POST, &path).map_err(|error| error.to_string());
+            assert_eq!(post(Path::encoded(format!("stats/{encoded}"))), id, "{encoded}");
+            assert_eq!(post(Path::decoded(format!("stats/{decoded}"))), id, "{decoded}");
+            let key = Ok(DimensionKey::new(name).unwrap().as_str().to_owned());
+            let path = |name| format!("history/d/{name}/counter/x");
+            assert_eq!(history_key(Path::encoded(path(encoded))), key, "{encoded}");
+            assert_eq!(history_key(Path::decoded(path(decoded))), key, "{decoded}");
+        }
+    }
+
+    #[test]
+    fn one_slash_at_the_end_of_what_is_asked_for_is_nothing() {
+        let country = Ok(Route::Dimension(DimensionName::new("country").unwrap()));
+        assert_eq!(find(&Method::GET, &["stats", "country", ""]), country);
+        assert_eq!(find(&Method::HEAD, &["stats", "country", ""]), country);
+        for path in [&["stats", "country", "", ""][..], &["stats", "", ""], &["stats", "a", "b"]] {
+            let refused = find(&Method::GET, path).unwrap_err();
+            assert!(refused.contains("is not a valid dimension name"), "{refused}");
+        }
     }
 
     #[test]

@@ -50,11 +50,14 @@ pub fn subscriber(
     format: Format,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    // Lambda adds times, and a line says enough without its module.
-    let lines = fmt::layer().with_target(false).without_time().with_writer(writer);
+    // A line says enough without its module.
+    let lines = fmt::layer().with_target(false).with_writer(writer);
     let lines = match format {
+        // Lambda takes a line of JSON for INFO unless it has both a level and an RFC 3339 timestamp
+        // (source: *Log-level filtering*, AWS Lambda Developer Guide).
         Format::Json => lines.json().boxed(),
-        Format::Text => lines.boxed(),
+        // CloudWatch adds times.
+        Format::Text => lines.without_time().boxed(),
     };
     registry().with(lines).with(filter).with(filter_fn(is_harmless))
 }
@@ -82,6 +85,24 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn lines_of_json_have_a_level_and_an_rfc_3339_timestamp_and_lines_of_text_no_time() {
+        let line = |format| {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let subscriber = subscriber(EnvFilter::new("info"), format, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || tracing::warn!("careful"));
+            String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+        };
+        let json: serde_json::Value = serde_json::from_str(&line(Format::Json)).unwrap();
+        assert_eq!(json["level"], "WARN");
+        let timestamp = json["timestamp"].as_str().unwrap();
+        let form: String =
+            timestamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert!(form.starts_with("0000-00-00T00:00:00.0") && form.ends_with('Z'), "{timestamp}");
+        assert!(line(Format::Text).trim_start().starts_with("WARN"));
     }
 
     #[test]

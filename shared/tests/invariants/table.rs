@@ -91,6 +91,9 @@ impl Model {
             *counter = match change {
                 CounterChange::Set(value) => (*value).into(),
                 CounterChange::Add(value) => old.checked_add((*value).into()).unwrap(),
+                CounterChange::SetThenAdd(value, more) => {
+                    Sum::from(*value).checked_add((*more).into()).unwrap()
+                }
             };
             let delta = Sums::from([(stat.clone(), counter.checked_sub(old).unwrap())]);
             for (dimension, key) in &update.dims {

@@ -105,6 +105,7 @@ fn check_names(update: &Update) {
 /// The update is what a common JSON parser reads in the body: nothing is lost, and no stat is in two
 /// parts that exclude each other.
 fn check_content(update: &Update, body: &[u8]) {
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     let json: Value = serde_json::from_slice(body).expect("an update is JSON");
     let [dims, counters, increments, gauges, members, multi_members] =
         ["dims", "counters", "increments", "gauges", "members", "multiMembers"]
@@ -115,11 +116,19 @@ fn check_content(update: &Update, body: &[u8]) {
     assert_eq!(update.dims, read_dims.collect());
     assert_eq!(update.dims.len(), dims.len());
 
-    let set = counters.iter().map(|(name, value)| (stat(name), CounterChange::Set(integer(value))));
-    let add =
-        increments.iter().map(|(name, value)| (stat(name), CounterChange::Add(integer(value))));
-    assert_eq!(update.counters, set.chain(add).collect());
-    assert_eq!(update.counters.len(), counters.len() + increments.len());
+    let mut changes: BTreeMap<StatName, CounterChange> = BTreeMap::new();
+    for (name, value) in &counters {
+        changes.insert(stat(name), CounterChange::Set(integer(value)));
+    }
+    for (name, value) in &increments {
+        let (stat, more) = (stat(name), integer(value));
+        let change = match changes.get(&stat) {
+            Some(CounterChange::Set(value)) => CounterChange::SetThenAdd(*value, more),
+            _ => CounterChange::Add(more),
+        };
+        changes.insert(stat, change);
+    }
+    assert_eq!(update.counters, changes);
 
     assert_eq!(
         update.gauges,

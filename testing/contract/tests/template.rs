@@ -270,16 +270,43 @@ fn the_routes_go_to_the_functions_that_answer_them() {
         .collect();
     let expected = [
         ("$default", "Query"),
-        ("GET /history/{dim}/{key}/{kind}/{stat}", "History"),
+        ("GET /history/{path+}", "History"),
         ("GET /stats/", "Query"),
-        ("GET /stats/{dim}", "Query"),
-        ("HEAD /history/{dim}/{key}/{kind}/{stat}", "History"),
+        ("GET /stats/{dim+}", "Query"),
+        ("HEAD /history/{path+}", "History"),
         ("HEAD /stats/", "Query"),
-        ("HEAD /stats/{dim}", "Query"),
-        ("POST /stats/{id}", "Update"),
+        ("HEAD /stats/{dim+}", "Query"),
+        ("POST /stats/{id+}", "Update"),
     ];
     let routes: Vec<_> = routes.iter().map(|(key, to)| (key.as_str(), to.as_str())).collect();
     assert_eq!(routes, expected);
+}
+
+/// The minutes of an hour at which a cron expression of EventBridge fires in every hour of every day.
+fn minutes(expression: &str) -> Vec<u64> {
+    let fields = expression.strip_prefix("cron(").and_then(|text| text.strip_suffix(')')).unwrap();
+    let fields: Vec<_> = fields.split(' ').collect();
+    let [minute, hour, day, month, weekday, year] = fields[..] else { panic!("{expression}") };
+    assert_eq!([hour, month, year], ["*"; 3], "{expression}");
+    assert!([("*", "?"), ("?", "*")].contains(&(day, weekday)), "{expression}");
+    let (start, step) = minute.split_once('/').unwrap();
+    let (start, step) = (start.parse().unwrap(), step.parse().unwrap());
+    (start..60).step_by(step).collect()
+}
+
+#[test]
+fn the_schedule_fires_at_the_start_of_every_slot() {
+    let template = template();
+    let archive = &template["Resources"]["Archive"]["Properties"];
+    let schedule = &archive["Events"]["Every10Minutes"]["Properties"];
+    assert_eq!(schedule["ScheduleExpressionTimezone"], "UTC");
+    let starts: Vec<_> = (0..60).filter(|minute| minute * 60 % 600 == 0).collect();
+    assert_eq!(minutes(schedule["ScheduleExpression"].as_str().unwrap()), starts);
+    // Any window is time that a slot loses.
+    assert!(schedule.get("FlexibleTimeWindow").is_none_or(|window| window["Mode"] == "OFF"));
+    let input: Value = serde_json::from_str(schedule["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(input, json!({"time": "<aws.scheduler.scheduled-time>"}));
+    assert!(schedule["RetryPolicy"]["MaximumEventAgeInSeconds"].as_u64().unwrap() <= 600);
 }
 
 #[test]

@@ -28,7 +28,8 @@ const PLACEHOLDER: &str = "<aws.scheduler.scheduled-time>";
 pub fn on_schedule(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
     let name = stack.name("ArchiveEvery10Minutes")?.to_owned();
     let mut schedule = stack.aws.call("scheduler", "get_schedule", json!({"Name": name}))?;
-    ensure!(text(&schedule, "/ScheduleExpression")? == "rate(10 minutes)", "{schedule}");
+    ensure!(text(&schedule, "/ScheduleExpression")? == "cron(0/10 * * * ? *)", "{schedule}");
+    ensure!(text(&schedule, "/ScheduleExpressionTimezone")? == "UTC", "{schedule}");
     ensure!(text(&schedule, "/State")? == "ENABLED", "{schedule}");
     let archive = stack.function("Archive")?;
     ensure!(text(&schedule, "/Target/Arn")? == text(&archive, "/FunctionArn")?, "{schedule}");

@@ -113,7 +113,7 @@ async fn cells_gone_quiet_become_one_and_every_view_of_each_step_adds_up_to_the_
         (10_000, Folded::default()),
     ];
     for (seconds, did) in steps {
-        assert_eq!(test.store.fold(&dimension(), later(seconds), soon()).await.unwrap(), did);
+        assert_eq!(test.store.fold(&dimension(), || later(seconds), soon()).await.unwrap(), did);
         let after = cells(&test).await;
         for view in views(&before, &after) {
             assert_eq!(sums(&view), expected, "after {seconds} s: {view:?}");
@@ -136,7 +136,7 @@ async fn a_writer_on_a_folded_cell_goes_back_to_the_first() {
     let before = cells(&test).await;
     assert_eq!(before.keys().collect::<Vec<_>>(), ["c#k#1"]);
     for (seconds, x) in [(600, 2), (1_800, 3), (3_000, 4)] {
-        test.store.fold(&dimension(), later(seconds), soon()).await.unwrap();
+        test.store.fold(&dimension(), || later(seconds), soon()).await.unwrap();
         // The same process, which remembers that cell, and at a time at which it is still hot.
         test.post("a", &body(x)).await;
         assert_eq!(test.shown("d").await, format!("k: c.x={x}\ntotal: c.x={x}"));
@@ -150,7 +150,8 @@ async fn runs_at_the_same_moment_do_each_step_once() {
     let stores = [test.another(), test.another(), test.another()];
     for seconds in [600, 1_800, 3_000] {
         let dimension = dimension();
-        let runs = stores.iter().map(|store| store.fold(&dimension, later(seconds), soon()));
+        let runs =
+            stores.iter().map(|store| store.fold(&dimension, move || later(seconds), soon()));
         for folded in join_all(runs).await {
             folded.unwrap();
         }
@@ -204,7 +205,7 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
         let mut all = Folded::default();
         for step in 1_u64.. {
             let now = later(step * 1_800);
-            let step = folder.fold(&dimension(), now, soon()).await.unwrap();
+            let step = folder.fold(&dimension(), || now, soon()).await.unwrap();
             all.absorbed += step.absorbed;
             all.removed += step.removed;
             drop(readers.write().await);
@@ -221,7 +222,7 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
 
     // When all is quiet, one cell is left, and the sum with it.
     for step in 10_000..10_004 {
-        test.store.fold(&dimension(), later(step * 1_800), soon()).await.unwrap();
+        test.store.fold(&dimension(), || later(step * 1_800), soon()).await.unwrap();
     }
     assert_eq!(cells(&test).await.len(), 1);
     assert_eq!(total(&test).await, expected);
@@ -237,4 +238,19 @@ async fn total(test: &TestStore) -> u64 {
     };
     let sum = summary.total().counters.values().next();
     sum.map_or(0, |sum| sum.to_string().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_step_notes_when_it_was_done_and_not_when_the_run_began() {
+    let (_proxy, test, _) = with_cells().await;
+    // The clock goes on by ten minutes each time that somebody looks at it.
+    let looks = AtomicU64::new(0);
+    let clock = || later(600 * (2 + looks.fetch_add(1, Relaxed)));
+    let folded = test.store.fold(&dimension(), clock, soon()).await.unwrap();
+    assert!(folded.absorbed > 0, "{folded:?}");
+    let looks = looks.load(Relaxed);
+    assert!(looks > 1, "the clock was looked at {looks} times");
+    let first = cells(&test).await.into_values().find(|item| item.contains_key("folding_since"));
+    let since = first.unwrap()["folding_since"].as_n().unwrap().clone();
+    assert_eq!(since, later(600 * (1 + looks)).0.to_string());
 }

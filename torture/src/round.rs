@@ -246,9 +246,9 @@ impl Round {
             for dimension in Model::dimensions() {
                 let store = self.stores.first().context("no store")?;
                 let dimension = DimensionName::new(dimension)?;
+                let now = UnixSeconds(self.now);
                 // It may well fail; then it goes on the next time.
-                if let Ok(folded) =
-                    store.fold(&dimension, UnixSeconds(self.now), Deadline::after(DEADLINE)).await
+                if let Ok(folded) = store.fold(&dimension, || now, Deadline::after(DEADLINE)).await
                 {
                     self.report.folded += u64::try_from(folded.removed)?;
                 }

@@ -14,9 +14,10 @@ use futures_util::{StreamExt, stream};
 use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use shared::{
-    domain::{DimensionName, UnixSeconds},
+    domain::DimensionName,
     lambda::{Call, metrics::Metrics},
     store::{FoldPlan, Folded, Store, StoreError},
+    usage,
 };
 
 pub use load::{LoadError, Outcome};
@@ -124,6 +125,7 @@ impl Function {
         })
     }
 
+    /// Does all there is to do for a dimension, and meters it.
     async fn dimension<'a>(
         &self,
         dimension: &'a DimensionName,
@@ -132,6 +134,20 @@ impl Function {
         call: Call,
     ) -> Done<'a> {
         let began = Instant::now();
+        let (done, usage) =
+            usage::measured(self.archive_and_fold(dimension, slot, clock, call)).await;
+        let entry = done.entry.as_ref();
+        metrics::write(self.metrics, dimension, slot, entry, &usage, began.elapsed());
+        done
+    }
+
+    async fn archive_and_fold<'a>(
+        &self,
+        dimension: &'a DimensionName,
+        slot: Slot,
+        clock: Clock,
+        call: Call,
+    ) -> Done<'a> {
         let mut done = Done { dimension, entry: None, has_failed: false };
         let mut plan = None;
         if let Some(bigquery) = &self.bigquery {
@@ -141,13 +157,11 @@ impl Function {
             plan = found;
             log(dimension, slot, &outcome);
             done.has_failed = outcome.is_err();
-            let entry = Entry::from(outcome.ok());
-            metrics::write(self.metrics, dimension, slot, &entry, began.elapsed());
-            done.entry = Some(entry);
+            done.entry = Some(Entry::from(outcome.ok()));
         }
-        // What is written was folded by who has written it.
+        // The run that wrote the slot folded it.
         let is_folded = matches!(&done.entry, Some(entry) if entry.outcome == Word::WrittenBefore);
-        if !is_folded && let Err(error) = self.fold(dimension, plan, clock.now(), call).await {
+        if !is_folded && let Err(error) = self.fold(dimension, plan, clock, call).await {
             tracing::error!(%dimension, cause = ?error, "cells could not be folded");
             done.has_failed = true;
         }
@@ -159,12 +173,14 @@ impl Function {
         &self,
         dimension: &DimensionName,
         plan: Option<FoldPlan>,
-        now: UnixSeconds,
+        clock: Clock,
         call: Call,
     ) -> Result<(), StoreError> {
         let folded = match plan {
-            Some(plan) => self.store.do_steps(dimension, plan, now, call.deadline).await?,
-            None => self.store.fold(dimension, now, call.deadline).await?,
+            Some(plan) => {
+                self.store.do_steps(dimension, plan, || clock.now(), call.deadline).await?
+            }
+            None => self.store.fold(dimension, || clock.now(), call.deadline).await?,
         };
         if folded != Folded::default() {
             tracing::info!(%dimension, ?folded, "folded cells of quiet keys");

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
-use shared::{domain::DimensionName, lambda::metrics::Metrics};
+use shared::{
+    domain::DimensionName,
+    lambda::metrics::{Metrics, count_units},
+    usage::Usage,
+};
 
 use crate::{Entry, Slot, Word, rows::rfc3339};
 
@@ -37,15 +41,20 @@ fn describe() {
     describe_histogram!(TIME, Unit::Milliseconds, "");
 }
 
-/// Counts what became of a slot of a dimension, and how long that took, and writes the line.
+/// Counts what became of a slot of a dimension, if it is archived, what that used and how long it took, and
+/// writes the line.
 pub(crate) fn write(
     metrics: Metrics,
     dimension: &DimensionName,
     slot: Slot,
-    entry: &Entry,
+    entry: Option<&Entry>,
+    usage: &Usage,
     took: Duration,
 ) {
-    count(entry, took);
+    if let Some(entry) = entry {
+        count(entry, took);
+    }
+    count_units(usage);
     metrics.flush(&properties(dimension, slot));
 }
 
@@ -80,6 +89,7 @@ mod tests {
             let slot = schedule.slot(&dimension, UnixSeconds(600)).unwrap();
             let mut written = Vec::new();
             count(&entry, Duration::from_millis(250));
+            count_units(&Usage { read_units: 1.5, write_units: 2.0, ..Usage::default() });
             metrics.write(&properties(&dimension, slot), &mut written).unwrap();
             serde_json::from_slice(&written).unwrap()
         };
@@ -95,6 +105,7 @@ mod tests {
         assert_eq!(written["Slot"], "1970-01-01T00:10:00Z");
         assert_eq!((&written["SlotsWritten"], &written["RowsWritten"]), (&json!(1), &json!(3)));
         assert_eq!((&written["SlotsMissed"], &written["FieldsLeftOut"]), (&json!(0), &json!(2)));
+        assert_eq!((&written["ReadUnits"], &written["WriteUnits"]), (&json!([1.5]), &json!([2.0])));
         // What was counted is counted once.
         let missed = line("user", Entry { outcome: Word::Missed, rows: None, left_out: 0 });
         assert_eq!((&missed["SlotsWritten"], &missed["SlotsMissed"]), (&json!(0), &json!(1)));

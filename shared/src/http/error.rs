@@ -123,6 +123,10 @@ fn explanation(error: &StoreError) -> Cow<'static, str> {
         StoreError::Unavailable(_) => {
             "the database can't be reached at the moment; try again later"
         }
+        StoreError::Unfinished(_) => {
+            "there was not enough time for all members of this update: some of them are counted, and \
+             nothing else of it; send it again, and it goes on from there"
+        }
         StoreError::Indeterminate(_) => {
             "the database did not answer in time, so the update may have been counted or not; to send \
              it again is safe, with increments only under the same Idempotency-Key"
@@ -159,7 +163,11 @@ impl ApiError {
             }
             Self::Store(StoreError::Throttled(_))
             | Self::Upstream { kind: Upstream::Throttled, .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_))
+            Self::Store(
+                StoreError::Unavailable(_)
+                | StoreError::Unfinished(_)
+                | StoreError::Indeterminate(_),
+            )
             | Self::Upstream { kind: Upstream::Unavailable, .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(StoreError::Internal(_))
             | Self::Upstream { kind: Upstream::Internal, .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -175,6 +183,7 @@ impl ApiError {
             Self::Store(
                 StoreError::Throttled(_)
                 | StoreError::Unavailable(_)
+                | StoreError::Unfinished(_)
                 | StoreError::Indeterminate(_),
             )
             | Self::Upstream { kind: Upstream::Throttled | Upstream::Unavailable, .. } => {

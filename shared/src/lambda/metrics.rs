@@ -123,10 +123,15 @@ pub(crate) fn count(usage: &Usage, took: Duration) {
     for (name, count) in COUNTS.into_iter().zip(counts) {
         counter!(name).increment(count);
     }
+    count_units(usage);
+    histogram!(LATENCY).record(took.as_secs_f64() * 1_000.0);
+}
+
+/// Counts the units of DynamoDB that a call has used.
+pub fn count_units(usage: &Usage) {
     for (name, units) in UNITS.into_iter().zip([usage.read_units, usage.write_units]) {
         histogram!(name).record(units);
     }
-    histogram!(LATENCY).record(took.as_secs_f64() * 1_000.0);
 }
 
 impl fmt::Debug for Metrics {

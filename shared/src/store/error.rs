@@ -38,6 +38,10 @@ pub enum StoreError {
     /// DynamoDB was away, or other writers were in the way, until the deadline.
     #[error("unavailable until the deadline")]
     Unavailable(#[source] Cause),
+    /// Time was up before all members of an update were written that need transactions of their own.
+    /// Those that were written stay; nothing else of the update was counted.
+    #[error("time was up while members were written")]
+    Unfinished(#[source] Cause),
     /// No answer to a write came, and what became of it could not be found out before the deadline.
     #[error("no answer to a write, and it is not known what became of it")]
     Indeterminate(#[source] Cause),

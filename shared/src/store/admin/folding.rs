@@ -48,8 +48,8 @@ impl FoldPlan {
 }
 
 impl Store {
-    /// Does the next step of folding the counters of a dimension's keys, where there is one to do at
-    /// `now`. Gauges are not folded: they expire first.
+    /// Does the next step of folding the counters of a dimension's keys, where there is one to do by the
+    /// `clock`. Gauges are not folded: they expire first.
     ///
     /// Exact whatever else is going on; queries show the same sums before, while and after.
     ///
@@ -58,9 +58,10 @@ impl Store {
     pub async fn fold(
         &self,
         dimension: &DimensionName,
-        now: UnixSeconds,
+        clock: impl Fn() -> UnixSeconds,
         deadline: Deadline,
     ) -> Result<Folded, StoreError> {
+        let now = clock();
         let mut plan = FoldPlan::default();
         let mut cells: Vec<CounterCell> = Vec::new();
         self.read_range(&KeyRange::counters(dimension), deadline, |item| {
@@ -74,10 +75,13 @@ impl Store {
         })
         .await?;
         plan.note(&cells, now);
-        self.do_steps(dimension, plan, now, deadline).await
+        self.do_steps(dimension, plan, clock, deadline).await
     }
 
-    /// Does steps of folding that were chosen while a dimension's keys were read, at `now`.
+    /// Does steps of folding that were chosen while a dimension's keys were read.
+    ///
+    /// A step notes when it was done, from which the next one counts how long readers may still see what
+    /// was before. A run takes minutes, so the `clock` is asked for each step.
     ///
     /// # Errors
     /// See [`StoreError`]. To repeat it is harmless.
@@ -85,12 +89,12 @@ impl Store {
         &self,
         dimension: &DimensionName,
         plan: FoldPlan,
-        now: UnixSeconds,
+        clock: impl Fn() -> UnixSeconds,
         deadline: Deadline,
     ) -> Result<Folded, StoreError> {
         let mut folded = Folded { postponed: plan.postponed, ..Folded::default() };
         for (key, step) in plan.steps {
-            self.do_step(dimension, key, &step, now, deadline, &mut folded).await?;
+            self.do_step(dimension, key, &step, clock(), deadline, &mut folded).await?;
         }
         Ok(folded)
     }

@@ -10,6 +10,8 @@ mod submission;
 
 pub(super) use self::{admission::Names, cells::Cells};
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::{
@@ -130,10 +132,22 @@ impl Store {
     ) -> Result<Progress, StoreError> {
         let parts = writing.parts();
         let deadline = backoff.deadline();
-        let lanes = parts.first.iter().map(|lane| self.apply_in_turn(writing, lane, deadline));
+        let written = AtomicUsize::new(0);
+        let lanes =
+            parts.first.iter().map(|lane| self.apply_in_turn(writing, lane, &written, deadline));
         let lanes: Vec<_> = lanes.collect();
         let stale: Vec<Option<Cause>> =
-            stream::iter(lanes).buffer_unordered(CONCURRENT_KEYS).try_collect().await?;
+            stream::iter(lanes).buffer_unordered(CONCURRENT_KEYS).try_collect().await.map_err(
+                |error| match error {
+                    // The database was there, so what is missing is time.
+                    StoreError::Unavailable(cause) | StoreError::Throttled(cause)
+                        if written.load(Relaxed) > 0 =>
+                    {
+                        StoreError::Unfinished(cause)
+                    }
+                    error => error,
+                },
+            )?;
         if let Some(cause) = stale.into_iter().flatten().next() {
             return Ok(Progress::Stale(cause));
         }
@@ -149,19 +163,22 @@ impl Store {
         })
     }
 
-    /// Carries out parts one after the other; the cause, if one of them is stale. To repeat them is
+    /// Carries out parts one after the other, and counts those that were written; the cause, if one of them
+    /// is stale. To repeat them is
     /// harmless, so it does not matter whether one of them is outstanding.
     async fn apply_in_turn(
         &self,
         writing: &Writing<'_>,
         parts: &[Part],
+        written: &AtomicUsize,
         deadline: Deadline,
     ) -> Result<Option<Cause>, StoreError> {
         let mut backoff = self.backoff(deadline);
         for part in parts {
             let applied = self.apply(writing, part, &mut backoff, &Outstanding::default()).await?;
-            if let Applied::Stale(cause) = applied {
-                return Ok(Some(cause));
+            match applied {
+                Applied::Written => drop(written.fetch_add(1, Relaxed)),
+                Applied::Stale(cause) => return Ok(Some(cause)),
             }
         }
         Ok(None)

@@ -399,7 +399,10 @@ async fn once(
     match store.update(&id, &parsed, idempotency, UnixSeconds(now), deadline).await {
         Ok(_) => Ok(Sent::Acknowledged { retries: 0 }),
         Err(StoreError::Indeterminate(_)) => Ok(Sent::Indeterminate),
-        Err(StoreError::Unavailable(_) | StoreError::Throttled(_)) => Ok(Sent::Refused),
+        // Members of it may be counted all the same.
+        Err(StoreError::Unavailable(_) | StoreError::Throttled(_) | StoreError::Unfinished(_)) => {
+            Ok(Sent::Refused)
+        }
         Err(error) => Err(anyhow!(error).context(format!("{update:?} failed"))),
     }
 }

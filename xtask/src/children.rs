@@ -11,10 +11,12 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::workspace::say;
+
 /// How long a process has to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long a process may take to be ready.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A process whose output is passed on under its name, and that ends when this value is dropped.
 #[derive(Debug)]
@@ -86,21 +88,22 @@ impl Drop for Running {
     }
 }
 
-/// Waits until something is ready, as long as the processes that it needs run.
+/// Waits until something is ready, as long as the processes that it needs run: a busy machine takes its time.
 pub fn wait_for(
     what: &str,
     processes: &mut [&mut Running],
     ready: impl Fn() -> bool,
 ) -> anyhow::Result<()> {
-    let started = Instant::now();
+    let mut said = Instant::now();
     while !ready() {
         for process in &mut *processes {
             if let Some(status) = process.ended()? {
                 bail!("{} ended before {what} was ready: {status}", process.name());
             }
         }
-        if started.elapsed() > START_TIMEOUT {
-            bail!("{what} is not ready after {START_TIMEOUT:?}");
+        if said.elapsed() > PATIENCE {
+            said = Instant::now();
+            say(&format!("still waiting for {what}; its processes run"));
         }
         thread::sleep(Duration::from_millis(50));
     }

@@ -17,7 +17,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::{
     archive::{self, Interval},
     bigquery::{self, Emulator},
-    forward,
     service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
     workspace::{say, target},
 };
@@ -74,9 +73,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         auth,
         variables: options.archive.archive_every.variables().into_iter().collect(),
     })?;
-    if options.bind == "127.0.0.1" {
-        forward::start(options.port);
-    }
     explain(options, &service.url(), is_open);
     if options.archive.bigquery {
         archive::start_schedule(service.url(), options.archive.archive_every, stop.clone());

@@ -2,15 +2,16 @@
 
 mod archive;
 mod bigquery;
+mod cargo_lambda;
 mod children;
 mod crash;
 mod deploy_test;
 mod dev;
 mod expected;
-mod forward;
 mod fuzz;
 mod http;
 mod large;
+mod large_answers;
 mod load;
 mod replay;
 mod service;
@@ -50,6 +51,8 @@ enum Command {
     Contention(torture::ContentionOptions),
     /// Measure how much memory and time it takes to archive a large dimension
     Large(large::Options),
+    /// Ask a running service for answers of several megabytes, on a busy machine
+    LargeAnswers(large_answers::Options),
     /// Kill the service's processes under load and compare every rollup with what was acknowledged
     Crash(crash::Options),
     /// Build what the template deploys, deploy it into an emulator of AWS, and use it there
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Torture(options) => torture::run_model(&options),
         Command::Contention(options) => torture::run_contention(&options),
         Command::Large(options) => large::run(&options),
+        Command::LargeAnswers(options) => large_answers::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::DeployTest(options) => deploy_test::run(&options),
     };

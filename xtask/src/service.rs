@@ -1,10 +1,13 @@
-//! The whole service on this machine: DynamoDB, the functions, and `cargo lambda watch` in front of them.
+//! The whole service on this machine: DynamoDB, the functions, and a gateway in front of them.
+//!
+//! The gateway is the project's own. `cargo lambda watch` loses some answers of several megabytes, and it hands
+//! requests on in another form than an HTTP API does.
 
 use std::{
     collections::BTreeSet,
     fs,
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
     thread,
     time::{Duration, Instant},
@@ -87,6 +90,8 @@ pub struct Service {
     settings: Settings,
     /// The port of a DynamoDB that is started here.
     database_port: u16,
+    /// The port of the runtime API, from which the functions get their events.
+    runtime_port: u16,
     // Dropped in this order: first those who ask, then those who answer.
     functions: Vec<Function>,
     gateway: Running,
@@ -103,35 +108,27 @@ struct Function {
     killed: bool,
 }
 
-/// A function process: what it runs, and which of the gateway's queues it answers.
+/// A process of a function.
 #[derive(Debug, Clone, Copy)]
 struct FunctionSpec {
+    /// The function, its binary, and its queue in the gateway.
     name: &'static str,
-    binary: &'static str,
-    queue: &'static str,
     /// Requests that it answers at once, all in one process, so that they share its cache.
     concurrency: u8,
 }
 
-/// Requests without a route go to a queue named `_`; there, any function answers 404 or 405.
 /// A binary's package has its name.
 const FUNCTIONS: &[FunctionSpec] = &[
-    FunctionSpec::new("update", "update", "update", 16),
-    FunctionSpec::new("query", "query", "query", 16),
-    FunctionSpec::new("history", "history", "history", 16),
-    FunctionSpec::new("history", "history", "history", 16),
-    FunctionSpec::new("archive", "archive", "archive", 1),
-    FunctionSpec::new("other", "query", "_", 16),
+    FunctionSpec::new("update", 16),
+    FunctionSpec::new("query", 16),
+    FunctionSpec::new("history", 16),
+    FunctionSpec::new("history", 16),
+    FunctionSpec::new("archive", 1),
 ];
 
 impl FunctionSpec {
-    const fn new(
-        name: &'static str,
-        binary: &'static str,
-        queue: &'static str,
-        concurrency: u8,
-    ) -> Self {
-        Self { name, binary, queue, concurrency }
+    const fn new(name: &'static str, concurrency: u8) -> Self {
+        Self { name, concurrency }
     }
 }
 
@@ -139,7 +136,6 @@ impl Service {
     /// Builds and starts everything; returns when requests are answered.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         require_free_port(settings.address(), settings.port, "--port")?;
-        let cargo_lambda = tools::cargo_lambda()?;
         settings.build.run()?;
         let bigquery = settings.bigquery.as_ref().map(Emulator::start).transpose()?;
         let database_port = free_port()?;
@@ -152,10 +148,18 @@ impl Service {
             &endpoint,
         )
         .arg("create-table"))?;
-        say(&format!("starting cargo lambda watch on {}:{}", settings.bind, settings.port));
-        let gateway = start_gateway(&cargo_lambda, &settings)?;
-        let mut service =
-            Self { settings, database_port, functions: Vec::new(), gateway, database, bigquery };
+        say(&format!("starting the gateway on {}:{}", settings.bind, settings.port));
+        let runtime_port = free_port()?;
+        let gateway = start_gateway(&settings, runtime_port)?;
+        let mut service = Self {
+            settings,
+            database_port,
+            runtime_port,
+            functions: Vec::new(),
+            gateway,
+            database,
+            bigquery,
+        };
         service.wait_for_gateway()?;
         for spec in FUNCTIONS {
             let function = service.start_function(*spec)?;
@@ -189,7 +193,7 @@ impl Service {
     /// Starts functions again that have ended, and says so. Returns how many have.
     ///
     /// # Errors
-    /// `cargo lambda watch` has ended, or the emulator of BigQuery, or the database, other than by
+    /// The gateway has ended, or the emulator of BigQuery, or the database, other than by
     /// [`Self::kill_database`].
     pub fn look_after(&mut self) -> anyhow::Result<usize> {
         let mut ended = 0;
@@ -288,10 +292,13 @@ impl Service {
     }
 
     fn start_function(&self, spec: FunctionSpec) -> anyhow::Result<Function> {
-        let mut command = Command::new(binary(spec.binary, self.settings.build));
+        let mut command = Command::new(binary(spec.name, self.settings.build));
         with_aws(&mut command, &self.settings, &self.dynamodb_endpoint())
             .current_dir(root())
-            .env("AWS_LAMBDA_RUNTIME_API", format!("{}/.rt/{}", self.local_url(), spec.queue))
+            .env(
+                "AWS_LAMBDA_RUNTIME_API",
+                format!("http://127.0.0.1:{}/.rt/{}", self.runtime_port, spec.name),
+            )
             .env("AWS_LAMBDA_FUNCTION_NAME", spec.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
@@ -312,7 +319,7 @@ impl Service {
     fn wait_for_gateway(&mut self) -> anyhow::Result<()> {
         let address = self.local_url().replace("http://", "");
         let connect = || TcpStream::connect(&address).is_ok();
-        wait_for("cargo lambda watch", &mut [&mut self.gateway], connect)
+        wait_for("the gateway", &mut [&mut self.gateway], connect)
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -340,8 +347,8 @@ impl Build {
         if self == Self::WithTests {
             command.args(["--workspace", "--all-targets"]);
         } else {
-            let functions: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.binary).collect();
-            for package in functions.into_iter().chain(["local-dynamodb"]) {
+            let functions: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.name).collect();
+            for package in functions.into_iter().chain(["gateway", "local-dynamodb"]) {
                 command.args(["--package", package]);
             }
         }
@@ -396,17 +403,24 @@ pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()>
     wait_for("DynamoDB", &mut [running], connect)
 }
 
-fn start_gateway(cargo_lambda: &Path, settings: &Settings) -> anyhow::Result<Running> {
-    // The functions are started here, not by cargo-lambda: built beforehand, several requests a
-    // process, and looked after.
+fn start_gateway(settings: &Settings, runtime_port: u16) -> anyhow::Result<Running> {
+    let address = match settings.address() {
+        ipv6 if ipv6.contains(':') => format!("[{ipv6}]"),
+        other => other.to_owned(),
+    };
+    let mut addresses = vec![address];
+    if settings.address() == "127.0.0.1" {
+        // Whoever takes that for `localhost`: `cargo lambda invoke` does.
+        addresses.push("[::1]".to_owned());
+    }
+    let addresses = addresses.iter().map(|address| format!("{address}:{}", settings.port));
     Running::start(
-        "lambda",
-        Command::new(cargo_lambda)
-            .current_dir(root())
-            .args(["lambda", "watch", "--only-lambda-apis", "--disable-cors"])
-            .args(["--invoke-address", settings.address()])
-            .args(["--invoke-port", &settings.port.to_string()])
-            .env("RUST_LOG", std::env::var("CARGO_LAMBDA_LOG").unwrap_or_else(|_| "error".into())),
+        "gateway",
+        Command::new(binary("gateway", settings.build))
+            .args(["--listen", &addresses.collect::<Vec<_>>().join(",")])
+            .args(["--runtime-listen", &format!("127.0.0.1:{runtime_port}")])
+            .arg("--template")
+            .arg(root().join("template.yaml")),
     )
 }
 

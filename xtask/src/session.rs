@@ -13,6 +13,7 @@ use crate::{
     archive,
     bigquery::Emulator,
     http::{Client, Method, free_port},
+    large_answers,
     service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
     token::Token,
     workspace::{root, say, target},
@@ -47,6 +48,9 @@ struct Step {
     command: String,
     output: String,
 }
+
+/// Answers of several megabytes that are asked for.
+const LARGE_ANSWERS: usize = 10;
 
 /// Plays the README against functions that were built and started for it.
 pub fn run() -> anyhow::Result<()> {
@@ -84,6 +88,7 @@ pub fn run() -> anyhow::Result<()> {
     }
     let steps: usize = blocks.iter().map(|block| block.steps.len()).sum();
     say(&format!("the README's session of {steps} commands answers as printed"));
+    large_answers::all_arrive(&Client::new(&service.url()), LARGE_ANSWERS)?;
     a_function_that_dies_is_started_again(&mut service)?;
     only_who_has_a_token_is_let_in(&mut service)?;
     without_auth_no_function_starts(&service)

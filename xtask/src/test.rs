@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     bigquery::Emulator,
+    cargo_lambda,
     children::Running,
     crash,
     http::free_port,
@@ -36,6 +37,8 @@ enum Step {
     DynamodbLocal,
     /// The built functions, played the README's session over HTTP
     EndToEnd,
+    /// The functions under `cargo lambda watch`, and `cargo lambda invoke`
+    CargoLambda,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,
     /// The built functions and the database, killed under load
@@ -82,6 +85,7 @@ impl Step {
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
             Self::EndToEnd => session::run(),
+            Self::CargoLambda => cargo_lambda::test(),
             Self::Bigquery => tests_on_the_bigquery_emulator(),
             Self::Crash => crash::run(&crash::Options::default()),
         }

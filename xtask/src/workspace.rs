@@ -1,16 +1,30 @@
 //! Where things are, and how to run a command and mind its status.
 
 use std::{
+    env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use anyhow::{Context, bail};
 
-/// The folder of the workspace.
+/// The folder of the workspace that this command was started in.
 pub fn root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let here = env::current_dir().unwrap_or_default();
+        root_of(env::var_os("CARGO_MANIFEST_DIR"), &here)
+    })
+}
+
+/// The workspace of a `package`, which cargo names when it runs this command; else the one that `here` is in. It
+/// is never what was compiled in: in a copied checkout that would be the original, whose data `--fresh` deletes.
+fn root_of(package: Option<OsString>, here: &Path) -> PathBuf {
+    let start = package.map_or_else(|| here.to_owned(), PathBuf::from);
+    let workspace = start.ancestors().find(|folder| folder.join("template.yaml").exists());
+    workspace.unwrap_or(here).to_owned()
 }
 
 /// A path below the build folder, where all that commands make belongs.
@@ -40,4 +54,24 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{shown} failed: {status}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_copied_checkout_is_the_one_that_is_worked_in() {
+        let copy = env::temp_dir().join(format!("statshub-copy-{}", std::process::id()));
+        fs::create_dir_all(copy.join("xtask")).unwrap();
+        fs::create_dir_all(copy.join("docs")).unwrap();
+        fs::write(copy.join("template.yaml"), "").unwrap();
+        let elsewhere = env::temp_dir();
+        assert_eq!(root_of(Some(copy.join("xtask").into()), &elsewhere), copy);
+        assert_eq!(root_of(None, &copy.join("docs")), copy);
+        assert_eq!(root_of(None, &elsewhere), elsewhere);
+        fs::remove_dir_all(copy).unwrap();
+    }
 }

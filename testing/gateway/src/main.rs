@@ -1,0 +1,67 @@
+//! The gateway as a process: the HTTP API of a template for clients, and Lambda's runtime API for the functions.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use clap::Parser;
+use gateway::{
+    api::{Api, LONGEST_INTEGRATION},
+    serve,
+    template::Template,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+#[derive(Parser)]
+#[command(about = "Plays the HTTP API of a template, and Lambda's runtime API, on this machine")]
+struct Options {
+    /// Where clients come to: an address and a port; several with commas between them
+    #[arg(long, value_delimiter = ',', required = true)]
+    listen: Vec<String>,
+    /// Where the processes of functions come to; loopback only
+    #[arg(long)]
+    runtime_listen: std::net::SocketAddr,
+    /// The template with the routes, the functions and CORS
+    #[arg(long)]
+    template: PathBuf,
+    /// The template's parameter `CorsOrigins`
+    #[arg(long, default_value = "")]
+    cors_origins: String,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    anyhow::ensure!(
+        options.runtime_listen.ip().is_loopback(),
+        "whoever reaches the runtime API gets the requests of clients: let it listen on loopback"
+    );
+    let template = std::fs::read_to_string(&options.template)
+        .with_context(|| format!("{} can't be read", options.template.display()))?;
+    let template = Template::parse(&template)?;
+    let api = Arc::new(Api::new(template, &options.cors_origins, LONGEST_INTEGRATION));
+    let runtime = TcpListener::bind(options.runtime_listen).await?;
+    tokio::spawn(serve::processes(runtime, api.functions()));
+    let mut listens = false;
+    for address in &options.listen {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                listens = true;
+                tokio::spawn(serve::clients(listener, api.clone()));
+            }
+            // A machine may have no IPv6; the first address has to be there.
+            Err(error) if !listens => return Err(error).with_context(|| address.clone()),
+            Err(_) => {}
+        }
+    }
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    // What is still open ends with the process: nobody waits for it.
+    std::process::exit(0)
+}

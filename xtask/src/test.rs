@@ -37,12 +37,12 @@ enum Step {
     DynamodbLocal,
     /// The built functions, played the README's session over HTTP
     EndToEnd,
-    /// The functions under `cargo lambda watch`, and `cargo lambda invoke`
-    CargoLambda,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,
     /// The built functions and the database, killed under load
     Crash,
+    /// The functions under `cargo lambda watch`, and `cargo lambda invoke`; cargo-lambda builds them anew
+    CargoLambda,
 }
 
 fn run_steps(steps: &[Step]) -> anyhow::Result<()> {

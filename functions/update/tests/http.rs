@@ -121,6 +121,14 @@ async fn what_is_refused_says_why_and_leaves_nothing_behind() {
             413,
             "the body has",
         ),
+        (
+            &format!(
+                r#"{{"dims":{{"d":"k","e":"k"}},"multiMembers":{{"m":[{}]}}}}"#,
+                (0..5_001).map(|i| format!("\"{i}\"")).collect::<Vec<_>>().join(",")
+            ),
+            413,
+            "the update has 5001 members under 2 dimensions",
+        ),
     ] {
         let response = service.send(&routed(body)).await;
         assert_eq!(response.status_code, status, "{error}");

@@ -21,7 +21,7 @@ use shared::{
 };
 
 pub use load::{LoadError, Outcome};
-pub use report::{Entry, Report, Word};
+pub use report::{Entry, Report, SlotOutcome};
 pub use schedule::{Schedule, Slot, TimeError};
 
 use load::{Clock, Load};
@@ -160,7 +160,8 @@ impl Function {
             done.entry = Some(Entry::from(outcome.ok()));
         }
         // The run that wrote the slot folded it.
-        let is_folded = matches!(&done.entry, Some(entry) if entry.outcome == Word::WrittenBefore);
+        let is_folded =
+            matches!(&done.entry, Some(entry) if entry.outcome == SlotOutcome::WrittenBefore);
         if !is_folded && let Err(error) = self.fold(dimension, plan, clock, call).await {
             tracing::error!(%dimension, cause = ?error, "cells could not be folded");
             done.has_failed = true;

@@ -9,14 +9,14 @@ use shared::{
     usage::Usage,
 };
 
-use crate::{Entry, Slot, Word, rows::rfc3339};
+use crate::{Entry, Slot, SlotOutcome, rows::rfc3339};
 
 /// Slots, by what became of them.
-const OUTCOMES: [(&str, Word); 4] = [
-    ("SlotsWritten", Word::Written),
-    ("SlotsWrittenBefore", Word::WrittenBefore),
-    ("SlotsMissed", Word::Missed),
-    ("SlotsFailed", Word::Failed),
+const OUTCOMES: [(&str, SlotOutcome); 4] = [
+    ("SlotsWritten", SlotOutcome::Written),
+    ("SlotsWrittenBefore", SlotOutcome::WrittenBefore),
+    ("SlotsMissed", SlotOutcome::Missed),
+    ("SlotsFailed", SlotOutcome::Failed),
 ];
 const ROWS: &str = "RowsWritten";
 /// Sums beyond 64 bits.
@@ -93,7 +93,8 @@ mod tests {
             metrics.write(&properties(&dimension, slot), &mut written).unwrap();
             serde_json::from_slice(&written).unwrap()
         };
-        let written = line("country", Entry { outcome: Word::Written, rows: Some(3), left_out: 2 });
+        let written =
+            line("country", Entry { outcome: SlotOutcome::Written, rows: Some(3), left_out: 2 });
         let directive = &written["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "test");
         for metric in directive["Metrics"].as_array().unwrap() {
@@ -107,7 +108,7 @@ mod tests {
         assert_eq!((&written["SlotsMissed"], &written["FieldsLeftOut"]), (&json!(0), &json!(2)));
         assert_eq!((&written["ReadUnits"], &written["WriteUnits"]), (&json!([1.5]), &json!([2.0])));
         // What was counted is counted once.
-        let missed = line("user", Entry { outcome: Word::Missed, rows: None, left_out: 0 });
+        let missed = line("user", Entry { outcome: SlotOutcome::Missed, rows: None, left_out: 0 });
         assert_eq!((&missed["SlotsWritten"], &missed["SlotsMissed"]), (&json!(0), &json!(1)));
         assert_eq!(missed["Dimension"], "user");
     }

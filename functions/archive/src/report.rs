@@ -23,7 +23,7 @@ pub struct Report {
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// In a word.
-    pub outcome: Word,
+    pub outcome: SlotOutcome,
     /// How many rows were written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -35,7 +35,7 @@ pub struct Entry {
 /// What became of a dimension, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Word {
+pub enum SlotOutcome {
     /// Its rows were written by this run.
     Written,
     /// Its rows had been written before.
@@ -51,11 +51,11 @@ impl From<Option<Outcome>> for Entry {
         let entry = |outcome| Self { outcome, rows: None, left_out: 0 };
         match outcome {
             Some(Outcome::Written { rows, left_out }) => {
-                Self { rows, left_out, ..entry(Word::Written) }
+                Self { rows, left_out, ..entry(SlotOutcome::Written) }
             }
-            Some(Outcome::WrittenBefore) => entry(Word::WrittenBefore),
-            Some(Outcome::Missed) => entry(Word::Missed),
-            None => entry(Word::Failed),
+            Some(Outcome::WrittenBefore) => entry(SlotOutcome::WrittenBefore),
+            Some(Outcome::Missed) => entry(SlotOutcome::Missed),
+            None => entry(SlotOutcome::Failed),
         }
     }
 }

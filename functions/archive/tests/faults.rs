@@ -204,7 +204,7 @@ async fn runs_at_once_write_a_slot_once() {
     let runs = functions.iter().map(|function| run(function, NOW, NOW));
     let (reports, ()) = tokio::join!(join_all(runs), change(&test));
     let written = reports.iter().filter(|report| {
-        report.as_ref().unwrap().dimensions["country"].outcome == archive::Word::Written
+        report.as_ref().unwrap().dimensions["country"].outcome == archive::SlotOutcome::Written
     });
     assert_eq!(written.count(), 1);
     let rows = first_slot(&fake);

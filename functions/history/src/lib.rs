@@ -156,7 +156,7 @@ impl HttpFunction for Function {
             }
             Format::Csv => ("text/csv; charset=utf-8", csv::body(&page.points).map_err(internal)?),
         };
-        if !Response::may_have(&body) {
+        if !Response::fits(&body) {
             return Err(ApiError::PageTooLarge);
         }
         let mut response = Response::new(StatusCode::OK, content_type, body);

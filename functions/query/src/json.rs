@@ -36,7 +36,7 @@ pub(super) fn body<'a>(
     let entries: Vec<&str> = dimensions.map(|dimension| &*dimension.0).collect();
     let dims = entries.join(",");
     let body = format!(r#"{{"Succeeded":true,"Error":"","dims":{{{dims}}}}}"#);
-    match Response::may_have(&body) {
+    match Response::fits(&body) {
         true => Ok(body),
         false => Err(ApiError::AnswerTooLarge),
     }

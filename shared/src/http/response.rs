@@ -42,7 +42,7 @@ impl Response {
 
     /// Whether a function may return this body.
     #[must_use]
-    pub fn may_have(body: &str) -> bool {
+    pub fn fits(body: &str) -> bool {
         length_as_string(body) <= MAX_BODY_BYTES
     }
 

@@ -1,4 +1,4 @@
-//! The sessions of README.md, played as they stand: every command, and every line of its output.
+//! The sessions of the documentation, played as they stand: every command, and every line of its output.
 
 use std::{
     fs, mem,
@@ -19,15 +19,19 @@ use crate::{
     workspace::{root, say, target},
 };
 
-/// The address that the README's commands name.
-const README_URL: &str = "http://localhost:9000";
+/// The pages with a session, in the order in which one service gets them: the archive of docs/api.md
+/// lists all dimensions, which must not include those of README.md.
+const PAGES: [&str; 2] = ["docs/api.md", "README.md"];
 
-/// Short enough to wait for, long enough for all that the README does within one.
+/// The address that the commands name.
+const PAGE_URL: &str = "http://localhost:9000";
+
+/// Short enough to wait for, long enough for all that a session does within one.
 const PERIOD: Duration = Duration::from_secs(20);
 /// Of the dimension `country`.
 const CACHED: Duration = Duration::from_secs(6);
 
-/// Commands of the README that follow each other at once.
+/// Commands of a page that follow each other without a wait.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Block {
     /// What the text before it says has passed.
@@ -52,12 +56,9 @@ struct Step {
 /// Answers of several megabytes that are asked for.
 const LARGE_ANSWERS: usize = 10;
 
-/// Plays the README against functions that were built and started for it.
+/// Plays the sessions against functions that were built and started for them.
 pub fn run() -> anyhow::Result<()> {
-    let readme = fs::read_to_string(root().join("README.md"))?;
-    let blocks = parse(&readme)?;
-    ensure!(!blocks.is_empty(), "README.md has no session");
-
+    let sessions = sessions()?;
     let folder = target("e2e");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -76,27 +77,30 @@ pub fn run() -> anyhow::Result<()> {
         ],
     })?;
     wait_for_next_period();
-    for block in &blocks {
-        match block.wait {
-            Some(Wait::Cache) => thread::sleep(CACHED),
-            Some(Wait::Period) => wait_for_next_period(),
-            None => {}
+    for (page, blocks) in sessions {
+        let mut played = 0;
+        for block in blocks {
+            match block.wait {
+                Some(Wait::Cache) => thread::sleep(CACHED),
+                Some(Wait::Period) => wait_for_next_period(),
+                None => {}
+            }
+            for step in &block.steps {
+                play(step, &service.url(), &bigquery).context(page)?;
+                played += 1;
+            }
         }
-        for step in &block.steps {
-            play(step, &service.url(), &bigquery)?;
-        }
+        say(&format!("the session of {page}, {played} commands, answers as printed"));
     }
-    let steps: usize = blocks.iter().map(|block| block.steps.len()).sum();
-    say(&format!("the README's session of {steps} commands answers as printed"));
     large_answers::all_arrive(&Client::new(&service.url()), LARGE_ANSWERS)?;
     a_function_that_dies_is_started_again(&mut service)?;
     only_who_has_a_token_is_let_in(&mut service)?;
     without_auth_no_function_starts(&service)
 }
 
-/// Plays the commands that need nothing but a service, up to the one that waits for the next period; returns how
-/// many they are. The service is asked by the command `reader` and told by `writer` instead of `curl`, and caches
-/// the dimension `country` for this long.
+/// Plays the commands that need nothing but a service, in each session up to the one that waits for the next
+/// period, and returns their number. The commands `reader` and `writer` replace `curl` for queries and for
+/// updates. The service caches the dimension `country` for `cached`.
 pub fn play_on(
     url: &str,
     (reader, writer): (&str, &str),
@@ -104,21 +108,32 @@ pub fn play_on(
     cached: Duration,
 ) -> anyhow::Result<usize> {
     let mut played = 0;
-    for block in parse(&fs::read_to_string(root().join("README.md"))?)? {
-        match block.wait {
-            Some(Wait::Cache) => thread::sleep(cached),
-            Some(Wait::Period) => break,
-            None => {}
-        }
-        for step in block.steps.iter().filter(|step| step.command.starts_with("curl ")) {
-            let curl = if step.command.contains(" -d ") { writer } else { reader };
-            let mut shell = shell(&step.command.replacen("curl", curl, 1), url);
-            compare(step, shell.envs(variables.iter().copied()))?;
-            played += 1;
+    for (page, blocks) in sessions()? {
+        for block in blocks {
+            match block.wait {
+                Some(Wait::Cache) => thread::sleep(cached),
+                Some(Wait::Period) => break,
+                None => {}
+            }
+            for step in block.steps.iter().filter(|step| step.command.starts_with("curl ")) {
+                let curl = if step.command.contains(" -d ") { writer } else { reader };
+                let mut shell = shell(&step.command.replacen("curl", curl, 1), url);
+                compare(step, shell.envs(variables.iter().copied())).context(page)?;
+                played += 1;
+            }
         }
     }
-    ensure!(played > 0, "README.md has no session");
     Ok(played)
+}
+
+/// The session of each page.
+fn sessions() -> anyhow::Result<Vec<(&'static str, Vec<Block>)>> {
+    let session = |page| {
+        let blocks = parse(&fs::read_to_string(root().join(page))?).context(page)?;
+        ensure!(!blocks.is_empty(), "{page} has no session");
+        Ok((page, blocks))
+    };
+    PAGES.into_iter().map(session).collect()
 }
 
 fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
@@ -127,7 +142,7 @@ fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
 
 fn shell(command: &str, url: &str) -> Command {
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(command.replace(README_URL, url)).current_dir(root());
+    shell.arg("-c").arg(command.replace(PAGE_URL, url)).current_dir(root());
     shell.env(archive::URL_VARIABLE, url);
     shell
 }
@@ -138,7 +153,7 @@ fn compare(step: &Step, shell: &mut Command) -> anyhow::Result<()> {
     let printed = String::from_utf8(output.stdout)?.replace("\r\n", "\n");
     if without_times(printed.trim()) != without_times(step.output.trim()) {
         bail!(
-            "README.md: {}\nshould print:\n{}\nbut prints:\n{printed}{}",
+            "{}\nshould print:\n{}\nbut prints:\n{printed}{}",
             step.command,
             step.output,
             String::from_utf8_lossy(&output.stderr)
@@ -257,7 +272,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Block>> {
                 "" => None,
                 "after=cache" => Some(Wait::Cache),
                 "after=period" => Some(Wait::Period),
-                other => bail!("README.md: unknown info string {other:?}"),
+                other => bail!("unknown info string {other:?}"),
             },
             steps: Vec::new(),
         };

@@ -43,17 +43,19 @@ fn set_for(template: &Value, function: &str) -> BTreeMap<String, Value> {
     both.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The variables of README's table of the configuration that have a default.
-fn documented_defaults() -> BTreeSet<String> {
-    let readme = read("README.md");
-    let section = readme.split("\n## Configuration\n").nth(1).unwrap();
+/// The variables in the table of docs/configuration.md, each with whether it has a default.
+fn documented() -> BTreeMap<String, bool> {
+    let page = read("docs/configuration.md");
+    let section = page.split("\n## Variables\n").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
-    let mut found = BTreeSet::new();
+    let mut found = BTreeMap::new();
     for row in section.lines().filter(|line| line.starts_with("| `")) {
         let mut cells = row.split('|').map(str::trim).skip(1);
         let (variables, default) = (cells.next().unwrap(), cells.next().unwrap());
-        if !default.is_empty() && !default.starts_with("none: a function does not start") {
-            found.extend(variables.split('`').skip(1).step_by(2).map(str::to_owned));
+        let has_default =
+            !default.is_empty() && !default.starts_with("none: a function does not start");
+        for variable in variables.split('`').skip(1).step_by(2) {
+            found.insert(variable.to_owned(), has_default);
         }
     }
     found
@@ -117,17 +119,26 @@ fn the_functions_are_those_of_the_code() {
 
 #[test]
 fn what_a_function_reads_is_set_or_has_a_documented_default() {
-    let (template, defaults) = (template(), documented_defaults());
+    let (template, documented) = (template(), documented());
     for (function, folders) in FUNCTIONS {
         let set = set_for(&template, function);
         for variable in read_below(folders) {
             assert!(
-                set.contains_key(&variable) || defaults.contains(&variable),
-                "{function} reads {variable}: set it in template.yaml, or give it a default in README's \
-                 table of the configuration"
+                set.contains_key(&variable) || documented.get(&variable) == Some(&true),
+                "{function} reads {variable}: set it in template.yaml, or give it a default in the \
+                 table of docs/configuration.md"
             );
         }
     }
+}
+
+#[test]
+fn the_documented_variables_are_those_that_are_read() {
+    let read: BTreeSet<_> =
+        FUNCTIONS.into_iter().flat_map(|(_, folders)| read_below(folders)).collect();
+    // The SDK and the Lambda runtime read those.
+    let documented = documented().into_keys().filter(|name| !name.starts_with("AWS_"));
+    assert_eq!(documented.collect::<BTreeSet<_>>(), read, "docs/configuration.md");
 }
 
 #[test]

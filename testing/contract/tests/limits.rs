@@ -1,0 +1,47 @@
+//! The limits in docs/api.md are those of the code.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use contract::read;
+use shared::{domain::limits, store::DEFAULT_MAX_KEYS};
+
+/// A number with a comma between each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[test]
+fn the_documented_limits_are_those_of_the_code() {
+    let page = read("docs/api.md");
+    let section = page.split("\n## Names and limits\n").nth(1).unwrap();
+    let rows: BTreeMap<_, _> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "))
+        .collect();
+    for (what, limit) in [
+        ("body of an update", limits::BODY_BYTES),
+        ("dimensions of an update", limits::DIMENSIONS),
+        ("stats of an update, over all parts", limits::STATS),
+        ("members of an update", limits::MEMBERS),
+        ("members × dimensions of an update", limits::MEMBER_WRITES),
+        ("keys of a dimension", usize::try_from(DEFAULT_MAX_KEYS).unwrap()),
+    ] {
+        let limit = grouped(u64::try_from(limit).unwrap());
+        let mut numbers = rows[what].split(|c: char| !c.is_ascii_digit() && c != ',');
+        assert!(
+            numbers.any(|number| number.trim_end_matches(',') == limit),
+            "{what}: {limit}, but docs/api.md says {}",
+            rows[what]
+        );
+    }
+}

@@ -9,8 +9,8 @@
     clippy::unwrap_used
 )]
 
-#[path = "invariants/table.rs"]
-mod table;
+#[path = "invariants/planned.rs"]
+mod planned;
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use shared::{
     table::Target,
 };
 
-use table::{Model, Table, Transactions, items, non_zero};
+use planned::{Model, Table, Transactions, items, non_zero};
 
 const IDS: [&str; 3] = ["i", "j", "k"];
 const STATS: [&str; 4] = ["a", "b", "c", "d"];

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     types::CancellationReason,
 };
 
-use super::{StoreError, error::Cause};
+use super::{StoreError, store_error::Cause};
 use crate::{
     domain::{Overflow, SpreadSum},
     table::Target,
@@ -98,6 +98,12 @@ pub(super) fn judge(
         }
         _ => Verdict::Again(Failure::of(error), Crowded::default()),
     }
+}
+
+/// Whether DynamoDB has cancelled a transaction, so that it wrote nothing of it.
+pub(super) fn was_cancelled(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> bool {
+    let service_error = error.as_service_error();
+    service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
 }
 
 /// The gravest of the reasons decides.

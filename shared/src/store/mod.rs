@@ -5,10 +5,11 @@
 
 mod admin;
 mod backoff;
-mod error;
 mod failure;
 mod read;
+mod send;
 mod settings;
+mod store_error;
 mod update;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,12 +18,12 @@ use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
 pub use admin::{FoldPlan, Folded};
-pub use error::{Cause, StoreError};
 pub use read::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
+pub use store_error::{Cause, StoreError};
 pub use update::Outcome;
 
-use update::{Cells, Names};
+use update::{HotSums, KnownNames};
 
 /// The table, and what this process remembers of it.
 #[derive(Debug)]
@@ -30,9 +31,9 @@ pub struct Store {
     client: Client,
     settings: Settings,
     /// Names that are in the table.
-    names: Names,
+    known_names: KnownNames,
     /// Sums that several writers contend for.
-    cells: Cells,
+    hot_sums: HotSums,
     /// Spreads retries.
     random: Mutex<fastrand::Rng>,
 }
@@ -43,8 +44,8 @@ impl Store {
     pub fn new(client: Client, settings: Settings, mut random: fastrand::Rng) -> Self {
         Self {
             client,
-            names: Names::new(),
-            cells: Cells::new(settings.max_cells, random.fork()),
+            known_names: KnownNames::new(),
+            hot_sums: HotSums::new(settings.max_cells, random.fork()),
             settings,
             random: Mutex::new(random),
         }

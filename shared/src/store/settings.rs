@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::config::{self, retry::RetryConfig, timeout::TimeoutConfig}
 
 use crate::domain::{Cell, PeriodLength};
 
-/// Most keys of a dimension where nothing else is said.
+/// The most keys of a dimension where nothing else is said.
 pub const DEFAULT_MAX_KEYS: u64 = 1_000_000;
 
 /// What a store is told once.
@@ -16,9 +16,9 @@ pub struct Settings {
     pub table: String,
     /// How long periods are.
     pub period_length: PeriodLength,
-    /// Most keys that a dimension may have.
+    /// The most keys that a dimension may have.
     pub max_keys: u64,
-    /// Most cells that a sum is spread over: 1 to 128.
+    /// The most cells that a sum is spread over: 1 to 128.
     pub max_cells: u8,
     /// How long to wait for what.
     pub pace: Pace,

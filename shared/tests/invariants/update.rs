@@ -12,7 +12,7 @@ use shared::{
     table::{Action, Target, Transaction, decode_detail},
 };
 
-use super::table::{Model, Table, Transactions, items, non_zero};
+use super::planned::{Model, Table, Transactions, items, non_zero};
 
 /// What ends a body, so that an input has several. These are no bytes of UTF-8, so that no valid body
 /// is cut.

@@ -1,14 +1,9 @@
 //! Folding: the cells of keys that have gone quiet become one again.
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
-};
-
 use crate::{
     domain::{CounterCell, DimensionKey, DimensionName, FoldStep, RollupKey, UnixSeconds},
-    store::{Deadline, Store, StoreError, backoff::before, failure::Failure},
+    store::{Deadline, Store, StoreError, failure::was_cancelled, send::Next},
     table::{KeyRange, decode_counters, fold_writes},
-    usage,
 };
 
 /// What a run of folding did.
@@ -110,29 +105,18 @@ impl Store {
     ) -> Result<(), StoreError> {
         let of = RollupKey { dimension: dimension.clone(), key };
         let writes = fold_writes(step, &self.settings.table, &of, now)?;
-        let mut backoff = self.backoff(deadline);
-        loop {
-            let request = self
-                .client
-                .transact_write_items()
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .set_transact_items(Some(writes.clone()));
-            let error = match before(deadline, request.send()).await {
-                Ok(Ok(answer)) => {
-                    usage::note_written(answer.consumed_capacity());
-                    break;
-                }
-                Ok(Err(error)) => error,
-                Err(passed) => return Err(StoreError::Unavailable(passed.into())),
-            };
-            // Somebody wrote to it; or this very step was done, and its answer lost.
-            let service_error = error.as_service_error();
-            if service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
-            {
-                folded.postponed += 1;
-                return Ok(());
-            }
-            backoff.wait(Failure::of(&error), error.into()).await?;
+        let request =
+            || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+        let next = |error| {
+            Ok(match was_cancelled(&error) {
+                // Somebody wrote to a cell, or an earlier attempt did this step and its answer was lost.
+                true => Next::Stop(()),
+                false => Next::retry(request(), error),
+            })
+        };
+        if self.backoff(deadline).send(request(), next).await?.is_err() {
+            folded.postponed += 1;
+            return Ok(());
         }
         match step {
             FoldStep::Absorb { cells, .. } => folded.absorbed += cells.len(),

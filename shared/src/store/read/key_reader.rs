@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub struct KeyReader<'a> {
     now: UnixSeconds,
-    counters: Groups<'a, CounterCell>,
-    gauges: [Groups<'a, KeyStats>; 2],
+    counters: ByKey<'a, CounterCell>,
+    gauges: [ByKey<'a, KeyStats>; 2],
     counting: CountingCells,
     plan: FoldPlan,
 }
@@ -27,18 +27,18 @@ type Decode<T> = fn(&Item, Period) -> Result<(DimensionKey, T), CorruptItem>;
 
 /// The items of a range in groups: those of a key together.
 #[derive(Debug)]
-struct Groups<'a, T> {
+struct ByKey<'a, T> {
     items: Items<'a>,
     current: Period,
     decode: Decode<T>,
     /// The group that comes next, and the first item of the one after it.
-    head: Option<Group<T>>,
+    head: Option<ItemsOfKey<T>>,
     ahead: Option<(DimensionKey, T)>,
     is_started: bool,
 }
 
 #[derive(Debug)]
-struct Group<T> {
+struct ItemsOfKey<T> {
     order: RollupOrder,
     key: DimensionKey,
     items: Vec<T>,
@@ -59,11 +59,11 @@ impl Store {
         let counters = self.items(&KeyRange::counters(dimension), deadline);
         let gauges = [prior, current].map(|period| {
             let items = self.items(&KeyRange::gauges(dimension, period, period), deadline);
-            Groups::new(items, current, decode_gauges)
+            ByKey::new(items, current, decode_gauges)
         });
         KeyReader {
             now,
-            counters: Groups::new(counters, current, |item, _| {
+            counters: ByKey::new(counters, current, |item, _| {
                 decode_counters(item).map(|cell| (cell.key.clone(), cell))
             }),
             gauges,
@@ -117,7 +117,7 @@ impl KeyReader<'_> {
     }
 }
 
-impl<'a, T> Groups<'a, T> {
+impl<'a, T> ByKey<'a, T> {
     fn new(items: Items<'a>, current: Period, decode: Decode<T>) -> Self {
         Self { items, current, decode, head: None, ahead: None, is_started: false }
     }
@@ -142,7 +142,7 @@ impl<'a, T> Groups<'a, T> {
             }
             items.push(item);
         }
-        self.head = Some(Group { order: RollupOrder::from(&key), key, items });
+        self.head = Some(ItemsOfKey { order: RollupOrder::from(&key), key, items });
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl<'a, T> Groups<'a, T> {
     }
 
     /// The next group, if it is that of the key at this place.
-    fn take(&mut self, order: &RollupOrder) -> Option<Group<T>> {
+    fn take(&mut self, order: &RollupOrder) -> Option<ItemsOfKey<T>> {
         self.head.take_if(|group| group.order == *order)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     table::{ItemKey, KeyRange, NewNames, decode_key_count},
 };
 
-/// Most dimensions, and most keys, that are remembered to be in the table.
+/// The most dimensions, and most keys, that are remembered to be in the table.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// A process looks again when it has admitted this part of the room that it saw: up to so many processes
 /// together never admit more than there is room for, except for what is on its way at once.
@@ -26,7 +26,7 @@ const LOOKS_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What this process remembers of names.
 #[derive(Debug)]
-pub(in crate::store) struct Names(Mutex<Remembered>);
+pub(in crate::store) struct KnownNames(Mutex<Remembered>);
 
 #[derive(Debug)]
 struct Remembered {
@@ -46,7 +46,7 @@ struct Room {
     until: UnixSeconds,
 }
 
-impl Names {
+impl KnownNames {
     pub(in crate::store) fn new() -> Self {
         Self(Mutex::new(Remembered {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
@@ -117,7 +117,7 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<NewNames, StoreError> {
-        let mut names = self.names.unknown(plan);
+        let mut names = self.known_names.unknown(plan);
         if names == NewNames::default() {
             return Ok(names);
         }
@@ -132,7 +132,7 @@ impl Store {
         names.keys.retain(|key| !found.contains_key(&ItemKey::known_key(key)));
 
         for (dimension, keys) in names.keys_by_dimension() {
-            if !self.names.take_room(dimension, keys) {
+            if !self.known_names.take_room(dimension, keys) {
                 let limit = self.settings.max_keys;
                 return Err(StoreError::TooManyKeys { dimension: dimension.clone(), limit });
             }
@@ -147,7 +147,7 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
-        if self.names.knows_room(dimension, now) {
+        if self.known_names.knows_room(dimension, now) {
             return Ok(());
         }
         let mut count = 0_u64;
@@ -159,7 +159,7 @@ impl Store {
         let keys = self.settings.max_keys.saturating_sub(count);
         let trusted = keys / PART_OF_ROOM;
         let until = now.after(LOOKS_AGAIN_AFTER);
-        self.names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
+        self.known_names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
         Ok(())
     }
 }

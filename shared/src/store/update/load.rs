@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::submission::Submission;
@@ -18,9 +18,9 @@ use crate::{
     usage,
 };
 
-/// Most keys of a batch. Source: *BatchGetItem*, DynamoDB API Reference.
+/// The most keys of a batch. Source: *BatchGetItem*, DynamoDB API Reference.
 const BATCH_KEYS: usize = 100;
-/// Most batches on their way at once.
+/// The most batches on their way at once.
 const CONCURRENT_BATCHES: usize = 16;
 
 /// What is stored of all that an update touches.
@@ -154,11 +154,9 @@ impl Store {
             let answer = self
                 .read(deadline, || {
                     let request = self.client.batch_get_item();
-                    let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-                    request.request_items(&self.settings.table, pending.clone()).send()
+                    request.request_items(&self.settings.table, pending.clone())
                 })
                 .await?;
-            usage::note_read(answer.consumed_capacity());
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
             match answer.unprocessed_keys.unwrap_or_default().remove(&self.settings.table) {
                 Some(rest) if !rest.keys().is_empty() => pending = rest,

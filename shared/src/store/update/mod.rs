@@ -3,12 +3,12 @@
 mod admission;
 mod apply;
 mod attempts;
-mod cells;
+mod hot_sums;
 mod load;
 mod settle;
 mod submission;
 
-pub(super) use self::{admission::Names, cells::Cells};
+pub(super) use self::{admission::KnownNames, hot_sums::HotSums};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -22,12 +22,12 @@ use self::{
 };
 use crate::{
     domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
-    store::{Deadline, Store, StoreError, backoff::Backoff, error::Cause, failure::Failure},
+    store::{Deadline, Store, StoreError, backoff::Backoff, failure::Failure, store_error::Cause},
     table::{Part, Writing},
     usage,
 };
 
-/// Most keys whose members are written at once.
+/// The most keys whose members are written at once.
 const CONCURRENT_KEYS: usize = 8;
 
 /// What became of an update.
@@ -113,12 +113,12 @@ impl Store {
             let progress = self.apply_all(&writing, attempts.outstanding(), &mut backoff).await;
             attempts.were_sent_for(revision, plan.detail.is_some());
             match progress? {
-                Progress::Done => {
-                    self.names.remember(&plan);
+                PlanProgress::Done => {
+                    self.known_names.remember(&plan);
                     return Ok(Outcome::Counted);
                 }
-                Progress::More => {}
-                Progress::Stale(cause) => backoff.wait(Failure::InTheWay, cause).await?,
+                PlanProgress::MoreLeft => {}
+                PlanProgress::Stale(cause) => backoff.wait(Failure::InTheWay, cause).await?,
             }
             consistency = Consistency::Strong;
         }
@@ -129,7 +129,7 @@ impl Store {
         writing: &Writing<'_>,
         outstanding: &Outstanding,
         backoff: &mut Backoff<'_>,
-    ) -> Result<Progress, StoreError> {
+    ) -> Result<PlanProgress, StoreError> {
         let parts = writing.parts();
         let deadline = backoff.deadline();
         let written = AtomicUsize::new(0);
@@ -149,17 +149,17 @@ impl Store {
                 },
             )?;
         if let Some(cause) = stale.into_iter().flatten().next() {
-            return Ok(Progress::Stale(cause));
+            return Ok(PlanProgress::Stale(cause));
         }
         let Some(last) = parts.last else {
-            return Ok(Progress::More);
+            return Ok(PlanProgress::MoreLeft);
         };
         if writing.is_empty(&last) {
-            return Ok(Progress::Done);
+            return Ok(PlanProgress::Done);
         }
         Ok(match self.apply(writing, &last, backoff, outstanding).await? {
-            Applied::Written => Progress::Done,
-            Applied::Stale(cause) => Progress::Stale(cause),
+            Applied::Written => PlanProgress::Done,
+            Applied::Stale(cause) => PlanProgress::Stale(cause),
         })
     }
 
@@ -185,10 +185,10 @@ impl Store {
     }
 }
 
-enum Progress {
+enum PlanProgress {
     Done,
     /// All went well, but more members are left than one plan can hold.
-    More,
+    MoreLeft,
     /// Another writer was faster.
     Stale(Cause),
 }

@@ -1,15 +1,14 @@
 //! The end of an update whose answer was lost: finding out what became of it.
 
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnConsumedCapacity};
+use aws_sdk_dynamodb::{
+    config::http::HttpResponse, error::SdkError, operation::put_item::PutItemError,
+};
 
 use super::{attempts::Attempts, load::Consistency, submission::Submission};
 use crate::{
     domain::Detail,
-    store::{
-        Deadline, Outcome, Store, StoreError, backoff::before, error::Cause, failure::Failure,
-    },
+    store::{Deadline, Outcome, Store, StoreError, send::Next},
     table::{Revision, put_detail},
-    usage,
 };
 
 /// What is known of a plain write.
@@ -74,33 +73,28 @@ impl Store {
     ) -> Result<Fenced, StoreError> {
         let token = self.new_update_token();
         let put = put_detail(&self.settings.table, submission.id, detail, revision, token)?;
-        let mut backoff = self.backoff(deadline);
-        loop {
-            let sent = self
-                .client
+        let request = || {
+            self.client
                 .put_item()
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .table_name(put.table_name())
                 .set_item(Some(put.item().clone()))
                 .set_condition_expression(put.condition_expression().map(str::to_owned))
                 .set_expression_attribute_names(put.expression_attribute_names().cloned())
                 .set_expression_attribute_values(put.expression_attribute_values().cloned())
-                .send();
-            let error = match before(deadline, sent).await {
-                Ok(Ok(answer)) => {
-                    usage::note_written(&answer.consumed_capacity);
-                    return Ok(Fenced::Done);
-                }
-                Ok(Err(error)) => error,
-                Err(passed) => return Err(StoreError::Unavailable(passed.into())),
-            };
+        };
+        let next = |error: SdkError<PutItemError, HttpResponse>| {
             let service_error = error.as_service_error();
-            // Also when an answer was lost before, and this write so meets itself.
-            if service_error.is_some_and(PutItemError::is_conditional_check_failed_exception) {
-                return Ok(Fenced::Overtaken);
-            }
-            let failure = Failure::of(&error);
-            backoff.wait(failure, Cause::from(error)).await?;
+            // If the answer to an earlier attempt was lost, the other write may be our own.
+            let is_overtaken =
+                service_error.is_some_and(PutItemError::is_conditional_check_failed_exception);
+            Ok(match is_overtaken {
+                true => Next::Stop(Fenced::Overtaken),
+                false => Next::retry(request(), error),
+            })
+        };
+        match self.backoff(deadline).send(request(), next).await? {
+            Ok(_) => Ok(Fenced::Done),
+            Err(overtaken) => Ok(overtaken),
         }
     }
 }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::Client;
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Which};
 use futures_util::future::join_all;
 use shared::{
@@ -28,14 +27,6 @@ fn dimension() -> DimensionName {
     DimensionName::new("d").unwrap()
 }
 
-async fn behind_a_proxy() -> (Proxy, TestStore) {
-    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    let proxy = Proxy::start(&endpoint).await.unwrap();
-    let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
-    let test = TestStore::on(&endpoint, client).await;
-    (proxy, test)
-}
-
 /// Makes the next `count` transactions conflict on the rollups, so that their writer changes the cell.
 fn conflict(proxy: &Proxy, count: u64) {
     let on_rollups = Fault::Conflict(Which::items(|pk, _| pk.starts_with("dim#")));
@@ -45,7 +36,7 @@ fn conflict(proxy: &Proxy, count: u64) {
 
 /// A store whose key `k` has several cells.
 async fn with_cells() -> (Proxy, TestStore, String) {
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     for i in 0..5 {
         conflict(&proxy, i);
         let body = format!(
@@ -128,7 +119,7 @@ async fn cells_gone_quiet_become_one_and_every_view_of_each_step_adds_up_to_the_
 
 #[tokio::test]
 async fn a_writer_on_a_folded_cell_goes_back_to_the_first() {
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = |x: u8| format!(r#"{{"dims":{{"d":"k"}},"counters":{{"x":{x}}}}}"#);
     conflict(&proxy, 1);
     test.post("a", &body(1)).await;
@@ -168,7 +159,7 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     // Each writer sends so many updates at least, and goes on until folding has removed cells.
     const LEAST_UPDATES: u64 = 40;
     const MOST_UPDATES: u64 = 2_000;
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     proxy.set_hold(Some(Duration::from_millis(2)));
     let (sent, acknowledged) = (AtomicU64::new(0), AtomicU64::new(0));
     let (done, has_removed) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -7,7 +7,6 @@ mod support;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy};
 use shared::{
     domain::{Fingerprint, IdempotencyKey, Update},
@@ -30,14 +29,6 @@ fn body(dimensions: usize, members: usize) -> String {
         dims.join(","),
         members.join(",")
     )
-}
-
-async fn behind_a_proxy() -> (Proxy, TestStore) {
-    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    let proxy = Proxy::start(&endpoint).await.unwrap();
-    let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
-    let test = TestStore::on(&endpoint, client).await;
-    (proxy, test)
 }
 
 async fn send(
@@ -80,7 +71,7 @@ async fn the_largest_updates_are_done_in_one_request() {
 
 #[tokio::test]
 async fn an_update_that_ran_out_of_time_says_so_and_that_nothing_else_of_it_is_counted() {
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = body(1, 10_000);
     let lost =
         (30..LOST_REQUESTS).map(|at| (Operation::TransactWriteItems, at, Fault::DropRequest));
@@ -96,7 +87,7 @@ async fn an_update_that_ran_out_of_time_says_so_and_that_nothing_else_of_it_is_c
 async fn an_update_whose_process_is_killed_goes_on_when_it_is_sent_again() {
     for key in [None, Some(IdempotencyKey::new("k").unwrap())] {
         for (dimensions, members) in SHAPES {
-            let (proxy, test) = behind_a_proxy().await;
+            let (proxy, test) = TestStore::behind_a_proxy().await;
             let body = body(dimensions, members);
             let total = u64::try_from(dimensions * members).unwrap();
             let mut counted = 0;

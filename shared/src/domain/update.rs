@@ -130,7 +130,7 @@ impl Update {
         if body.len() > limits::BODY_BYTES {
             return Err(UpdateError::BodyTooLarge(body.len()));
         }
-        let body = Body(text(body)?);
+        let body = BodyText(text(body)?);
         let parts = body.entries()?;
         let mut update = Self::default();
         let mut seen = BTreeSet::new();
@@ -154,7 +154,7 @@ impl Update {
 
     fn read_part(
         &mut self,
-        body: Body<'_>,
+        body: BodyText<'_>,
         name: &str,
         value: &RawValue,
     ) -> Result<(), UpdateError> {
@@ -183,7 +183,7 @@ impl Update {
         }
     }
 
-    fn read_dims(&mut self, body: Body<'_>, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_dims(&mut self, body: BodyText<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "dims";
         for (name, value) in body.object(part, value)?.0 {
             let key = body.string(&field(part, &name), value)?;
@@ -197,7 +197,7 @@ impl Update {
     /// Both parts change the same counters, so a stat may be in both: it is set, then added to.
     fn read_counters(
         &mut self,
-        body: Body<'_>,
+        body: BodyText<'_>,
         part: &'static str,
         value: &RawValue,
         change: fn(Option<CounterChange>, i64) -> CounterChange,
@@ -215,7 +215,7 @@ impl Update {
         Ok(())
     }
 
-    fn read_gauges(&mut self, body: Body<'_>, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_gauges(&mut self, body: BodyText<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "gauges";
         for (name, value) in body.object(part, value)?.0 {
             let value = integer(&field(part, &name), value)?;
@@ -309,9 +309,9 @@ fn text(body: &[u8]) -> Result<&str, UpdateError> {
 /// The text of a body. The values in it are parts of this text, so an error in one of them can say where in
 /// the body it is.
 #[derive(Clone, Copy)]
-struct Body<'a>(&'a str);
+struct BodyText<'a>(&'a str);
 
-impl<'a> Body<'a> {
+impl<'a> BodyText<'a> {
     /// The entries of the object that a body has to be.
     fn entries(self) -> Result<Entries<'a>, UpdateError> {
         let what = "the body is not a JSON object";

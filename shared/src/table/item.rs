@@ -284,11 +284,11 @@ pub fn decode_gauges(
     })
 }
 
-type Place<'a, 'b> = Option<(&'a mut BTreeMap<StatName, Sum>, &'b str)>;
+type Destination<'a, 'b> = Option<(&'a mut BTreeMap<StatName, Sum>, &'b str)>;
 
 fn decode_rollup(
     item: &Item,
-    place: impl for<'a, 'b> Fn(&'a mut KeyStats, Named<'b>) -> Place<'a, 'b>,
+    place: impl for<'a, 'b> Fn(&'a mut KeyStats, Named<'b>) -> Destination<'a, 'b>,
 ) -> Result<(DimensionKey, KeyStats), CorruptItem> {
     let reader = Reader { item };
     let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;

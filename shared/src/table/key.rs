@@ -41,7 +41,7 @@ impl Shard {
 
 /// What an audit wants to know of an item's key. The names are in the escaped form of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(super) enum ItemKind<'a> {
     Detail,
     /// Of `<dimension>#<key>`.
     Departure(&'a str),
@@ -147,18 +147,18 @@ impl ItemKey {
     }
 
     /// What an audit wants to know; `None` for what it does not look at.
-    pub(super) fn kind(&self) -> Option<Kind<'_>> {
+    pub(super) fn kind(&self) -> Option<ItemKind<'_>> {
         let (kind, names) = self.partition.split_once(SEPARATOR)?;
         match (kind, self.sort.as_str().split_once(SEPARATOR)) {
-            (ID, None) => Some(Kind::Detail),
-            (ID, Some((_left, of))) => Some(Kind::Departure(of)),
+            (ID, None) => Some(ItemKind::Detail),
+            (ID, Some((_left, of))) => Some(ItemKind::Departure(of)),
             (DIMENSION, Some((COUNTERS, key_and_cell))) => {
                 let (key, _cell) = key_and_cell.rsplit_once(SEPARATOR)?;
-                Some(Kind::Counters(format!("{names}{SEPARATOR}{key}")))
+                Some(ItemKind::Counters(format!("{names}{SEPARATOR}{key}")))
             }
-            (SET, _) => Some(Kind::Members(names)),
-            (KEY, _) => Some(Kind::KnownKey(names)),
-            (KEYS, _) => Some(Kind::KeyCount(names)),
+            (SET, _) => Some(ItemKind::Members(names)),
+            (KEY, _) => Some(ItemKind::KnownKey(names)),
+            (KEYS, _) => Some(ItemKind::KeyCount(names)),
             _ => None,
         }
     }

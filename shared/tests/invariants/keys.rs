@@ -57,7 +57,7 @@ struct Text<'a> {
 }
 
 /// The names of a [`Texts`], as far as they are valid.
-struct Names {
+struct ValidNames {
     id: Option<Id>,
     dimension: Option<DimensionName>,
     of: Option<RollupKey>,
@@ -83,7 +83,7 @@ enum Identity {
 }
 
 /// Where an item is.
-struct Place<'a> {
+struct ItemPlace<'a> {
     identity: &'a Identity,
     partition: String,
     sort: String,
@@ -92,7 +92,7 @@ struct Place<'a> {
 /// Panics if an invariant does not hold.
 pub fn check(input: &Input<'_>) {
     let pair = [input.first.names(), input.second().names()];
-    let identities: BTreeSet<_> = pair.iter().flat_map(Names::identities).collect();
+    let identities: BTreeSet<_> = pair.iter().flat_map(ValidNames::identities).collect();
     let identities: Vec<_> = identities.into_iter().collect();
     let mut seen: BTreeMap<ItemKey, &Identity> = BTreeMap::new();
     for identity in &identities {
@@ -152,7 +152,7 @@ fn check_name<N: PartialEq + std::fmt::Debug>(
 }
 
 /// A query finds what belongs to its dimension, kind and periods, and nothing else.
-fn check_ranges(pair: &[Names; 2], identities: &[Identity]) {
+fn check_ranges(pair: &[ValidNames; 2], identities: &[Identity]) {
     let places: Vec<_> = identities.iter().map(Identity::place).collect();
     let is_dimension = |identity: &Identity| matches!(identity, Identity::Dimension(_));
     check_range(&KeyRange::dimensions(), &places, is_dimension);
@@ -181,11 +181,11 @@ fn check_ranges(pair: &[Names; 2], identities: &[Identity]) {
     }
 }
 
-fn check_range(range: &KeyRange, places: &[Place<'_>], belongs: impl Fn(&Identity) -> bool) {
+fn check_range(range: &KeyRange, places: &[ItemPlace<'_>], belongs: impl Fn(&Identity) -> bool) {
     let (_, values) = range.condition();
     let value = |name: &str| values.get(name).and_then(|value| value.as_s().ok()).expect("a text");
     let (in_partition, first, last) = (value(":p"), value(":a"), value(":z"));
-    for Place { identity, partition, sort } in places {
+    for ItemPlace { identity, partition, sort } in places {
         let found = partition == in_partition && (first..=last).contains(&sort);
         // Later periods are not in the order of time, so what is found there does not matter.
         let is_late = matches!(identity, Identity::Gauges(_, period, _)
@@ -217,7 +217,7 @@ impl<'a> Input<'a> {
 }
 
 impl Texts<'_> {
-    fn names(&self) -> Names {
+    fn names(&self) -> ValidNames {
         let dimension = DimensionName::new(&self.dimension.text()).ok();
         let of = dimension.clone().and_then(|dimension| {
             let key = DimensionKey::new(&self.key.text()).ok()?;
@@ -227,7 +227,7 @@ impl Texts<'_> {
             let stat = StatName::new(&self.stat.text()).ok()?;
             Some(MemberSet { of, stat })
         });
-        Names {
+        ValidNames {
             id: Id::new(&self.id.text()).ok(),
             dimension,
             of,
@@ -247,7 +247,7 @@ impl Text<'_> {
     }
 }
 
-impl Names {
+impl ValidNames {
     fn identities(&self) -> Vec<Identity> {
         let detail = self.id.clone().map(Identity::Detail);
         let marker = self.id.clone().zip(self.idempotency_key.clone());
@@ -286,8 +286,8 @@ impl Identity {
         }
     }
 
-    fn place(&self) -> Place<'_> {
+    fn place(&self) -> ItemPlace<'_> {
         let (partition, sort) = texts(&self.item_key().attributes());
-        Place { identity: self, partition, sort }
+        ItemPlace { identity: self, partition, sort }
     }
 }

@@ -14,7 +14,7 @@ use shared::{
 
 /// What the table holds, as far as the planner is concerned.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Table {
+pub struct PlannedTable {
     pub details: BTreeMap<&'static str, Detail>,
     pub counters: BTreeMap<RollupKey, Sums>,
     pub gauges: BTreeMap<(Period, RollupKey), Sums>,
@@ -23,7 +23,7 @@ pub struct Table {
     pub dimensions: BTreeSet<DimensionName>,
 }
 
-impl Table {
+impl PlannedTable {
     pub fn update(&mut self, id: &'static str, update: &Update, period: Period) -> Plan {
         let before = self.details.get(id).cloned().unwrap_or_default();
         let mut new_members = member_sets(update);
@@ -76,14 +76,14 @@ impl Table {
 
 /// The contract's table, word for word: the last values of each id, and deltas on rollups.
 #[derive(Debug, Default)]
-pub struct Model {
+pub struct ContractModel {
     counters: BTreeMap<(&'static str, StatName), Sum>,
     gauges: BTreeMap<(&'static str, Period, StatName), Sum>,
     pub counter_rollups: BTreeMap<RollupKey, Sums>,
     pub gauge_rollups: BTreeMap<(Period, RollupKey), Sums>,
 }
 
-impl Model {
+impl ContractModel {
     pub fn update(&mut self, id: &'static str, update: &Update, period: Period) {
         for (stat, change) in &update.counters {
             let counter = self.counters.entry((id, stat.clone())).or_default();

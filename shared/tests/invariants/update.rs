@@ -12,7 +12,7 @@ use shared::{
     table::{Action, Target, Transaction, decode_detail},
 };
 
-use super::planned::{Model, Table, Transactions, items, non_zero};
+use super::planned::{ContractModel, PlannedTable, Transactions, items, non_zero};
 
 /// What ends a body, so that an input has several. These are no bytes of UTF-8, so that no valid body
 /// is cut.
@@ -36,7 +36,7 @@ const MAX_EXPRESSION_BYTES: usize = 4_096;
 /// Applies the bodies of an input one after the other to one table. Panics if an invariant does not
 /// hold.
 pub fn check(input: &[u8]) {
-    let (mut table, mut model) = (Table::default(), Model::default());
+    let (mut table, mut model) = (PlannedTable::default(), ContractModel::default());
     let mut now = PERIOD_SECONDS;
     let [mut id, mut other] = IDS;
     for part in input.split_inclusive(|byte| *byte >= NEXT_OF_OTHER_ID) {
@@ -170,7 +170,7 @@ fn integer(value: &Value) -> i64 {
 }
 
 fn check_plans(
-    (table, model): (&mut Table, &mut Model),
+    (table, model): (&mut PlannedTable, &mut ContractModel),
     id: &'static str,
     update: &Update,
     now: UnixSeconds,
@@ -197,7 +197,7 @@ fn check_plans(
     assert!(again.members.is_empty() && again.dimensions.is_empty() && again.departures.is_empty());
 }
 
-fn table_detail(table: &Table, id: &str) -> Detail {
+fn table_detail(table: &PlannedTable, id: &str) -> Detail {
     table.details.get(id).cloned().unwrap_or_default()
 }
 

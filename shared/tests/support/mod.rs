@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::{
     },
     error::BoxError,
 };
+use fault_proxy::Proxy;
 use shared::{
     domain::{
         DimensionName, DimensionSummary, Fingerprint, Id, IdempotencyKey, KeyStats, PeriodLength,
@@ -54,6 +55,15 @@ impl TestStore {
         change(&mut test.settings);
         test.store = test.another();
         test
+    }
+
+    /// A store on a new embedded DynamoDB, with a proxy between them.
+    pub async fn behind_a_proxy() -> (Proxy, Self) {
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        let proxy = Proxy::start(&endpoint).await.unwrap();
+        let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
+        let test = Self::on(&endpoint, client).await;
+        (proxy, test)
     }
 
     /// A store with this client, on a new table of the DynamoDB at `endpoint`.

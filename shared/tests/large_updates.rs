@@ -1,5 +1,5 @@
-//! The largest updates that are permitted: each gets done in one request, and one that was interrupted goes on
-//! where it was when it is sent again.
+//! The largest updates that are permitted: each is done in one request, and one that was
+//! interrupted goes on from there when it is sent again.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -17,10 +17,10 @@ use support::{NOW, TestStore, id, soon};
 
 /// Both have as many members times dimensions as an update may have.
 const SHAPES: [(usize, usize); 2] = [(20, 500), (1, 10_000)];
-/// What interrupts an update is that nothing of this many further transactions arrives.
+/// What interrupts an update: this many further transactions never arrive.
 const LOST_REQUESTS: u64 = 10_000;
 
-/// An update with so many new members under each of so many dimensions, and an increment.
+/// An update with this many new members under each of this many dimensions, and an increment.
 fn body(dimensions: usize, members: usize) -> String {
     let dims: Vec<_> = (0..dimensions).map(|i| format!(r#""d{i}":"k""#)).collect();
     let members: Vec<_> = (0..members).map(|i| format!(r#""member-{i}""#)).collect();
@@ -61,7 +61,8 @@ async fn the_largest_updates_are_done_in_one_request() {
         assert_eq!(outcome.unwrap(), Outcome::Counted);
         assert_counted(&test, dimensions, members).await;
         println!("{dimensions} dimensions, {members} members: {usage}");
-        // Sent again, with another increment: each member costs half a unit to look for, and nothing more.
+        // Sent again, with another increment: each member costs half a unit to look for, and
+        // nothing more.
         let (outcome, again) = send(&test.store, None, &body, soon()).await;
         assert_eq!(outcome.unwrap(), Outcome::Counted);
         assert_eq!(again.members_new, 0);
@@ -70,7 +71,7 @@ async fn the_largest_updates_are_done_in_one_request() {
 }
 
 #[tokio::test]
-async fn an_update_that_ran_out_of_time_says_so_and_that_nothing_else_of_it_is_counted() {
+async fn an_update_that_runs_out_of_time_says_so_and_counts_nothing_but_members() {
     let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = body(1, 10_000);
     let lost =
@@ -124,7 +125,7 @@ fn transactions(proxy: &Proxy) -> u64 {
     proxy.counts().requests_of(Operation::TransactWriteItems)
 }
 
-/// Members that are counted, each in each dimension.
+/// Members that are counted, once for each dimension.
 async fn count_members(test: &TestStore, dimensions: usize) -> u64 {
     let mut count = 0;
     for dimension in 0..dimensions {

@@ -1,7 +1,8 @@
 //! The only user of the DynamoDB client.
 //!
-//! `load` and `apply` are the two round trips of an update, `query` the reads of a query; `failure` holds
-//! the policy on failures.
+//! `update` counts updates, `read` answers queries and the archive, and `admin` folds. All of them
+//! send through the one loop in `send`: `failure` says what an answer means, and `backoff` how long
+//! to wait.
 
 mod admin;
 mod backoff;
@@ -34,7 +35,7 @@ pub struct Store {
     known_names: KnownNames,
     /// Sums that several writers contend for.
     hot_sums: HotSums,
-    /// Spreads retries.
+    /// Spreads retries, and makes tokens.
     random: Mutex<fastrand::Rng>,
 }
 
@@ -52,7 +53,7 @@ impl Store {
     }
 }
 
-/// What is guarded here is whole after each statement, so a panic elsewhere does no harm to it.
+/// Locks what is consistent after each statement, so that a panic elsewhere does it no harm.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

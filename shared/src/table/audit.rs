@@ -1,5 +1,6 @@
-//! The table's invariants, checked on its items: rollups are the sums of details, numbers of members those
-//! in the sets. Needs no log and no history. For tests, and for whoever wants to be sure.
+//! Checks the table's invariants on its items: rollups are the sums of details, and the numbers of
+//! members are those of the sets. This needs no log and no history. It is for tests, and for anyone
+//! who wants to be sure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,17 +15,18 @@ use super::{
 };
 use crate::domain::{CellState, CounterCell, CountingCells, Overflow, Sum};
 
-/// A sum by what it is of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
+/// Sums by what they are of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
 type SumsByName = BTreeMap<String, Sum>;
 
-/// An audit under way: it is given every item of a table that nobody writes to, in any order.
+/// An audit in progress. It has to see every item of a table that nobody writes to, in any order.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// What details and members add up to.
     computed: SumsByName,
     cells: BTreeMap<String, Vec<CounterCell>>,
-    /// The keys that are registered, and those that some id was last seen under.
+    /// The keys that are registered.
     registered: BTreeSet<String>,
+    /// The keys that some id last reported under.
     placed: BTreeSet<String>,
     key_counts: BTreeMap<String, u64>,
 }
@@ -94,7 +96,7 @@ impl Audit {
         Ok(())
     }
 
-    /// What is not as it should be.
+    /// Everything that is not as it should be.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.

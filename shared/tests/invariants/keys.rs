@@ -12,7 +12,7 @@ use shared::{
     table::{Item, ItemKey, KeyRange, Shard, decode_counters, decode_dimension, decode_gauges},
 };
 
-/// Longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
+/// The longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
 const MAX_PARTITION_BYTES: usize = 2_048;
 const MAX_SORT_BYTES: usize = 1_024;
 /// Up to this length a name is in the key itself, even if each of its bytes is escaped.
@@ -22,7 +22,7 @@ const MAX_TEXT_BYTES: usize = 1_100;
 /// Periods before this one are in the order of time: until the year 33,658.
 const LAST_ORDERED_PERIOD: u64 = 1_000_000_000_000;
 
-/// Two sets of names. The second is the first but for the fields that are there, so that names are
+/// Two sets of names. The second is the first except for the fields that are given, so names are
 /// often the same or nearly so.
 #[derive(Debug, Arbitrary)]
 pub struct Input<'a> {
@@ -68,7 +68,7 @@ struct ValidNames {
     cell: Cell,
 }
 
-/// All that tells one item from the others.
+/// What distinguishes an item from all others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     Detail(Id),
@@ -113,7 +113,7 @@ fn check_limits(key: &ItemKey) {
     assert_eq!(ItemKey::of_item(&key.attributes()).as_ref(), Some(key));
 }
 
-/// A name is read from the key, or where the key only has its hash, from the attribute beside it.
+/// A name is read from the key, or from the attribute beside it if the key has only its hash.
 fn check_round_trip(identity: &Identity, key: &ItemKey) {
     match identity {
         Identity::Dimension(dimension) => {
@@ -139,7 +139,7 @@ fn check_name<N: PartialEq + std::fmt::Debug>(
     read: impl Fn(&Item) -> Option<N>,
 ) {
     let mut item = key.attributes();
-    // What cells of counters other than the first have.
+    // The attributes that cells of counters have, other than the first.
     for attribute in ["incarnation", "writes", "written_at"] {
         item.insert(attribute.to_owned(), AttributeValue::N("1".to_owned()));
     }

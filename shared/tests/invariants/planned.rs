@@ -1,4 +1,4 @@
-//! What plans make of a table, in memory, and what the contract says that they make of it.
+//! A table in memory that plans are written to, and a model of what the contract demands of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,7 +131,7 @@ pub fn non_zero(rollups: &BTreeMap<RollupKey, Sums>) -> BTreeMap<(RollupKey, Sta
     sums.filter(|(_, sum)| *sum != Sum::ZERO).collect()
 }
 
-/// Each action's item, and what it is.
+/// The key of the item that each action writes to.
 pub fn items(transaction: &Transaction) -> Vec<ItemKey> {
     let keys = transaction.iter().map(|action| {
         let put = action.write.put().map(Put::item);
@@ -149,7 +149,8 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Those that write a plan of which all names are new to the table, to this cell of each sum.
+    /// Those that write a plan to this `cell` of each sum. All names of the plan are new to the
+    /// table.
     pub fn of(plan: &Plan, id: &str, has_key: bool, now: UnixSeconds, cell: Cell) -> Self {
         let id = Id::new(id).unwrap();
         let key = IdempotencyKey::new("key").unwrap();
@@ -178,7 +179,7 @@ impl Transactions {
         self.first.iter().flatten().chain(&self.last)
     }
 
-    /// Whether those that may run at once touch different items.
+    /// Whether transactions that may run at the same time touch different items.
     pub fn are_apart(&self) -> bool {
         let lanes = self.first.iter().map(|lane| lane.iter().flat_map(items).collect());
         let lanes: Vec<BTreeSet<_>> = lanes.collect();

@@ -14,8 +14,8 @@ use shared::{
 
 use super::planned::{ContractModel, PlannedTable, Transactions, items, non_zero};
 
-/// What ends a body, so that an input has several. These are no bytes of UTF-8, so that no valid body
-/// is cut.
+/// Ends a body, so that an input can have several. UTF-8 never has this byte, so no valid body is
+/// cut.
 const NEXT: u8 = 0xff;
 /// The same, and the next body comes a period later.
 const NEXT_IN_NEXT_PERIOD: u8 = 0xfe;
@@ -26,11 +26,12 @@ const IDS: [&str; 2] = ["i", "j"];
 const PERIOD: PeriodLength = PeriodLength::DEFAULT;
 const PERIOD_SECONDS: u64 = 360;
 
-/// Longest text of an error, in bytes: two excerpts of 60 characters, and what is wrong with them.
+/// The longest text of an error, in bytes: two excerpts of 60 characters, and what is wrong with
+/// them.
 const MAX_ERROR_BYTES: usize = 1_200;
-/// Most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
+/// The most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
 const MAX_ACTIONS: usize = 100;
-/// Longest expression. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
+/// The longest expression. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
 const MAX_EXPRESSION_BYTES: usize = 4_096;
 
 /// Applies the bodies of an input one after the other to one table. Panics if an invariant does not
@@ -81,7 +82,7 @@ fn check_limits(update: &Update) {
     assert!(members <= limits::MEMBERS);
 }
 
-/// Names are valid, and as they are read again from the table.
+/// Names are valid, and stay the same when they are read from the table.
 fn check_names(update: &Update) {
     for (dimension, key) in &update.dims {
         assert_eq!(DimensionName::new(dimension.as_str()).as_ref(), Ok(dimension));
@@ -102,8 +103,8 @@ fn check_names(update: &Update) {
     }
 }
 
-/// The update is what a common JSON parser reads in the body: nothing is lost, and no stat is in two
-/// parts that exclude each other.
+/// The update is what a common JSON parser reads in the body: nothing is lost, and no stat is in
+/// two parts that exclude each other.
 fn check_content(update: &Update, body: &[u8]) {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     let json: Value = serde_json::from_slice(body).expect("an update is JSON");

@@ -13,14 +13,14 @@ pub struct Folded {
     pub absorbed: usize,
     /// Cells that were deleted, having been absorbed earlier.
     pub removed: usize,
-    /// Keys of which folding is complete.
+    /// Keys whose folding is complete.
     pub completed: usize,
-    /// Keys that are left for the next run, since somebody wrote to them at the same time or a sum does
-    /// not fit.
+    /// Keys that are left for the next run, because somebody wrote to them at the same time or a
+    /// sum does not fit.
     pub postponed: usize,
 }
 
-/// The steps of folding that are to be done in a dimension, as its cells were read.
+/// The next steps of folding for a dimension, chosen while its cells were read.
 #[derive(Debug, Default)]
 pub struct FoldPlan {
     steps: Vec<(DimensionKey, FoldStep)>,
@@ -29,7 +29,7 @@ pub struct FoldPlan {
 }
 
 impl FoldPlan {
-    /// Takes in all cells of a key.
+    /// Chooses the next step for a key, given all of its cells.
     pub(in crate::store) fn note(&mut self, cells: &[CounterCell], now: UnixSeconds) {
         let Some(first) = cells.first() else {
             return;
@@ -43,13 +43,14 @@ impl FoldPlan {
 }
 
 impl Store {
-    /// Does the next step of folding the counters of a dimension's keys, where there is one to do by the
-    /// `clock`. Gauges are not folded: they expire first.
+    /// Does the next step of folding for each of a dimension's keys, if one is due by the `clock`.
+    /// It folds counters only: gauges expire first.
     ///
-    /// Exact whatever else is going on; queries show the same sums before, while and after.
+    /// This is exact whatever else is going on. Queries show the same sums before, during and after
+    /// it.
     ///
     /// # Errors
-    /// See [`StoreError`]. To repeat it is harmless.
+    /// See [`StoreError`]. Repeating it is harmless.
     pub async fn fold(
         &self,
         dimension: &DimensionName,
@@ -73,13 +74,13 @@ impl Store {
         self.do_steps(dimension, plan, clock, deadline).await
     }
 
-    /// Does steps of folding that were chosen while a dimension's keys were read.
+    /// Does the steps of folding that were chosen while a dimension's keys were read.
     ///
-    /// A step notes when it was done, from which the next one counts how long readers may still see what
-    /// was before. A run takes minutes, so the `clock` is asked for each step.
+    /// Each step notes when it was done. From then on, the next one waits until no reader is left
+    /// that has seen the state before. A run takes minutes, so each step asks the `clock`.
     ///
     /// # Errors
-    /// See [`StoreError`]. To repeat it is harmless.
+    /// See [`StoreError`]. Repeating it is harmless.
     pub async fn do_steps(
         &self,
         dimension: &DimensionName,
@@ -109,7 +110,8 @@ impl Store {
             || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
         let next = |error| {
             Ok(match was_cancelled(&error) {
-                // Somebody wrote to a cell, or an earlier attempt did this step and its answer was lost.
+                // Somebody wrote to a cell, or an earlier attempt did this step and its answer was
+                // lost.
                 true => Next::Stop(()),
                 false => Next::retry(request(), error),
             })

@@ -1,4 +1,4 @@
-//! Reading a dimension key by key, in memory that does not grow with the number of its keys.
+//! Reads a dimension key by key, in memory that does not grow with the number of its keys.
 
 use super::range::Items;
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
 
 /// The stats of a dimension's keys, one after another.
 ///
-/// Counters and the gauges of each period are ranges of their own, all in the order of the keys, so they
-/// are merged as they are read. Each holds a page, and the cells of a key.
+/// The counters and the gauges of each period are ranges of their own. All are in the order of the
+/// keys, so they are merged while they are read. Each range holds a page, and the cells of one key.
 #[derive(Debug)]
 pub struct KeyReader<'a> {
     now: UnixSeconds,
@@ -22,17 +22,18 @@ pub struct KeyReader<'a> {
     plan: FoldPlan,
 }
 
-/// Reads an item, given the current period.
+/// Decodes an item, given the current period.
 type Decode<T> = fn(&Item, Period) -> Result<(DimensionKey, T), CorruptItem>;
 
-/// The items of a range in groups: those of a key together.
+/// The items of a range, grouped by key.
 #[derive(Debug)]
 struct ByKey<'a, T> {
     items: Items<'a>,
     current: Period,
     decode: Decode<T>,
-    /// The group that comes next, and the first item of the one after it.
+    /// The items of the next key.
     head: Option<ItemsOfKey<T>>,
+    /// The first item of the key after that.
     ahead: Option<(DimensionKey, T)>,
     is_started: bool,
 }
@@ -45,8 +46,8 @@ struct ItemsOfKey<T> {
 }
 
 impl Store {
-    /// Reads the stats of all keys of a dimension, with the gauges of the period that contains `now` and of
-    /// the one before: the same as [`Self::summary`], but one key at a time.
+    /// Reads the stats of all keys of a dimension, with the gauges of the period that contains
+    /// `now` and of the one before: the same as [`Self::summary`], but one key at a time.
     #[must_use]
     pub fn keys(
         &self,
@@ -74,7 +75,7 @@ impl Store {
 }
 
 impl KeyReader<'_> {
-    /// The next key and its stats; none at the end.
+    /// The next key and its stats; `None` at the end.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -110,7 +111,7 @@ impl KeyReader<'_> {
         Ok(found.map(|key| (key, stats)))
     }
 
-    /// The steps of folding that the keys need which were read.
+    /// The steps of folding that are due for the keys that were read.
     #[must_use]
     pub fn into_fold_plan(self) -> FoldPlan {
         self.plan
@@ -122,7 +123,7 @@ impl<'a, T> ByKey<'a, T> {
         Self { items, current, decode, head: None, ahead: None, is_started: false }
     }
 
-    /// Reads the next group, unless it is there already.
+    /// Reads the items of the next key, unless they are there already.
     async fn fill(&mut self) -> Result<(), StoreError> {
         if self.head.is_some() {
             return Ok(());
@@ -157,7 +158,7 @@ impl<'a, T> ByKey<'a, T> {
         self.head.as_ref().map(|group| &group.order)
     }
 
-    /// The next group, if it is that of the key at this place.
+    /// Takes the items of the next key, if it is the one at this place.
     fn take(&mut self, order: &RollupOrder) -> Option<ItemsOfKey<T>> {
         self.head.take_if(|group| group.order == *order)
     }

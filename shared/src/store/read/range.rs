@@ -9,7 +9,7 @@ use crate::{
     table::{CorruptItem, Item, KeyRange},
 };
 
-/// The items of a range, of which one page (up to 1 MB) is held at a time. Reads are consistent.
+/// The items of a range. One page of them (up to 1 MB) is held at a time. Reads are consistent.
 #[derive(Debug)]
 pub(in crate::store) struct Items<'a> {
     store: &'a Store,
@@ -28,7 +28,7 @@ enum NextPage {
 }
 
 impl Items<'_> {
-    /// The next item; none at the end.
+    /// The next item; `None` at the end.
     pub(in crate::store) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
             if let Some(item) = self.page.next() {

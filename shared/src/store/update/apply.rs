@@ -28,10 +28,10 @@ pub(super) enum Applied {
 impl Store {
     /// Writes one part of an update, or finds out that its plan is stale.
     ///
-    /// Attempts share a token until one of them is cancelled. DynamoDB recognizes it for 10 minutes:
-    /// it never counts an attempt twice whose answer was lost, and the next attempt learns how that
-    /// one went. A token stands for its outcome and its content, so a cancellation calls for a new
-    /// one.
+    /// Attempts share a token until one of them is cancelled. DynamoDB recognizes it for 10
+    /// minutes: if the answer to an attempt was lost, the next one is not counted again, but learns
+    /// how that one went. A token stands for its outcome and its content, so a cancellation calls
+    /// for a new one.
     pub(super) async fn apply(
         &self,
         writing: &Writing<'_>,
@@ -65,7 +65,7 @@ impl Store {
             });
             let request;
             (targets, request) = self.transaction(writing, part, &lease, &token)?;
-            // If the sum has more cells now, the other writers are on other ones.
+            // If a sum has more cells now, the other writer is already elsewhere.
             Ok(match widened && failure == Failure::InTheWay {
                 true => Next::AtOnce(request),
                 false => Next::Later(request, failure, error.into()),

@@ -1,12 +1,13 @@
 //! Which cell a write goes to: the memory of hot sums.
 //!
-//! Two transactions that write to one item at once conflict, and one item takes 1,000 write units a second
-//! at most. So a writer that meets a conflict or a throttle on a cell moves to another, out of a range that
-//! doubles each time; and stays where it met none. Writers so part by themselves, each to a cell of its
-//! own, without knowing of each other. A sum that nobody contends for has one cell for ever.
+//! Two transactions that write to one item at the same time conflict, and an item takes at most
+//! 1,000 write units a second. Therefore a writer that meets a conflict or a throttle on a cell
+//! moves to another cell, out of a range that doubles each time. It stays where it meets none.
+//! Writers spread out without coordination, each to a cell of its own. A sum that nobody contends
+//! for keeps one cell for ever.
 //!
-//! What one process knows is shared by all requests that it serves at once: they don't take one cell at the
-//! same time.
+//! All requests that a process serves at the same time share what it knows, and take different
+//! cells while there are free ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,10 +25,10 @@ use crate::{
 
 /// The most sums that are remembered: those in use, and hot ones, at some 200 bytes each.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// The range of a sum is halved when it met no conflict for so long.
+/// The range of a sum is halved after this long without a conflict.
 const COOLS_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// The memory of hot sums.
+/// The memory of hot sums: those that several writers contend for.
 #[derive(Debug)]
 pub(in crate::store) struct HotSums {
     sums: Mutex<LruCache<SpreadSum, Spread>>,
@@ -35,16 +36,16 @@ pub(in crate::store) struct HotSums {
     most: u8,
 }
 
-/// What is known of one sum's cells. Each set of cells has a bit for each cell.
+/// How one sum is spread over its cells. A set of cells has a bit for each cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Spread {
-    /// The range: cells from 0 on, 1 to 128 of them, a power of two.
+    /// The range: this many cells, from cell 0 on; 1 to 128.
     width: u8,
     /// Cells that requests of this process are writing to.
     in_use: u128,
     /// Cells that were written to without a conflict.
     quiet: u128,
-    /// When there was a conflict last, or the range was halved.
+    /// When the last conflict was, or the range was last halved.
     conflict_at: UnixSeconds,
 }
 
@@ -70,7 +71,8 @@ impl Spread {
         }
     }
 
-    /// Takes a cell: one that proved to be quiet, else any that is free.
+    /// Takes a cell: one that proved to be quiet, otherwise any free one. If none is free, it
+    /// shares one.
     fn take(&mut self, random: &mut fastrand::Rng, most: u8) -> Cell {
         while self.range() & !self.in_use == 0 && self.width < most {
             self.widen(most);
@@ -90,7 +92,7 @@ impl Spread {
         self.in_use &= !bit(cell);
     }
 
-    /// Whether this is what is known of a sum that is not remembered.
+    /// Whether there is nothing to remember.
     fn is_cold(&self) -> bool {
         self.width == 1 && self.in_use == 0
     }
@@ -113,7 +115,7 @@ fn any(cells: u128, random: &mut fastrand::Rng) -> Cell {
 }
 
 impl HotSums {
-    /// Sums have at most `most` cells.
+    /// A memory of sums that have at most `most` cells each.
     pub(in crate::store) fn new(most: u8, random: fastrand::Rng) -> Self {
         let sums = Mutex::new(LruCache::sparse(MAX_REMEMBERED));
         Self { sums, random: Mutex::new(random), most: most.clamp(1, Cell::MOST) }
@@ -147,8 +149,8 @@ impl Lease<'_> {
         self.taken.get(sum).copied().unwrap_or_default()
     }
 
-    /// Moves to other cells of the sums that others were in the way on. Whether there is more room for
-    /// any of them than before.
+    /// Moves to other cells of the `contended` sums. Returns whether the range of any of them has
+    /// grown.
     pub(super) fn move_away(&mut self, contended: &BTreeSet<SpreadSum>) -> bool {
         let mut sums = lock(&self.hot_sums.sums);
         let mut random = lock(&self.hot_sums.random);
@@ -162,7 +164,7 @@ impl Lease<'_> {
             spread.widen(self.hot_sums.most);
             spread.conflict_at = self.now;
             spread.quiet &= !bit(*cell);
-            // The old cell is still marked as in use, so that it is not taken again.
+            // The old cell is still in use, so this takes another one if there is any.
             let next = spread.take(&mut random, self.hot_sums.most);
             spread.give_back(*cell);
             spread.in_use |= bit(next);
@@ -172,7 +174,7 @@ impl Lease<'_> {
         widened
     }
 
-    /// Goes back to the first cell of sums that turned out to have gone quiet: they have been folded.
+    /// Goes back to the first cell of `folded` sums. They have gone quiet.
     pub(super) fn cool(&mut self, folded: &BTreeSet<SpreadSum>) {
         let mut sums = lock(&self.hot_sums.sums);
         for (sum, cell) in &mut self.taken {
@@ -183,7 +185,7 @@ impl Lease<'_> {
         }
     }
 
-    /// Remembers the cells of this lease as quiet: all of them were written to.
+    /// Remembers the cells of this lease as quiet, after a write to all of them.
     pub(super) fn succeeded(&self) {
         let mut sums = lock(&self.hot_sums.sums);
         for (sum, cell) in &self.taken {
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cell_can_be_all_there_is() {
+    fn a_limit_of_one_cell_leaves_no_other() {
         let hot_sums = hot_sums(1);
         let mut lease = one(&hot_sums, NOW);
         assert!(!conflict(&mut lease));

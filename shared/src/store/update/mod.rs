@@ -1,4 +1,5 @@
-//! The way of an update: load, plan, apply; again from the start when another writer was faster.
+//! How an update is counted: load, plan, apply, and again from the start if another writer was
+//! faster.
 
 mod admission;
 mod apply;
@@ -27,7 +28,7 @@ use crate::{
     usage,
 };
 
-/// The most keys whose members are written at once.
+/// The most keys whose members are written at the same time.
 const CONCURRENT_KEYS: usize = 8;
 
 /// What became of an update.
@@ -37,19 +38,19 @@ pub enum Outcome {
     Counted,
     /// It changed nothing, so nothing was written.
     Unchanged,
-    /// It had been counted before, by its idempotency key.
+    /// It was counted before, by its idempotency key.
     Repeated,
 }
 
 impl Store {
-    /// Counts an update of `id`: all of it, or on an error nothing.
+    /// Counts an update of `id`: all of it, or nothing if there is an error.
     ///
-    /// Members beyond what fits into one transaction are the exception: they are counted first, in
-    /// transactions of their own, and stay when a later one fails. To repeat them is harmless.
+    /// Members that don't fit into one transaction are the exception: they are counted first, in
+    /// transactions of their own, and stay if a later one fails. Repeating them is harmless.
     ///
     /// # Errors
-    /// See [`StoreError`]; after [`StoreError::Indeterminate`] the update may have been counted, after
-    /// any other it was not and never will be.
+    /// See [`StoreError`]. After [`StoreError::Indeterminate`] the update may have been counted.
+    /// After any other error it was not, and never will be.
     pub async fn update(
         &self,
         id: &Id,
@@ -139,7 +140,7 @@ impl Store {
         let stale: Vec<Option<Cause>> =
             stream::iter(lanes).buffer_unordered(CONCURRENT_KEYS).try_collect().await.map_err(
                 |error| match error {
-                    // The database was there, so what is missing is time.
+                    // DynamoDB has answered, so only time was lacking.
                     StoreError::Unavailable(cause) | StoreError::Throttled(cause)
                         if written.load(Relaxed) > 0 =>
                     {
@@ -163,9 +164,9 @@ impl Store {
         })
     }
 
-    /// Carries out parts one after the other, and counts those that were written; the cause, if one of them
-    /// is stale. To repeat them is
-    /// harmless, so it does not matter whether one of them is outstanding.
+    /// Writes parts one after the other, and counts those that are written. Returns the cause if
+    /// one of them is stale. Repeating them is harmless, so it does not matter whether one of them
+    /// is outstanding.
     async fn apply_in_turn(
         &self,
         writing: &Writing<'_>,
@@ -185,9 +186,11 @@ impl Store {
     }
 }
 
+/// How far a plan has come.
 enum PlanProgress {
+    /// All of it was written.
     Done,
-    /// All went well, but more members are left than one plan can hold.
+    /// All of it was written, but more members are left than one plan can hold.
     MoreLeft,
     /// Another writer was faster.
     Stale(Cause),

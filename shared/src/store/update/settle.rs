@@ -1,4 +1,4 @@
-//! The end of an update whose answer was lost: finding out what became of it.
+//! Settling: finding out what became of an update whose answer was lost.
 
 use aws_sdk_dynamodb::{
     config::http::HttpResponse, error::SdkError, operation::put_item::PutItemError,
@@ -11,7 +11,7 @@ use crate::{
     table::{Revision, put_detail},
 };
 
-/// What is known of a plain write.
+/// What became of the write that fences an update off.
 enum Fenced {
     /// It was written.
     Done,
@@ -20,15 +20,16 @@ enum Fenced {
 }
 
 impl Store {
-    /// Finds out whether an update was counted of which a request may still be on its way, and says so;
-    /// if not, makes sure that it never will be.
+    /// Finds out whether an update was counted while a request of it may still be on its way. If it
+    /// was not, makes sure that it never will be.
     ///
-    /// The detail tells, by the update's token. If it does not have it, and is in the revision that the
-    /// request was made for, it is written as it is, in a revision of its own: whatever is still on its
-    /// way then fails.
+    /// The detail has the update's token if the update was counted. If it does not, and still is in
+    /// the revision that the request was made for, it is written again as it is. It gets another
+    /// revision that way, and the request fails if it arrives later.
     ///
     /// # Errors
-    /// The update was not counted (`error` as it is), or that can't be known before the deadline.
+    /// The update was not counted (`error` itself), or its fate could not be found out before the
+    /// deadline ([`StoreError::Indeterminate`]).
     pub(super) async fn settle(
         &self,
         submission: &Submission<'_>,
@@ -52,7 +53,7 @@ impl Store {
                 return Ok(Outcome::Counted);
             }
             if !attempts.can_be_fenced_off() {
-                // Nothing counts it twice, though.
+                // If it still arrives, it is not counted twice.
                 return Err(StoreError::Indeterminate(error.into()));
             }
             let stored = &loaded.stored;

@@ -1,14 +1,14 @@
-//! Who may do what: bearer tokens, of which the configuration knows only hashes. Pure; how a token comes
-//! with a request is known by `http/authorization.rs`.
+//! Who may do what: bearer tokens, of which the configuration has only hashes. Pure;
+//! `http/authorization.rs` knows how a token comes with a request.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-/// What opens the service to anyone.
+/// The setting that opens the service to anyone.
 const OFF: &str = "off";
-/// What every token begins with that `cargo xtask token` makes, so that scanners for secrets find it.
+/// The start of every token that `cargo xtask token` makes, so that scanners for secrets find it.
 const TOKEN_PREFIX: &str = "statshub_";
 /// The longest name of a token, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -18,7 +18,7 @@ const MAX_NAME_BYTES: usize = 64;
 pub enum Auth {
     /// Anyone who reaches the service may do anything.
     Off,
-    /// Who has one of these tokens may do what its scopes say.
+    /// Whoever has one of these tokens may do what its scopes allow.
     Tokens(Tokens),
 }
 
@@ -30,7 +30,7 @@ pub struct Tokens {
     public_read: bool,
 }
 
-/// What a token is known by.
+/// What the configuration says of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
     name: Arc<str>,
@@ -45,11 +45,11 @@ pub enum Scope {
     Read,
     /// To send updates.
     Write,
-    /// Everything, and what may come.
+    /// Everything, including what later versions add.
     Admin,
 }
 
-/// What a token is good for.
+/// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scopes {
     read: bool,
@@ -59,20 +59,21 @@ struct Scopes {
 
 /// The SHA-256 of a token.
 ///
-/// A fast hash is enough: a token has 256 random bits, which nobody can guess, whatever a guess costs.
+/// A fast hash is enough: nobody can guess the 256 random bits of a token, however fast the guesses
+/// are.
 #[derive(Clone, Eq)]
 struct TokenHash([u8; 32]);
 
 /// Whose request it is, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// Anyone's: no token was needed, so none was looked at.
+    /// The request needed no token, so none was checked.
     Anyone,
-    /// That of one who has the token of this name.
+    /// The holder of the token with this name.
     Token(Arc<str>),
 }
 
-/// Why a request is refused. It says nothing of what was asked for.
+/// Why a request is refused. It says nothing about what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// A token is needed, and none came.
@@ -81,22 +82,22 @@ pub enum Denial {
     /// What came is not one of the tokens.
     #[error("this token is not valid, or not any more: ask whoever runs this service for another")]
     InvalidToken,
-    /// The token is not good for this.
+    /// The token lacks the scope.
     #[error("this token lacks the scope {0}: use one that has it")]
     LacksScope(Scope),
 }
 
-/// What is wrong with a list of tokens, and in which entry. It never shows the list: it may have a token in
-/// it by mistake.
+/// What is wrong with a list of tokens, and in which entry. It never shows the list, which may have
+/// a token in it by mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// There is none.
+    /// There is no list.
     #[error(
         "must be set to a list of name:scope:hash, one for each token (cargo xtask token makes them), or to \
          off, which lets anyone who reaches the service read and write"
     )]
     Missing,
-    /// An entry has not three parts.
+    /// An entry does not have three parts.
     #[error("entry {0} is not of the form name:scope:hash (and the whole is not off)")]
     Form(usize),
     /// An entry has a wrong name.
@@ -116,10 +117,10 @@ pub enum AuthError {
 }
 
 impl Auth {
-    /// What `STATSHUB_AUTH` says: `off`, or a list of `name:scope:hash`.
+    /// Reads `STATSHUB_AUTH`: `off`, or a list of `name:scope:hash`.
     ///
     /// # Errors
-    /// It says nothing, or something else.
+    /// It is empty, or neither of these.
     pub fn parse(text: &str, public_read: bool) -> Result<Self, AuthError> {
         match text.trim() {
             "" => Err(AuthError::Missing),
@@ -128,7 +129,7 @@ impl Auth {
         }
     }
 
-    /// Whether a token is needed for what needs this scope.
+    /// Whether a request that needs this scope needs a token.
     #[must_use]
     pub fn needs_token(&self, scope: Scope) -> bool {
         match self {
@@ -137,12 +138,13 @@ impl Auth {
         }
     }
 
-    /// Whether who sends this token, if any, may do what needs this scope.
+    /// Whether a request with this token, if any, may do what needs this scope.
     ///
-    /// Where no token is needed none is looked at: who may read without one may also with an old one.
+    /// If no token is needed, none is checked: whoever may read without a token may also read with
+    /// an old one.
     ///
     /// # Errors
-    /// A token is needed, and this is none that is good for it.
+    /// A token is needed, and this one is missing, invalid or lacks the scope.
     pub fn check(&self, scope: Scope, token: Option<&[u8]>) -> Result<Caller, Denial> {
         let Self::Tokens(tokens) = self else {
             return Ok(Caller::Anyone);
@@ -161,8 +163,8 @@ impl Auth {
 impl Tokens {
     /// The entry of a token.
     ///
-    /// Every hash is compared, and in full, so the time that it takes tells nothing: neither how much of a
-    /// hash is right, nor which entry it is like.
+    /// This compares every hash, and in full. The time it takes reveals neither how much of a hash
+    /// is right nor which entry matches.
     fn find(&self, token: &[u8]) -> Option<&Token> {
         let hash = TokenHash::of(token);
         let mut found = u64::MAX;
@@ -198,7 +200,7 @@ fn parse_tokens(list: &str) -> Result<Vec<Token>, AuthError> {
     Ok(tokens)
 }
 
-/// Names are logged, so what looks like a token is none.
+/// Names are logged, so no name may look like a token.
 fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -263,14 +265,14 @@ impl TokenHash {
     }
 }
 
-/// There is no comparison of hashes that takes a shorter time for some than for others.
+/// Every comparison takes the same time, whatever the hashes.
 impl PartialEq for TokenHash {
     fn eq(&self, other: &Self) -> bool {
         self.is(other).into()
     }
 }
 
-/// A hash is no secret, and nobody needs to see it either.
+/// A hash is not a secret, but nobody needs to see one.
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenHash")
@@ -291,7 +293,7 @@ impl FromStr for TokenHash {
 mod tests {
     use super::*;
 
-    /// Of the token `a`, as `sha256sum` has it.
+    /// The hash of the token `a`, as `sha256sum` prints it.
     const HASH_OF_A: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
 
     fn entry(name: &str, scopes: &str, token: &str) -> String {
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_tokens_each_is_valid_and_each_by_its_own_scopes() {
+    fn each_of_several_tokens_is_valid_for_its_own_scopes() {
         let entries: Vec<_> = (0..50)
             .map(|i| entry("same", if i % 2 == 0 { "read" } else { "write" }, &format!("token{i}")))
             .collect();
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_by_its_number_and_never_shown() {
+    fn an_error_has_the_number_of_the_wrong_entry_and_never_shows_it() {
         let good = entry("good", "read", "other");
         let token = format!("{TOKEN_PREFIX}{}", "x".repeat(43));
         for (wrong, error) in [

@@ -8,9 +8,9 @@ use crate::{
     store::DEFAULT_MAX_KEYS,
 };
 
-/// The table's name where `TABLE_NAME` does not say.
+/// The table's name if `TABLE_NAME` is not set.
 pub const DEFAULT_TABLE_NAME: &str = "statshub";
-/// Which dimensions are cached, and how long, where `QUERY_CACHE` does not say.
+/// Which dimensions are cached, and for how many seconds, if `QUERY_CACHE` is not set.
 pub const DEFAULT_QUERY_CACHE: &str = "country=60";
 
 /// The configuration of all functions.
@@ -37,18 +37,18 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// That a variable is missing or wrong, and what is wrong with it.
+    /// An error about a variable, and what is wrong with it.
     #[must_use]
     pub fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self { variable, problem: problem.into() }
     }
 }
 
-/// A variable of the environment; none when it is absent or empty, as a deployment leaves those that are
-/// to have their default.
+/// A variable of the environment; `None` if it is absent or empty. A deployment leaves a variable
+/// empty for its default.
 #[must_use]
 pub fn variable(name: &'static str) -> Option<String> {
-    // What is not UTF-8 is wrong for any variable, and its error shows it.
+    // A value that is not UTF-8 is wrong for every variable, and the error about it shows it.
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
     (!value.is_empty()).then_some(value)
 }
@@ -62,14 +62,14 @@ impl Config {
         Self::from_variables(variable)
     }
 
-    /// Reads the configuration from variables, of which `get` gives the values.
+    /// Reads the configuration from variables, whose values `get` returns.
     ///
     /// # Errors
     /// A variable is missing or wrong.
     pub fn from_variables(
         get: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        // An empty variable is one that a deployment leaves to its default.
+        // A deployment leaves a variable empty for its default.
         let get = |variable| get(variable).filter(|value| !value.is_empty());
         let read = |variable, parse: fn(&str) -> Option<_>, expected: &str| {
             let value: Option<String> = get(variable);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// A deadline that is so far away.
+    /// A deadline that is `duration` away.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
@@ -21,13 +21,13 @@ impl Deadline {
         self.0
     }
 
-    /// This deadline, or one that is so far away if that is earlier.
+    /// This deadline, or one that is `duration` away, whichever is earlier.
     #[must_use]
     pub fn at_most(self, duration: Duration) -> Self {
         Self(self.0.min(Instant::now() + duration))
     }
 
-    /// A deadline earlier by `reserve`, or by a quarter of what is left, whichever is less.
+    /// A deadline that is earlier by `reserve` or by a quarter of the time left, whichever is less.
     #[must_use]
     pub fn earlier_by(self, reserve: Duration) -> Self {
         let left = self.0.saturating_duration_since(Instant::now());
@@ -35,8 +35,8 @@ impl Deadline {
     }
 }
 
-/// The waits between attempts: random, up to a bound that doubles each time ("full jitter": attempts of
-/// many clients that failed together don't come together again).
+/// The waits between attempts: random, up to a bound that doubles each time ("full jitter": clients
+/// that failed together don't try again together).
 ///
 /// Source: *Exponential Backoff And Jitter*, AWS Architecture Blog.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ pub struct Jitter {
 }
 
 impl Jitter {
-    /// Waits of which the first is at most `first`, and none longer than `highest`.
+    /// Waits that begin with at most `first`, and never exceed `highest`.
     #[must_use]
     pub fn new(first: Duration, highest: Duration) -> Self {
         Self { bound: first.min(highest), highest }

@@ -1,4 +1,5 @@
-//! What the functions of statshub share: the domain, the planning of writes, the table and its store.
+//! What the functions of statshub share: the domain, the planning of writes, the table and its
+//! store.
 
 pub mod auth;
 pub mod config;

@@ -1,7 +1,7 @@
 //! What a call uses of DynamoDB, and what it meets there.
 //!
-//! It is noted where it happens, and collected by whoever asked for the call: in a variable of the task, so
-//! that the way from one to the other need not know of it.
+//! The code that meets it notes it, and whoever asked for the call collects it. It is kept in a
+//! variable of the task, so that the code between the two need not know about it.
 
 use std::{cell::RefCell, fmt};
 
@@ -10,11 +10,11 @@ use aws_sdk_dynamodb::types::ConsumedCapacity;
 /// What a call has used and met.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
-    /// Read units that DynamoDB says it has consumed.
+    /// Read units, as DynamoDB reports them.
     pub read_units: f64,
-    /// Write units; those of failed transactions are not known.
+    /// Write units, as DynamoDB reports them. Those of failed transactions are unknown.
     pub write_units: f64,
-    /// Transactions that other writers were in the way of.
+    /// Transactions that failed because another writer was in the way.
     pub conflicts: u64,
     /// Attempts after the first.
     pub retries: u64,
@@ -22,9 +22,9 @@ pub struct Usage {
     pub cells_opened: u64,
     /// Members that were new to their sets.
     pub members_new: u64,
-    /// Members that were not.
+    /// Members that were in their sets already.
     pub members_known: u64,
-    /// Dimensions that an update counts under: what its units grow with.
+    /// Dimensions that updates count under. The units of an update grow with them.
     pub dimensions_updated: u64,
     /// Updates that changed nothing.
     pub updates_unchanged: u64,
@@ -45,19 +45,20 @@ pub async fn measured<T>(call: impl Future<Output = T>) -> (T, Usage) {
     USAGE.scope(RefCell::default(), collected).await
 }
 
-/// Notes something in the call that is measured, if one is.
+/// Notes something for the call that is measured, if there is one.
 pub fn note(change: impl FnOnce(&mut Usage)) {
-    // Nothing waits or notes while it is borrowed. Outside of a measured call there is nobody to tell.
+    // `change` neither waits nor notes, so nothing else borrows it meanwhile. Outside a measured
+    // call, nobody collects the usage.
     let _ = USAGE.try_with(|usage| change(&mut usage.borrow_mut()));
 }
 
-/// Notes what DynamoDB says that reads have consumed.
+/// Notes what reads have consumed, as DynamoDB reports it.
 pub(crate) fn note_read<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
     let units = units(consumed);
     note(|usage| usage.read_units += units);
 }
 
-/// Notes what DynamoDB says that writes have consumed.
+/// Notes what writes have consumed, as DynamoDB reports it.
 pub(crate) fn note_written<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
     let units = units(consumed);
     note(|usage| usage.write_units += units);
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_noted_in_a_call_is_the_calls() {
+    async fn a_call_collects_what_is_noted_in_it_and_nothing_else() {
         note(|usage| usage.retries += 1);
         let inner = async || measured(async { note(|usage| usage.read_units += 1.5) }).await.1;
         let (inner, outer) = measured(async {

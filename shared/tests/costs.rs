@@ -1,6 +1,6 @@
 //! What updates and queries cost, in DynamoDB's own figures: the table in ARCHITECTURE.md.
 //!
-//! On the embedded DynamoDB: DynamoDB Local says that any transaction costs 4 units.
+//! This uses the embedded DynamoDB in any case: DynamoDB Local reports 4 units for any transaction.
 
 #![allow(missing_docs, clippy::expect_used, clippy::float_cmp, clippy::panic, clippy::unwrap_used)]
 
@@ -48,7 +48,8 @@ async fn an_update_costs_what_the_architecture_says() {
     assert_eq!(units(&unchanged), (1.0, 0.0));
     assert_eq!(unchanged.updates_unchanged, 1);
 
-    // A new member, and a known one: half a unit to look, two to add, a dimension; and its number.
+    // In each dimension, a new member costs half a unit to look for and two to add; its number
+    // takes another write. A known one costs the look only.
     let member = format!(r#"{{{dims},"members":{{"m":"x"}}}}"#);
     let new = costs.of("i", &member).await;
     assert_eq!((new.members_new, new.members_known), (2, 0));
@@ -67,7 +68,7 @@ async fn a_query_costs_by_bytes() {
     }
     let (summary, usage) = measured(Box::pin(costs.test.summary_at(NOW, "d"))).await;
     assert_eq!(summary.keys().count(), 100);
-    // 100 small items are some 4 KB, read twice by `summary_at`; and two ranges without any.
+    // 100 small items are some 4 KB. `summary_at` reads them twice, and two empty ranges.
     assert!(usage.read_units <= 12.0, "{usage}");
     assert_eq!(usage.write_units, 0.0);
 }

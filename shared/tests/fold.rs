@@ -1,4 +1,4 @@
-//! Folding: many cells become one, and no query ever sees anything of it.
+//! Folding: many cells become one, and no query ever notices.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod support;
@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::Client;
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Which};
 use futures_util::future::join_all;
 use shared::{
@@ -28,15 +27,8 @@ fn dimension() -> DimensionName {
     DimensionName::new("d").unwrap()
 }
 
-async fn behind_a_proxy() -> (Proxy, TestStore) {
-    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    let proxy = Proxy::start(&endpoint).await.unwrap();
-    let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
-    let test = TestStore::on(&endpoint, client).await;
-    (proxy, test)
-}
-
-/// Makes the next `count` transactions conflict on the rollups, so that their writer changes the cell.
+/// Makes the next `count` transactions conflict on the rollups, so that their writer changes the
+/// cell.
 fn conflict(proxy: &Proxy, count: u64) {
     let on_rollups = Fault::Conflict(Which::items(|pk, _| pk.starts_with("dim#")));
     let faults = (0..count).map(|at| (Operation::TransactWriteItems, at, on_rollups.clone()));
@@ -45,7 +37,7 @@ fn conflict(proxy: &Proxy, count: u64) {
 
 /// A store whose key `k` has several cells.
 async fn with_cells() -> (Proxy, TestStore, String) {
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     for i in 0..5 {
         conflict(&proxy, i);
         let body = format!(
@@ -80,7 +72,8 @@ fn sums(cells: &BTreeMap<&String, &Item>) -> KeyStats {
     sums
 }
 
-/// What readers may see while one state becomes the other: each item as it was, or as it is.
+/// What readers may see while one state becomes the other: each item as it was before, or as it is
+/// after.
 fn views<'a>(
     before: &'a BTreeMap<String, Item>,
     after: &'a BTreeMap<String, Item>,
@@ -97,7 +90,7 @@ fn views<'a>(
 }
 
 #[tokio::test]
-async fn cells_gone_quiet_become_one_and_every_view_of_each_step_adds_up_to_the_same() {
+async fn quiet_cells_become_one_and_every_view_of_each_step_adds_up_to_the_same() {
     let (_proxy, test, shown) = with_cells().await;
     let mut before = cells(&test).await;
     assert!(before.len() > 2, "{before:?}");
@@ -128,7 +121,7 @@ async fn cells_gone_quiet_become_one_and_every_view_of_each_step_adds_up_to_the_
 
 #[tokio::test]
 async fn a_writer_on_a_folded_cell_goes_back_to_the_first() {
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = |x: u8| format!(r#"{{"dims":{{"d":"k"}},"counters":{{"x":{x}}}}}"#);
     conflict(&proxy, 1);
     test.post("a", &body(1)).await;
@@ -137,7 +130,7 @@ async fn a_writer_on_a_folded_cell_goes_back_to_the_first() {
     assert_eq!(before.keys().collect::<Vec<_>>(), ["c#k#1"]);
     for (seconds, x) in [(600, 2), (1_800, 3), (3_000, 4)] {
         test.store.fold(&dimension(), || later(seconds), soon()).await.unwrap();
-        // The same process, which remembers that cell, and at a time at which it is still hot.
+        // The same process, which remembers that cell, at a time when the sum is still hot.
         test.post("a", &body(x)).await;
         assert_eq!(test.shown("d").await, format!("k: c.x={x}\ntotal: c.x={x}"));
     }
@@ -160,19 +153,20 @@ async fn runs_at_the_same_moment_do_each_step_once() {
     assert_eq!(cells(&test).await.len(), 1);
 }
 
-/// Writers, readers and folding at once. Time does not pass for the writers, so that cells are folded
-/// under their hands all the time.
+/// Writers, readers and folding at the same time. Time stands still for the writers, so folding
+/// takes the cells that they write to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     const WRITERS: usize = 8;
-    // Each writer sends so many updates at least, and goes on until folding has removed cells.
+    // Each writer sends at least this many updates, and goes on until folding has removed cells.
     const LEAST_UPDATES: u64 = 40;
     const MOST_UPDATES: u64 = 2_000;
-    let (proxy, test) = behind_a_proxy().await;
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     proxy.set_hold(Some(Duration::from_millis(2)));
     let (sent, acknowledged) = (AtomicU64::new(0), AtomicU64::new(0));
     let (done, has_removed) = (AtomicBool::new(false), AtomicBool::new(false));
-    // A step must not happen before the readers of an earlier one are gone, as 20 minutes ensure.
+    // A step must not happen before the readers of an earlier one are gone. Without this lock, 20
+    // minutes ensure that.
     let readers = RwLock::new(());
     let stores: Vec<Store> = (0..WRITERS).map(|_| test.another()).collect();
 
@@ -227,7 +221,7 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     assert_eq!(total(&test).await, expected);
     assert!(queries > 0 && folded.absorbed > 0 && folded.removed > 0, "{queries} {folded:?}");
 
-    // When all is quiet, one cell is left, and the sum with it.
+    // Once all is quiet, one cell is left, and it has the whole sum.
     for step in 10_000..10_004 {
         test.store.fold(&dimension(), || later(step * 1_800), soon()).await.unwrap();
     }
@@ -250,7 +244,7 @@ async fn total(test: &TestStore) -> u64 {
 #[tokio::test]
 async fn a_step_notes_when_it_was_done_and_not_when_the_run_began() {
     let (_proxy, test, _) = with_cells().await;
-    // The clock goes on by ten minutes each time that somebody looks at it.
+    // The clock moves on by ten minutes each time somebody looks at it.
     let looks = AtomicU64::new(0);
     let clock = || later(600 * (2 + looks.fetch_add(1, Relaxed)));
     let folded = test.store.fold(&dimension(), clock, soon()).await.unwrap();

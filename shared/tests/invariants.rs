@@ -34,7 +34,7 @@ fn check_keys(bytes: &[u8]) {
     }
 }
 
-/// The name of the input is what a failure needs to tell; it shows only then.
+/// A failure needs the name of its input. The output of a test shows only if the test fails.
 fn replay(target: &str, check: fn(&[u8])) {
     let inputs = corpus(target);
     assert!(inputs.len() > 10, "the corpus of {target} is gone");
@@ -45,12 +45,12 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn the_corpus_of_updates_holds() {
+fn the_invariants_hold_for_the_corpus_of_updates() {
     replay("update", update::check);
 }
 
 #[test]
-fn the_corpus_of_keys_holds() {
+fn the_invariants_hold_for_the_corpus_of_keys() {
     replay("keys", check_keys);
 }
 
@@ -104,7 +104,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     vec(parts, 0..5).prop_map(|parts| format!("{{{}}}", parts.join(",")).into_bytes())
 }
 
-/// Several bodies, each with what ends it.
+/// Several bodies, each with the byte that ends it.
 fn history() -> impl Strategy<Value = Vec<u8>> {
     let ended = (body(), select(vec![0xfd_u8, 0xfe, 0xff]));
     vec(ended, 1..6).prop_map(|bodies| {
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn histories_of_updates_hold(history in history()) {
+    fn the_invariants_hold_for_histories_of_updates(history in history()) {
         update::check(&history);
     }
 

@@ -1,5 +1,5 @@
-//! The largest updates that are permitted: each gets done in one request, and one that was interrupted goes on
-//! where it was when it is sent again.
+//! The largest updates that are permitted: each is done in one request, and one that was
+//! interrupted goes on from there when it is sent again.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -7,7 +7,6 @@ mod support;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy};
 use shared::{
     domain::{Fingerprint, IdempotencyKey, Update},
@@ -18,10 +17,10 @@ use support::{NOW, TestStore, id, soon};
 
 /// Both have as many members times dimensions as an update may have.
 const SHAPES: [(usize, usize); 2] = [(20, 500), (1, 10_000)];
-/// What interrupts an update is that nothing of this many further transactions arrives.
+/// What interrupts an update: this many further transactions never arrive.
 const LOST_REQUESTS: u64 = 10_000;
 
-/// An update with so many new members under each of so many dimensions, and an increment.
+/// An update with this many new members under each of this many dimensions, and an increment.
 fn body(dimensions: usize, members: usize) -> String {
     let dims: Vec<_> = (0..dimensions).map(|i| format!(r#""d{i}":"k""#)).collect();
     let members: Vec<_> = (0..members).map(|i| format!(r#""member-{i}""#)).collect();
@@ -30,14 +29,6 @@ fn body(dimensions: usize, members: usize) -> String {
         dims.join(","),
         members.join(",")
     )
-}
-
-async fn behind_a_proxy() -> (Proxy, TestStore) {
-    let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    let proxy = Proxy::start(&endpoint).await.unwrap();
-    let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
-    let test = TestStore::on(&endpoint, client).await;
-    (proxy, test)
 }
 
 async fn send(
@@ -70,7 +61,8 @@ async fn the_largest_updates_are_done_in_one_request() {
         assert_eq!(outcome.unwrap(), Outcome::Counted);
         assert_counted(&test, dimensions, members).await;
         println!("{dimensions} dimensions, {members} members: {usage}");
-        // Sent again, with another increment: each member costs half a unit to look for, and nothing more.
+        // Sent again, with another increment: each member costs half a unit to look for, and
+        // nothing more.
         let (outcome, again) = send(&test.store, None, &body, soon()).await;
         assert_eq!(outcome.unwrap(), Outcome::Counted);
         assert_eq!(again.members_new, 0);
@@ -79,8 +71,8 @@ async fn the_largest_updates_are_done_in_one_request() {
 }
 
 #[tokio::test]
-async fn an_update_that_ran_out_of_time_says_so_and_that_nothing_else_of_it_is_counted() {
-    let (proxy, test) = behind_a_proxy().await;
+async fn an_update_that_runs_out_of_time_says_so_and_counts_nothing_but_members() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = body(1, 10_000);
     let lost =
         (30..LOST_REQUESTS).map(|at| (Operation::TransactWriteItems, at, Fault::DropRequest));
@@ -96,7 +88,7 @@ async fn an_update_that_ran_out_of_time_says_so_and_that_nothing_else_of_it_is_c
 async fn an_update_whose_process_is_killed_goes_on_when_it_is_sent_again() {
     for key in [None, Some(IdempotencyKey::new("k").unwrap())] {
         for (dimensions, members) in SHAPES {
-            let (proxy, test) = behind_a_proxy().await;
+            let (proxy, test) = TestStore::behind_a_proxy().await;
             let body = body(dimensions, members);
             let total = u64::try_from(dimensions * members).unwrap();
             let mut counted = 0;
@@ -133,7 +125,7 @@ fn transactions(proxy: &Proxy) -> u64 {
     proxy.counts().requests_of(Operation::TransactWriteItems)
 }
 
-/// Members that are counted, each in each dimension.
+/// Members that are counted, once for each dimension.
 async fn count_members(test: &TestStore, dimensions: usize) -> u64 {
     let mut count = 0;
     for dimension in 0..dimensions {

@@ -1,5 +1,5 @@
-//! Answers that are lost, and requests that arrive late: each counts once, and the store knows what
-//! became of it before it says anything.
+//! Lost answers and late requests: each update counts once, and the store knows what became of it
+//! before it reports anything.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod support;
@@ -57,7 +57,7 @@ impl Behind {
         self.faulty.store.update(&id("a"), &update, None, NOW, deadline).await
     }
 
-    /// What is stored when nothing is under way any more.
+    /// What is stored once nothing is under way any more.
     async fn shown(&self) -> String {
         self.proxy.settle().await;
         self.seen.shown("d").await
@@ -78,7 +78,8 @@ async fn an_update_whose_answer_was_lost_counts_once() {
 #[tokio::test]
 async fn a_request_that_arrives_after_the_next_one_was_cancelled_counts_once() {
     let test = Behind::new().await;
-    // A conflict on the detail calls for a new plan, from what was read before the first one arrives.
+    // A conflict on the detail calls for a new plan, made from what was read before the late
+    // request arrives.
     let late = Fault::Late { after: Duration::from_millis(30), seen: Seen::ServerError };
     let conflict = Fault::Conflict(Which::items(|pk, _| pk.starts_with("id#")));
     let conflicts = (1..6).map(|at| (at, conflict.clone()));
@@ -88,7 +89,7 @@ async fn a_request_that_arrives_after_the_next_one_was_cancelled_counts_once() {
 }
 
 #[tokio::test]
-async fn an_update_of_which_every_answer_is_lost_is_found_to_be_counted() {
+async fn an_update_is_found_to_be_counted_even_if_every_answer_is_lost() {
     let test = Behind::new().await;
     test.transactions(ALL.map(|at| (at, Fault::DropAnswer)));
     assert_eq!(test.update(Duration::from_secs(4)).await.unwrap(), Outcome::Counted);
@@ -96,7 +97,7 @@ async fn an_update_of_which_every_answer_is_lost_is_found_to_be_counted() {
 }
 
 #[tokio::test]
-async fn an_update_that_never_arrives_is_said_not_to_be_counted() {
+async fn an_update_that_never_arrives_is_reported_as_not_counted() {
     let test = Behind::new().await;
     test.transactions(ALL.map(|at| (at, Fault::DropRequest)));
     let error = test.update(Duration::from_secs(1)).await.unwrap_err();
@@ -105,7 +106,7 @@ async fn an_update_that_never_arrives_is_said_not_to_be_counted() {
 }
 
 #[tokio::test]
-async fn what_was_said_not_to_be_counted_never_is_even_if_it_arrives_later() {
+async fn an_update_reported_as_not_counted_never_is_even_if_it_arrives_later() {
     let test = Behind::new().await;
     let late = |at| {
         let seen = if at % 2 == 0 { Seen::Closed } else { Seen::ServerError };
@@ -123,10 +124,10 @@ async fn what_was_said_not_to_be_counted_never_is_even_if_it_arrives_later() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_known_is_said_to_be_unknown() {
+async fn what_cannot_be_known_is_reported_as_unknown() {
     let test = Behind::new().await;
     test.transactions([(0, Fault::DropAnswer)]);
-    // The first read goes through; nothing does from the first transaction on.
+    // The first read goes through. From the first transaction on, nothing does.
     let away = async {
         while test.proxy.counts().requests_of(Operation::TransactWriteItems) == 0 {
             tokio::task::yield_now().await;

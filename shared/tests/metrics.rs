@@ -1,4 +1,4 @@
-//! The lines of metrics, and those that docs/operations.md shows, are of CloudWatch's embedded metric format.
+//! The lines of metrics, and those in docs/operations.md, have CloudWatch's embedded metric format.
 
 #![allow(
     missing_docs,
@@ -21,9 +21,10 @@ use shared::{
     usage,
 };
 
-/// Units that CloudWatch knows, as far as they are used.
+/// The units of CloudWatch that are used.
 const UNITS: [&str; 2] = ["Count", "Milliseconds"];
-/// Most metrics of a line. Source: *Embedded metric format specification*, CloudWatch User Guide.
+/// The most metrics of a line. Source: *Embedded metric format specification*, CloudWatch User
+/// Guide.
 const MAX_METRICS: usize = 100;
 
 /// A function that uses something of everything.
@@ -42,7 +43,7 @@ impl HttpFunction for Busy {
     }
 }
 
-/// Checks a line against the specification of the format; the names of its metrics.
+/// Checks a line against the specification of the format. Returns the names of its metrics.
 ///
 /// Source: *Embedded metric format specification*, CloudWatch User Guide.
 fn check(line: &Value) -> BTreeSet<String> {
@@ -77,7 +78,7 @@ fn check(line: &Value) -> BTreeSet<String> {
     names
 }
 
-/// The blocks of JSON in docs/operations.md, a value each.
+/// The lines of JSON in docs/operations.md, one value each.
 fn shown() -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
     let text = fs::read_to_string(path).unwrap();

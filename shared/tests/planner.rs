@@ -9,8 +9,8 @@
     clippy::unwrap_used
 )]
 
-#[path = "invariants/table.rs"]
-mod table;
+#[path = "invariants/planned.rs"]
+mod planned;
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use shared::{
     table::Target,
 };
 
-use table::{Model, Table, Transactions, items, non_zero};
+use planned::{ContractModel, PlannedTable, Transactions, items, non_zero};
 
 const IDS: [&str; 3] = ["i", "j", "k"];
 const STATS: [&str; 4] = ["a", "b", "c", "d"];
@@ -84,7 +84,7 @@ fn history() -> impl Strategy<Value = Vec<(&'static str, Update, Period)>> {
 proptest! {
     #[test]
     fn rollups_are_what_the_contract_says(history in history()) {
-        let (mut table, mut model) = (Table::default(), Model::default());
+        let (mut table, mut model) = (PlannedTable::default(), ContractModel::default());
         for (id, update, period) in &history {
             table.update(id, update, *period);
             model.update(id, update, *period);
@@ -95,7 +95,7 @@ proptest! {
 
     #[test]
     fn rollups_are_the_sum_of_details(history in history()) {
-        let mut table = Table::default();
+        let mut table = PlannedTable::default();
         for (id, update, period) in &history {
             table.update(id, update, *period);
             prop_assert_eq!(non_zero(&table.counters), non_zero(&table.recomputed()));
@@ -104,7 +104,7 @@ proptest! {
 
     #[test]
     fn a_replay_changes_nothing(history in history()) {
-        let mut table = Table::default();
+        let mut table = PlannedTable::default();
         for (id, update, period) in &history {
             let mut update = update.clone();
             update.counters.retain(|_, change| matches!(change, CounterChange::Set(_)));
@@ -123,7 +123,7 @@ proptest! {
     ) {
         let (ordered, shuffled) = steps;
         let play = |steps: &[(&'static str, &str, StatName, i64)]| {
-            let mut table = Table::default();
+            let mut table = PlannedTable::default();
             for (id, key, stat, value) in steps {
                 let update = Update {
                     dims: [(DimensionName::new("d").unwrap(), DimensionKey::new(key).unwrap())].into(),
@@ -139,7 +139,7 @@ proptest! {
 
     #[test]
     fn every_reported_dimension_is_listed(history in history()) {
-        let mut table = Table::default();
+        let mut table = PlannedTable::default();
         for (id, update, period) in &history {
             table.update(id, update, *period);
         }
@@ -174,7 +174,7 @@ proptest! {
             ];
             Update::from_json(format!("{{{}}}", parts.join(",")).as_bytes()).unwrap()
         };
-        let mut table = Table::default();
+        let mut table = PlannedTable::default();
         let period = Period::starting_at(UnixSeconds(360));
         if moves {
             table.update("i", &body("before"), period);

@@ -156,7 +156,7 @@ async fn an_unchanged_update_sends_no_write() {
     let (operations, _) = test.requests.take();
     assert_eq!(operations, ["BatchGetItem"; 6]);
 
-    // As of a process that has just started.
+    // In a process that has just started.
     let outcome = post(&test.another(), NOW, "a", body).await.unwrap();
     assert_eq!(outcome, Outcome::Unchanged);
     let (operations, _) = test.requests.take();
@@ -453,7 +453,7 @@ async fn a_dimension_takes_new_keys_up_to_its_limit() {
             panic!("{refused:?}");
         };
         assert_eq!(dimension.as_str(), "d");
-        // Also when an id that was under another key would move there.
+        // Even if an id that was under another key moves there.
         let refused = post(store, NOW, "a", &body("d", "new")).await;
         assert!(matches!(refused, Err(StoreError::TooManyKeys { .. })), "{refused:?}");
     }

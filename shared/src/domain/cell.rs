@@ -1,4 +1,4 @@
-//! Cells: the items that one sum is spread over, so that its writers don't stand in each other's way.
+//! Cells: the items that one sum is spread over, so that its writers don't get in each other's way.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ pub enum SpreadSum {
 pub struct Cell(u8);
 
 impl Cell {
-    /// The cell that every sum has; most have no other.
+    /// The cell that a sum has from the start. Most sums have no other.
     pub const FIRST: Self = Self(0);
-    /// Most cells of a sum.
+    /// The most cells of a sum.
     pub const MOST: u8 = 128;
 
-    /// The cell of this number; `None` from 128 on.
+    /// The cell with this number; `None` from 128 on.
     #[must_use]
     pub fn new(number: u8) -> Option<Self> {
         (number < Self::MOST).then_some(Self(number))
@@ -36,7 +36,8 @@ impl Cell {
     }
 }
 
-/// Tells an item of a cell from a later one of the same number. With that number it is unique.
+/// Distinguishes an item of a cell from a later one with the same number. Together with that number
+/// it is unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
@@ -47,11 +48,11 @@ pub struct CounterCell {
     pub key: DimensionKey,
     /// The counters and numbers of members.
     pub stats: KeyStats,
-    /// Which cell it is, and where it is in the course of being folded.
+    /// Which cell it is, and how far its folding has come.
     pub state: CellState,
 }
 
-/// Where a cell is in the course of being folded (see [`FoldStep`](super::FoldStep)).
+/// How far the folding of a cell has come (see [`FoldStep`](super::FoldStep)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellState {
     /// The first one.
@@ -63,9 +64,9 @@ pub enum CellState {
 /// What the first cell of a rollup knows of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FirstCell {
-    /// The cells whose sums have been added to this one; they don't count any more.
+    /// The cells whose sums have been added to this one. They no longer count.
     pub absorbed: BTreeSet<(Cell, Incarnation)>,
-    /// When the last step of folding was done; none when no folding is under way.
+    /// When the last step of folding was done; `None` if no folding is under way.
     pub folding_since: Option<UnixSeconds>,
 }
 
@@ -74,17 +75,18 @@ pub struct FirstCell {
 pub struct OtherCell {
     /// Its number.
     pub cell: Cell,
-    /// Tells it from a later one of that number.
+    /// Distinguishes it from a later cell with that number.
     pub incarnation: Incarnation,
     /// How often it was written.
     pub writes: u64,
-    /// When it was written last.
+    /// When it was last written.
     pub written_at: UnixSeconds,
-    /// Whether it takes no more writes, since its sums have been added to the first cell.
+    /// Whether it takes no more writes, because its sums have been added to the first cell.
     pub frozen: bool,
 }
 
-/// Tells which cells count, reading them in their order: those of a key together, the first one first.
+/// Decides which cells count. It has to see them in their order: those of a key together, the first
+/// cell first.
 #[derive(Debug, Default)]
 pub struct CountingCells {
     key: Option<DimensionKey>,
@@ -92,7 +94,7 @@ pub struct CountingCells {
 }
 
 impl CountingCells {
-    /// Whether the sums of the next `cell` count; if not, the first cell has them already.
+    /// Whether the sums of the next `cell` count. If not, the first cell already has them.
     pub fn counts(&mut self, cell: &CounterCell) -> bool {
         if self.key.as_ref() != Some(&cell.key) {
             self.key = Some(cell.key.clone());

@@ -1,4 +1,4 @@
-//! What is remembered of one id: its last values, and how much of them its rollups hold.
+//! What statshub remembers of one id: its last values, and how much of them its rollups hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ pub struct Detail {
     pub counters: BTreeMap<StatName, Sum>,
     /// The id's gauges, as set in `gauge_period`.
     pub gauges: BTreeMap<StatName, Sum>,
-    /// The period of the gauges; none as long as the id has never set one.
+    /// The period of the gauges; `None` if the id has never set one.
     pub gauge_period: Option<Period>,
     /// Where the id last reported, by dimension.
     pub placements: BTreeMap<DimensionName, Placement>,
 }
 
-/// The key of a dimension that an id last reported under, and how much of the id's values that key's
-/// rollups hold.
+/// The key of a dimension that an id last reported under, and how much of the id's values that
+/// key's rollups hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// The key.
@@ -40,7 +40,7 @@ pub enum Share {
     Absent,
 }
 
-/// The shares of an id's stats under one key; those that are [`Share::Whole`] take no room.
+/// The shares of an id's stats under one key. Those that are [`Share::Whole`] take no room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shares(BTreeMap<StatName, Share>);
 
@@ -72,7 +72,8 @@ impl Shares {
         self.0.is_empty()
     }
 
-    /// What the rollups hold of these `values`: a sum for each stat that was reported under the key.
+    /// What the rollups hold of these `values`: a sum for each stat that was reported under the
+    /// key.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.
@@ -91,8 +92,8 @@ impl Shares {
         held.collect()
     }
 
-    /// Accounts for a change of `stat` from `old` (none: it is new) by `delta`, reported under this
-    /// key or, when not `named`, without its dimension.
+    /// Records that `stat` has changed by `delta` from `old` (`None` if it is new). The update
+    /// reported the change under this key if it `named` the dimension.
     fn record(
         &mut self,
         stat: &StatName,

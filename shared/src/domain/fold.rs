@@ -1,57 +1,63 @@
-//! Folding: how the cells of a rollup become one again when its key has gone quiet.
+//! Folding: how the cells of a rollup become one again once its key has gone quiet.
 //!
-//! Readers take no locks, and DynamoDB shows the writes of a transaction to them one item at a time. So
-//! no step changes what the cells that count add up to, whichever part of it a reader sees:
+//! Readers take no locks, and DynamoDB shows them the writes of a transaction one item at a time.
+//! Therefore no step changes the sum of the cells that count, whichever of its writes a reader has
+//! seen:
 //!
-//! 1. *Absorb*: the first cell gains the sums of the others and notes which they are; those are frozen,
-//!    and keep their sums. A cell that the first one has noted doesn't count, so a reader that sees the
-//!    first cell as it was counts the others, and one that sees it as it is doesn't.
-//! 2. *Remove*: the frozen cells are deleted, at a time when no reader is left that has seen the first
-//!    cell without their sums.
-//! 3. *Forget*: the first cell's notes go, when no reader is left that has seen one of those cells.
+//! 1. *Absorb*: the first cell gains the sums of the others and notes which cells they are. Those
+//!    are frozen and keep their sums. A cell that the first one has noted doesn't count: a reader
+//!    that sees the first cell without the note counts the others, and one that sees it with the
+//!    note doesn't.
+//! 2. *Remove*: the frozen cells are deleted, once no reader is left that has seen the first cell
+//!    without their sums.
+//! 3. *Forget*: the first cell's notes are deleted, once no reader is left that has seen one of
+//!    those cells.
 //!
-//! Each step is one transaction, conditional on the state that it was chosen for: it does not happen when
-//! a writer or another run was faster.
+//! Each step is one transaction, conditional on the state that it was chosen for. If a writer or
+//! another run was faster, the step does not happen.
 
 use std::time::Duration;
 
 use super::{CellState, CounterCell, FirstCell, KeyStats, OtherCell, Overflow, UnixSeconds};
 
-/// A cell that was not written for so long has gone quiet.
+/// A cell has gone quiet if nobody has written to it for this long.
 const QUIET_AFTER: Duration = Duration::from_secs(10 * 60);
-/// How long a step waits for the one before: longer than any reader lives, which is Lambda's 15 minutes.
+/// How long a step waits after the one before: longer than any reader lives, since a Lambda
+/// function runs for at most 15 minutes.
 const STEP_AFTER: Duration = Duration::from_secs(20 * 60);
-/// Most cells that one step handles: a transaction has 100 actions, one of them on the first cell.
+/// The most cells that one step handles: a transaction has 100 actions, one of them on the first
+/// cell.
 const MAX_CELLS: usize = 99;
-/// Most sums that one step adds to the first cell: more may not fit into the 4 KB of an expression.
+/// The most sums that one step adds to the first cell: more might exceed the 4 KB of an expression.
 const MAX_SUMS: usize = 400;
 
 /// A step of folding a rollup's counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoldStep {
-    /// Cells gone quiet are added to the first one.
+    /// Adds quiet cells to the first one.
     Absorb {
         /// Those cells.
         cells: Vec<OtherCell>,
-        /// What they hold together.
+        /// The sum of what they hold.
         stats: KeyStats,
     },
-    /// Absorbed cells are deleted.
+    /// Deletes absorbed cells.
     Remove {
         /// Those cells.
         cells: Vec<OtherCell>,
         /// When they were absorbed.
         since: UnixSeconds,
     },
-    /// The first cell's notes of deleted cells are deleted.
+    /// Deletes the first cell's notes of cells that are gone.
     Forget {
-        /// When those were deleted.
+        /// When those cells were deleted.
         since: UnixSeconds,
     },
 }
 
 impl FoldStep {
-    /// The next step for a rollup that has these `cells`; none when there is nothing to do at `now`.
+    /// The next step for a rollup that has these `cells`; `None` if there is nothing to do at
+    /// `now`.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.

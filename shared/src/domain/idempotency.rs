@@ -1,23 +1,26 @@
-//! What makes an update recognisable when it is sent again.
+//! How an update is recognized when it is sent again.
 
 use sha2::{Digest, Sha256};
 
 use super::NameError;
 
-/// Longest key, in bytes.
+/// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// The value of an `Idempotency-Key` header: 1 to 255 visible ASCII characters but commas, chosen by
-/// the client for one update of one id.
+/// The value of an `Idempotency-Key` header: 1 to 255 visible ASCII characters other than commas,
+/// chosen by the client for one update of one id.
 ///
-/// Gateways join repeated headers with commas. A layer that repeats the header with the request would
-/// make another key of it, `k,k`, under which the update would be counted again.
+/// Gateways join repeated headers with commas. If a layer sent the header twice along with the
+/// request, the key would become `k,k`, and the update would be counted again under that key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
+    /// A key as a client has chosen it.
+    ///
     /// # Errors
-    /// The key is empty, longer than 255 bytes or contains anything but visible ASCII characters, or a comma.
+    /// The key is empty or longer than 255 bytes, or has a comma or anything but visible ASCII
+    /// characters.
     pub fn new(key: &str) -> Result<Self, NameError> {
         let fits = (1..=MAX_KEY_BYTES).contains(&key.len());
         if fits && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
@@ -38,7 +41,7 @@ impl IdempotencyKey {
     }
 }
 
-/// The SHA-256 of an update's body: tells whether a key comes with the same body again.
+/// The SHA-256 of an update's body: shows whether a key comes again with the same body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
@@ -49,7 +52,7 @@ impl Fingerprint {
         Self(Sha256::digest(body).into())
     }
 
-    /// A fingerprint that was stored; `None` when `bytes` are not 32.
+    /// A fingerprint that was stored; `None` unless there are 32 `bytes`.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)

@@ -1,6 +1,7 @@
 //! What statshub counts: names, values, periods, updates and the state of one id.
 //!
-//! Everything here is pure. A value of one of these types is valid: constructors refuse what is not.
+//! Everything here is pure. A value of one of these types is valid: constructors refuse what is
+//! not.
 
 mod cell;
 mod detail;

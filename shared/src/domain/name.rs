@@ -4,12 +4,12 @@ use std::fmt;
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Longest id, dimension key, dimension name and member, in bytes of UTF-8.
+/// The longest id, dimension key, dimension name and member, in bytes of UTF-8.
 ///
 /// 1,024 bytes is also the longest table name that BigQuery takes.
 const MAX_TEXT_BYTES: usize = 1_024;
 
-/// Longest stat name, in characters: the longest column name that BigQuery takes.
+/// The longest stat name, in characters: the longest column name that BigQuery takes.
 const MAX_STAT_CHARS: usize = 300;
 
 /// How much of a refused name an error repeats, in characters.
@@ -78,8 +78,8 @@ name_type! {
     DimensionName
 }
 name_type! {
-    /// A key of a dimension, such as `es` of `country`, in lower case. Any non-empty UTF-8 text up to
-    /// 1,024 bytes without control characters, other than the reserved `total`.
+    /// A key of a dimension, such as `es` of `country`, in lower case. Any non-empty UTF-8 text up
+    /// to 1,024 bytes without control characters, other than the reserved `total`.
     DimensionKey
 }
 name_type! {
@@ -95,6 +95,8 @@ name_type! {
 }
 
 impl Id {
+    /// The id that a client names.
+    ///
     /// # Errors
     /// The name is empty, longer than 1,024 bytes or contains a control character.
     pub fn new(name: &str) -> Result<Self, NameError> {
@@ -106,8 +108,8 @@ impl DimensionName {
     /// Lower-cases `name`.
     ///
     /// # Errors
-    /// The name is empty, longer than 1,024 bytes or contains a character that BigQuery takes in no
-    /// table name.
+    /// The name is empty, longer than 1,024 bytes or contains a character that BigQuery allows in
+    /// no table name.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let lower = name.to_lowercase();
         let fits = (1..=MAX_TEXT_BYTES).contains(&lower.len());
@@ -165,6 +167,8 @@ impl StatName {
 }
 
 impl Member {
+    /// The member that a client names.
+    ///
     /// # Errors
     /// The member is empty or longer than 1,024 bytes.
     pub fn new(member: &str) -> Result<Self, NameError> {

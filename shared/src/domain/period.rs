@@ -10,7 +10,7 @@ use std::{
 pub struct UnixSeconds(pub u64);
 
 impl UnixSeconds {
-    /// This moment moved on by `duration`, in whole seconds.
+    /// The moment that is `duration` later, in whole seconds.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
@@ -30,13 +30,13 @@ impl From<SystemTime> for UnixSeconds {
 pub struct PeriodLength(NonZeroU32);
 
 impl PeriodLength {
-    /// Clients report every 5 minutes, so that each has reported within a period of 6.
+    /// Clients report every 5 minutes, so each of them reports within a period of 6.
     pub const DEFAULT: Self = match NonZeroU32::new(360) {
         Some(seconds) => Self(seconds),
         None => unreachable!(),
     };
 
-    /// A length of so many seconds.
+    /// A length of this many seconds.
     #[must_use]
     pub const fn new(seconds: NonZeroU32) -> Self {
         Self(seconds)
@@ -55,12 +55,12 @@ impl PeriodLength {
         Period { start: period.start.saturating_sub(self.0.get().into()) }
     }
 
-    /// The period in which an update counts that arrives at `now` for an id whose gauges were last
-    /// set in `last`.
+    /// The period in which an update counts if it arrives at `now` and its id last set its gauges
+    /// in `last`.
     ///
-    /// Clocks of two machines differ by a little. When an id has already reported in the next period
-    /// by another machine's clock, its report counts there: in the older one its gauge would be
-    /// counted anew on top of what it had counted there before.
+    /// The clocks of two machines differ a little. If another machine's clock has already put a
+    /// report of this id into the next period, the update counts there too. In the older period,
+    /// its gauges would be added again to what they had counted there before.
     #[must_use]
     pub fn of_update(self, now: UnixSeconds, last: Option<Period>) -> Period {
         let current = self.containing(now);
@@ -70,17 +70,17 @@ impl PeriodLength {
         }
     }
 
-    /// When the rollups of `period` may be deleted: a query reads them until two periods after
-    /// its start; a third leaves room for clocks that differ.
+    /// When the rollups of `period` may be deleted: four periods after its start. Queries read them
+    /// for two, and the rest leaves room for clocks that differ.
     #[must_use]
     pub fn expiry(self, period: Period) -> UnixSeconds {
         UnixSeconds(period.start.saturating_add(u64::from(self.0.get()) * 4))
     }
 }
 
-/// A bucket of gauges, known by its start in seconds since the Unix epoch.
+/// A bucket of gauges, identified by its start in seconds since the Unix epoch.
 ///
-/// The start, not a running number, so that a changed length never makes an old period look new.
+/// It is not a running number, so an old period never looks new after the length has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     start: u64,

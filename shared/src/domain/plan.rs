@@ -1,7 +1,8 @@
-//! From an update to what has to be written: pure, and in two steps.
+//! From an update to what has to be written, in two pure steps.
 //!
-//! First `after = before.apply(update)`, the id's next detail; then the changes of the rollups as a
-//! function of `before` and `after` alone. Members are apart: sets remember for themselves.
+//! First, `after = before.apply(update)` gives the id's next detail. Then the changes of the
+//! rollups follow from `before` and `after` alone. Members take no part in this: their sets
+//! remember them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,12 +31,12 @@ pub struct MemberSet {
 /// Sums by stat.
 pub type Sums = BTreeMap<StatName, Sum>;
 
-/// What has to be written, all of it or nothing, for an update to be counted.
+/// What has to be written to count an update: all of it or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The id's next detail; none when it stays as it is.
+    /// The id's next detail; `None` if it stays as it is.
     pub detail: Option<Detail>,
-    /// What to add to the counters of rollups. A zero counts: it makes the stat be reported.
+    /// What to add to the counters of rollups. A zero counts too: it makes queries report the stat.
     pub counters: BTreeMap<RollupKey, Sums>,
     /// What to add to the gauges of rollups in [`Plan::period`].
     pub gauges: BTreeMap<RollupKey, Sums>,
@@ -45,9 +46,9 @@ pub struct Plan {
     pub members: BTreeMap<MemberSet, BTreeSet<Member>>,
     /// What the id leaves behind in the counters of keys that it has moved away from.
     pub departures: BTreeMap<RollupKey, Sums>,
-    /// Dimensions that the id reports under for the first time, and that may so be new to the table.
+    /// Dimensions that the id reports under for the first time. They may be new to the table.
     pub dimensions: BTreeSet<DimensionName>,
-    /// Keys that the id reports under for the first time, or again, and that may so be new to their
+    /// Keys that the id has just come to, for the first time or again. They may be new to their
     /// dimension.
     pub keys: BTreeSet<RollupKey>,
 }
@@ -78,8 +79,8 @@ pub fn member_sets(update: &Update) -> BTreeMap<MemberSet, BTreeSet<Member>> {
     sets
 }
 
-/// Plans an `update` of an id whose detail is `before`, in a `period`, of which the members in
-/// `new_members` are not in their sets yet.
+/// Plans an `update` of an id whose detail is `before`. Its gauges count in `period`, and
+/// `new_members` are those of its members that are not in their sets yet.
 ///
 /// # Errors
 /// A sum would need more than 38 digits.
@@ -149,7 +150,8 @@ fn gauge_gains(
     gains(&old, placement.gauges.of(&after.gauges)?)
 }
 
-/// What to add to `old` to get `new`: nothing for a sum that stays, zero for a new one that is zero.
+/// What to add to `old` to get `new`: nothing for a sum that stays, zero for a new one that is
+/// zero.
 fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
     let changed = new.into_iter().filter(|(stat, sum)| old.get(stat) != Some(sum));
     let gain = |(stat, sum): (StatName, Sum)| {

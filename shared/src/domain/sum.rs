@@ -4,7 +4,7 @@ use std::{fmt, num::TryFromIntError, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-/// An exact integer of up to 38 decimal digits: what a number of DynamoDB holds without rounding.
+/// An exact integer of up to 38 decimal digits: what a DynamoDB number holds without rounding.
 ///
 /// Source: *Supported data types and naming rules*, Amazon DynamoDB Developer Guide ("up to 38
 /// digits of precision").
@@ -16,7 +16,7 @@ pub struct Sum(i128);
 #[error("the sum would need more than 38 digits")]
 pub struct Overflow;
 
-/// A text is no integer of up to 38 digits.
+/// A text is not an integer of up to 38 digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an integer of up to 38 digits")]
 pub struct ParseSumError(String);
@@ -27,14 +27,18 @@ impl Sum {
     /// The greatest sum, 38 nines; the least one is its negative.
     pub const MAX: Self = Self(99_999_999_999_999_999_999_999_999_999_999_999_999);
 
+    /// The sum of both.
+    ///
     /// # Errors
     /// The sum would need more than 38 digits.
     pub fn checked_add(self, other: Self) -> Result<Self, Overflow> {
-        // Two 38-digit numbers add up to less than 2^127, so the addition itself can't overflow,
-        // but checking costs nothing and needs no proof.
+        // Two 38-digit numbers add up to less than 2^127, so the addition itself can't overflow.
+        // The check costs nothing and spares the reader the proof.
         self.0.checked_add(other.0).ok_or(Overflow).and_then(Self::bounded)
     }
 
+    /// The difference of both.
+    ///
     /// # Errors
     /// The difference would need more than 38 digits.
     pub fn checked_sub(self, other: Self) -> Result<Self, Overflow> {
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn parsing_takes_just_what_display_writes() {
+    fn parsing_takes_only_what_display_writes() {
         for text in ["0", "-1", &"9".repeat(38)] {
             assert_eq!(text.parse::<Sum>().unwrap().to_string(), text);
         }

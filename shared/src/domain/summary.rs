@@ -30,7 +30,7 @@ impl KeyStats {
     }
 
     /// What is reported as `gauges`: the gauges of the prior period and the numbers of unique
-    /// members. Where a dimension has both by one name, it is the members' number.
+    /// members. If a dimension has both under one name, the number of members is reported.
     #[must_use]
     pub fn gauges_and_members(&self) -> BTreeMap<&StatName, Sum> {
         let members = self.members.iter();

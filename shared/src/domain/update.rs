@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::{DimensionKey, DimensionName, Member, NameError, StatName, name::excerpt};
 
-/// How large an update may be. With these limits an update always fits into a transaction of
-/// DynamoDB (100 actions, update expressions of 4 KB).
+/// How large an update may be. Within these limits, everything but its new keys and members always
+/// fits into one transaction of DynamoDB (100 actions, update expressions of 4 KB).
 pub mod limits {
     /// Bytes of the body.
     pub const BODY_BYTES: usize = 1_048_576;
@@ -34,7 +34,7 @@ pub enum CounterChange {
     Set(i64),
     /// `increments`: this value is added to the id's counter.
     Add(i64),
-    /// Both: the counter becomes the first value, to which the second is added.
+    /// Both: the counter becomes the first value, then the second is added.
     SetThenAdd(i64, i64),
 }
 
@@ -57,7 +57,7 @@ pub enum UpdateError {
     /// The body is longer than [`limits::BODY_BYTES`].
     #[error("the body has {0} bytes; an update may have {max}", max = limits::BODY_BYTES)]
     BodyTooLarge(usize),
-    /// The body is no JSON, or not the JSON of an update.
+    /// The body is not JSON, or not the JSON of an update.
     #[error("{0}")]
     Malformed(String),
     /// A name or member is not allowed.
@@ -68,7 +68,7 @@ pub enum UpdateError {
         /// What is wrong with it.
         error: NameError,
     },
-    /// Two names of an update come to the same.
+    /// Two names of an update stand for the same thing.
     #[error(
         "{part}: {name} is named twice (names are compared after dashes become underscores and dimensions are lower-cased)"
     )]
@@ -78,10 +78,10 @@ pub enum UpdateError {
         /// The second one.
         name: String,
     },
-    /// A limit on numbers is exceeded.
+    /// The update has too many of something.
     #[error("the update has {count} {what}; an update may have {max}")]
     TooMany {
-        /// Of what there are too many.
+        /// What it has too many of.
         what: &'static str,
         /// How many there are.
         count: usize,
@@ -103,7 +103,7 @@ pub enum UpdateError {
 }
 
 impl CounterChange {
-    /// This change of a counter, which is also set.
+    /// Sets a counter to `value`, together with what the update `also` does to it.
     fn and_set(also: Option<Self>, value: i64) -> Self {
         match also {
             Some(Self::Add(more) | Self::SetThenAdd(_, more)) => Self::SetThenAdd(value, more),
@@ -111,7 +111,7 @@ impl CounterChange {
         }
     }
 
-    /// This change of a counter, to which a value is also added.
+    /// Adds `value` to a counter, together with what the update `also` does to it.
     fn and_add(also: Option<Self>, value: i64) -> Self {
         match also {
             Some(Self::Set(set) | Self::SetThenAdd(set, _)) => Self::SetThenAdd(set, value),
@@ -130,7 +130,7 @@ impl Update {
         if body.len() > limits::BODY_BYTES {
             return Err(UpdateError::BodyTooLarge(body.len()));
         }
-        let body = Body(text(body)?);
+        let body = BodyText(text(body)?);
         let parts = body.entries()?;
         let mut update = Self::default();
         let mut seen = BTreeSet::new();
@@ -154,7 +154,7 @@ impl Update {
 
     fn read_part(
         &mut self,
-        body: Body<'_>,
+        body: BodyText<'_>,
         name: &str,
         value: &RawValue,
     ) -> Result<(), UpdateError> {
@@ -183,7 +183,7 @@ impl Update {
         }
     }
 
-    fn read_dims(&mut self, body: Body<'_>, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_dims(&mut self, body: BodyText<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "dims";
         for (name, value) in body.object(part, value)?.0 {
             let key = body.string(&field(part, &name), value)?;
@@ -197,7 +197,7 @@ impl Update {
     /// Both parts change the same counters, so a stat may be in both: it is set, then added to.
     fn read_counters(
         &mut self,
-        body: Body<'_>,
+        body: BodyText<'_>,
         part: &'static str,
         value: &RawValue,
         change: fn(Option<CounterChange>, i64) -> CounterChange,
@@ -215,7 +215,7 @@ impl Update {
         Ok(())
     }
 
-    fn read_gauges(&mut self, body: Body<'_>, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_gauges(&mut self, body: BodyText<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "gauges";
         for (name, value) in body.object(part, value)?.0 {
             let value = integer(&field(part, &name), value)?;
@@ -291,7 +291,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
-/// The text of a body, without the mark that some programs begin UTF-8 with.
+/// The text of a body, without the byte order mark that some programs put before UTF-8.
 fn text(body: &[u8]) -> Result<&str, UpdateError> {
     let error = match body {
         [0x1f, 0x8b, ..] => "but gzip: send it with Content-Encoding: gzip".to_owned(),
@@ -306,17 +306,18 @@ fn text(body: &[u8]) -> Result<&str, UpdateError> {
     Err(UpdateError::Malformed(format!("the body is not UTF-8 {error}")))
 }
 
-/// The text of a body. The values in it are parts of this text, so an error in one of them can say where in
+/// The text of a body. The values in it borrow this text, so an error in a value can say where in
 /// the body it is.
 #[derive(Clone, Copy)]
-struct Body<'a>(&'a str);
+struct BodyText<'a>(&'a str);
 
-impl<'a> Body<'a> {
+impl<'a> BodyText<'a> {
     /// The entries of the object that a body has to be.
     fn entries(self) -> Result<Entries<'a>, UpdateError> {
         let what = "the body is not a JSON object";
         serde_json::from_str(self.0).map_err(|error| {
-            // An error about a value that is no object would repeat it, however long it is.
+            // For a value that is not an object, the error would repeat the whole value, however
+            // long it is.
             UpdateError::Malformed(if error.is_data() {
                 format!("{what} but {}", json_excerpt(self.0.trim_start()))
             } else {
@@ -352,8 +353,8 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// An error that counts lines and columns from the start of a value, as one that counts them from the
-    /// start of the body.
+    /// The text of an `error` in a `value`, with the line and column counted from the start of the
+    /// body instead of the value.
     fn positioned(self, value: &str, error: &serde_json::Error) -> String {
         let (line, column) = (error.line(), error.column());
         let text = error.to_string();
@@ -443,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stat_in_counters_and_increments_is_set_then_added_to_in_whatever_order_they_come() {
+    fn a_stat_in_counters_and_increments_is_set_then_added_to_in_either_order() {
         for body in [
             r#"{"counters":{"a-b":5},"increments":{"a_b":7}}"#,
             r#"{"increments":{"a_b":7},"counters":{"a-b":5}}"#,
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_in_another_encoding_is_refused_by_its_name_and_a_mark_of_utf_8_is_skipped() {
+    fn a_body_in_another_encoding_is_refused_by_name_and_a_byte_order_mark_is_skipped() {
         let json = r#"{"dims":{"a":"k"}}"#;
         let utf_16: Vec<_> = json.encode_utf16().collect();
         let little: Vec<u8> = utf_16.iter().flat_map(|unit| unit.to_le_bytes()).collect();
@@ -617,7 +618,7 @@ mod tests {
     fn members_times_dimensions_are_limited() {
         let update = |dimensions: usize, members: usize| {
             let dims: Vec<_> = (0..dimensions).map(|i| format!("\"d{i}\":\"k\"")).collect();
-            // Each member comes twice: distinct ones count.
+            // Each member comes twice, but only distinct ones count.
             let members: Vec<_> = (0..2 * members).map(|i| format!("\"{}\"", i / 2)).collect();
             let (dims, members) = (dims.join(","), members.join(","));
             format!("{{\"dims\":{{{dims}}},\"multiMembers\":{{\"a\":[{members}]}}}}")

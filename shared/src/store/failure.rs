@@ -1,6 +1,6 @@
-//! The policy on failures: what an answer that is not a success means, and what is done about it.
+//! The policy on failures: what an answer other than a success means, and what to do about it.
 //!
-//! ARCHITECTURE.md has it as a table. How long to wait and when to give up is in `retry`.
+//! ARCHITECTURE.md has it as a table. `backoff` says how long to wait and when to give up.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     types::CancellationReason,
 };
 
-use super::{StoreError, error::Cause};
+use super::{StoreError, store_error::Cause};
 use crate::{
     domain::{Overflow, SpreadSum},
     table::Target,
@@ -20,13 +20,14 @@ use crate::{
 /// What a failed request means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// DynamoDB did nothing, since too much was asked of it.
+    /// DynamoDB did nothing, because it was asked for too much.
     Throttled,
-    /// DynamoDB did nothing, since another request was in the way.
+    /// DynamoDB did nothing, because another request was in the way.
     InTheWay,
-    /// No answer, or one that says nothing: the request may have been carried out, or may yet be.
+    /// No answer, or one that says nothing: DynamoDB may have carried the request out, or may yet
+    /// do so.
     Lost,
-    /// To ask again won't help.
+    /// Sending the request again won't help.
     Final,
 }
 
@@ -53,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// The error of a request that could not be carried out before the deadline.
+    /// The error to report if the deadline comes before another attempt.
     pub(super) fn at_deadline(self, cause: Cause) -> StoreError {
         match self {
             Self::Throttled => StoreError::Throttled(cause),
@@ -63,14 +64,14 @@ impl Failure {
     }
 }
 
-/// What a transaction that failed calls for.
+/// What a failed transaction calls for.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It never can be carried out.
+    /// It can never be carried out.
     Refused(StoreError),
     /// What its plan was made from has changed, or is being changed.
     Replan,
-    /// It can be tried again as it is, or if it was cancelled, on other cells.
+    /// It can be tried again: as it is, or on other cells if it was cancelled.
     Again(Failure, Crowded),
 }
 
@@ -83,7 +84,7 @@ pub(super) struct Crowded {
     pub(super) folded: BTreeSet<SpreadSum>,
 }
 
-/// What a transaction on these `targets` calls for that failed.
+/// What a failed transaction on these `targets` calls for.
 pub(super) fn judge(
     targets: &[Target],
     error: &SdkError<TransactWriteItemsError, HttpResponse>,
@@ -100,7 +101,13 @@ pub(super) fn judge(
     }
 }
 
-/// The gravest of the reasons decides.
+/// Whether DynamoDB has cancelled a transaction. If so, it wrote nothing of it.
+pub(super) fn was_cancelled(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> bool {
+    let service_error = error.as_service_error();
+    service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
+}
+
+/// The gravest reason decides.
 fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict {
     let mut replan = false;
     let mut failure = None;
@@ -114,11 +121,11 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
             ("TransactionConflict", Target::Cell(sum, _)) => {
                 crowded.contended.insert(sum.clone());
             }
-            // Whoever is in the way there writes the same, or is this very update.
+            // The other writer writes the same there, or is this very update.
             ("TransactionConflict", Target::Departure | Target::Dimension) => {
                 failure = failure.or(Some(Failure::InTheWay));
             }
-            // What the plan was made from has changed, or whoever is in the way there is about to change it.
+            // What the plan was made from has changed, or another writer is about to change it.
             ("ConditionalCheckFailed" | "TransactionConflict", _) => replan = true,
             ("ThrottlingError" | "ProvisionedThroughputExceeded", target) => {
                 if let Target::Cell(sum, _) = target {
@@ -141,7 +148,8 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
     }
 }
 
-/// DynamoDB has one code for all that it finds wrong with a value; only the message tells what.
+/// DynamoDB has one code for everything that is wrong with a value. Only the message says what it
+/// is.
 fn refusal(message: &str) -> StoreError {
     let lower = message.to_lowercase();
     if lower.contains("overflow") || lower.contains("significant digits") {
@@ -186,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_calls_for_a_new_plan_where_the_plan_depends_on_the_item() {
+    fn a_conflict_calls_for_a_new_plan_if_the_plan_depends_on_the_item() {
         for target in [Target::Detail, Target::Marker, Target::Members, Target::KnownKey] {
             let verdict = judged(&[(target, "TransactionConflict", "")]);
             assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
@@ -214,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_by_what_is_wrong_with_it() {
+    fn a_refusal_says_what_is_wrong_with_the_value() {
         let refused = |message| match judged(&[(Target::Detail, "ValidationError", message)]) {
             Verdict::Refused(error) => error,
             other => panic!("{other:?}"),

@@ -1,14 +1,16 @@
 //! The only user of the DynamoDB client.
 //!
-//! `load` and `apply` are the two round trips of an update, `query` the reads of a query; `failure` holds
-//! the policy on failures.
+//! `update` counts updates, `read` answers queries and the archive, and `admin` folds. All of them
+//! send through the one loop in `send`: `failure` says what an answer means, and `backoff` how long
+//! to wait.
 
 mod admin;
 mod backoff;
-mod error;
 mod failure;
 mod read;
+mod send;
 mod settings;
+mod store_error;
 mod update;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,12 +19,12 @@ use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
 pub use admin::{FoldPlan, Folded};
-pub use error::{Cause, StoreError};
 pub use read::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
+pub use store_error::{Cause, StoreError};
 pub use update::Outcome;
 
-use update::{Cells, Names};
+use update::{HotSums, KnownNames};
 
 /// The table, and what this process remembers of it.
 #[derive(Debug)]
@@ -30,10 +32,10 @@ pub struct Store {
     client: Client,
     settings: Settings,
     /// Names that are in the table.
-    names: Names,
+    known_names: KnownNames,
     /// Sums that several writers contend for.
-    cells: Cells,
-    /// Spreads retries.
+    hot_sums: HotSums,
+    /// Spreads retries, and makes tokens.
     random: Mutex<fastrand::Rng>,
 }
 
@@ -43,15 +45,15 @@ impl Store {
     pub fn new(client: Client, settings: Settings, mut random: fastrand::Rng) -> Self {
         Self {
             client,
-            names: Names::new(),
-            cells: Cells::new(settings.max_cells, random.fork()),
+            known_names: KnownNames::new(),
+            hot_sums: HotSums::new(settings.max_cells, random.fork()),
             settings,
             random: Mutex::new(random),
         }
     }
 }
 
-/// What is guarded here is whole after each statement, so a panic elsewhere does no harm to it.
+/// Locks what is consistent after each statement, so that a panic elsewhere does it no harm.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

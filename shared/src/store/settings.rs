@@ -1,4 +1,4 @@
-//! What a store is told once.
+//! The settings of a store.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use aws_sdk_dynamodb::config::{self, retry::RetryConfig, timeout::TimeoutConfig}
 
 use crate::domain::{Cell, PeriodLength};
 
-/// Most keys of a dimension where nothing else is said.
+/// The most keys of a dimension, unless the settings say otherwise.
 pub const DEFAULT_MAX_KEYS: u64 = 1_000_000;
 
-/// What a store is told once.
+/// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The table's name.
     pub table: String,
     /// How long periods are.
     pub period_length: PeriodLength,
-    /// Most keys that a dimension may have.
+    /// The most keys that a dimension may have.
     pub max_keys: u64,
-    /// Most cells that a sum is spread over: 1 to 128.
+    /// The most cells that a sum is spread over: 1 to 128.
     pub max_cells: u8,
-    /// How long to wait for what.
+    /// Time-outs and waits.
     pub pace: Pace,
 }
 
 impl Settings {
-    /// The settings of a store on the table named `table`, with all else as it should be.
+    /// The settings of a store on the table named `table`, with the default for everything else.
     #[must_use]
     pub fn new(table: impl Into<String>, period_length: PeriodLength) -> Self {
         Self {
@@ -38,19 +38,19 @@ impl Settings {
     }
 }
 
-/// How long to wait for what.
+/// Time-outs and waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// How long DynamoDB may take to accept a connection.
     pub connect: Duration,
     /// How long DynamoDB may take to answer one attempt.
     pub attempt: Duration,
-    /// The bound of the first wait between attempts; that of each further one is twice as long.
+    /// The bound of the first wait between attempts. Each further bound is twice as long.
     pub first_wait: Duration,
     /// The highest bound of a wait.
     pub longest_wait: Duration,
-    /// The time before the deadline that is kept for finding out what became of an update whose answer
-    /// was lost; at most a quarter of all there is.
+    /// The time before the deadline that is kept for finding out what became of an update whose
+    /// answer was lost; at most a quarter of the whole time.
     pub settling: Duration,
 }
 
@@ -67,8 +67,8 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// What a client needs besides region and credentials: time-outs, and no retries by the SDK, since
-    /// the store knows what a failure means for an update.
+    /// The settings that a client needs besides region and credentials: time-outs, and no retries
+    /// by the SDK. Only the store knows what a failure means for an update.
     #[must_use]
     pub fn client_config(&self, builder: config::Builder) -> config::Builder {
         let timeouts = TimeoutConfig::builder()

@@ -8,9 +8,10 @@ pub(super) const PARTITION_KEY: &str = "pk";
 pub(super) const SORT_KEY: &str = "sk";
 /// When DynamoDB may delete the item, in seconds since the Unix epoch.
 pub(super) const EXPIRES_AT: &str = "expires_at";
-/// How often a detail was written, so that a writer notices another one.
+/// How often a detail was written. Writers notice each other by it.
 pub(super) const VERSION: &str = "version";
-/// The tokens of the updates that wrote a detail lately, so that one whose answer was lost finds out.
+/// The tokens of the last updates that wrote a detail. An update whose answer was lost finds itself
+/// by its token.
 pub(super) const RECENT_UPDATES: &str = "recent";
 /// The start of the period of a detail's gauges, in seconds since the Unix epoch.
 pub(super) const GAUGE_PERIOD: &str = "gauge_period";
@@ -18,18 +19,18 @@ pub(super) const GAUGE_PERIOD: &str = "gauge_period";
 pub(super) const MEMBERS: &str = "members";
 /// The SHA-256 of the body that came with an idempotency key.
 pub(super) const FINGERPRINT: &str = "fingerprint";
-/// The name that an item is about, where the item's key has only its hash.
+/// The name that an item is about, if the item's key may have only its hash.
 pub(super) const NAME: &str = "name";
 
-/// How many keys a dimension has, in a cell of that number.
+/// How many keys of a dimension a cell counts.
 pub(super) const KEY_COUNT: &str = "keys";
-/// Tells a cell other than the first from a later one of the same number.
+/// Distinguishes a cell other than the first from a later one with the same number.
 pub(super) const INCARNATION: &str = "incarnation";
 /// How often a cell other than the first was written.
 pub(super) const WRITES: &str = "writes";
-/// When a cell other than the first was written last, in seconds since the Unix epoch.
+/// When a cell other than the first was last written, in seconds since the Unix epoch.
 pub(super) const WRITTEN_AT: &str = "written_at";
-/// Is there when a cell takes no more writes.
+/// Present if a cell takes no more writes.
 pub(super) const FROZEN: &str = "frozen";
 /// In a first cell: the others whose sums it has taken over.
 pub(super) const ABSORBED: &str = "absorbed";

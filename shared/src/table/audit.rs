@@ -1,5 +1,6 @@
-//! The table's invariants, checked on its items: rollups are the sums of details, numbers of members those
-//! in the sets. Needs no log and no history. For tests, and for whoever wants to be sure.
+//! Checks the table's invariants on its items: rollups are the sums of details, and the numbers of
+//! members are those of the sets. This needs no log and no history. It is for tests, and for anyone
+//! who wants to be sure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,21 +11,22 @@ use super::{
     attribute::MEMBERS,
     escape::{SEPARATOR, part},
     item::{CorruptItem, Item, decode_counters, decode_departure, decode_detail, decode_key_count},
-    key::{ItemKey, Kind},
+    key::{ItemKey, ItemKind},
 };
 use crate::domain::{CellState, CounterCell, CountingCells, Overflow, Sum};
 
-/// A sum by what it is of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
-type Sums = BTreeMap<String, Sum>;
+/// Sums by what they are of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
+type SumsByName = BTreeMap<String, Sum>;
 
-/// An audit under way: it is given every item of a table that nobody writes to, in any order.
+/// An audit in progress. It has to see every item of a table that nobody writes to, in any order.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// What details and members add up to.
-    computed: Sums,
+    computed: SumsByName,
     cells: BTreeMap<String, Vec<CounterCell>>,
-    /// The keys that are registered, and those that some id was last seen under.
+    /// The keys that are registered.
     registered: BTreeSet<String>,
+    /// The keys that some id last reported under.
     placed: BTreeSet<String>,
     key_counts: BTreeMap<String, u64>,
 }
@@ -67,25 +69,25 @@ impl Audit {
             return Ok(());
         };
         match key.kind() {
-            Some(Kind::Detail) => self.add_detail(item)?,
-            Some(Kind::Departure(of)) => {
+            Some(ItemKind::Detail) => self.add_detail(item)?,
+            Some(ItemKind::Departure(of)) => {
                 for (stat, sum) in decode_departure(item)? {
                     gain(&mut self.computed, format!("{of}#c:{}", part(stat.as_str())), sum)?;
                 }
             }
-            Some(Kind::Counters(of)) => {
+            Some(ItemKind::Counters(of)) => {
                 self.cells.entry(of).or_default().push(decode_counters(item)?);
             }
-            Some(Kind::Members(set)) => {
+            Some(ItemKind::Members(set)) => {
                 let members = item.get(MEMBERS).and_then(|members| members.as_ss().ok());
                 let count = i64::try_from(members.map_or(0, Vec::len)).unwrap_or(i64::MAX);
                 let (of, stat) = set.rsplit_once(SEPARATOR).unwrap_or((set, ""));
                 gain(&mut self.computed, format!("{of}#m:{stat}"), count.into())?;
             }
-            Some(Kind::KnownKey(of)) => {
+            Some(ItemKind::KnownKey(of)) => {
                 self.registered.insert(of.to_owned());
             }
-            Some(Kind::KeyCount(dimension)) => {
+            Some(ItemKind::KeyCount(dimension)) => {
                 *self.key_counts.entry(dimension.to_owned()).or_default() +=
                     decode_key_count(item)?;
             }
@@ -94,14 +96,14 @@ impl Audit {
         Ok(())
     }
 
-    /// What is not as it should be.
+    /// Everything that is not as it should be.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.
     pub fn finish(mut self) -> Result<Vec<Discrepancy>, AuditError> {
         let stored = std::mem::take(&mut self.cells);
         let stored = stored.into_iter().map(|(of, cells)| sums_of_cells(&of, cells));
-        let mut stored: Sums =
+        let mut stored: SumsByName =
             stored.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         stored.retain(|_, sum| *sum != Sum::ZERO);
         self.computed.retain(|_, sum| *sum != Sum::ZERO);
@@ -137,12 +139,12 @@ impl Audit {
     }
 }
 
-fn sums_of_cells(of: &str, mut cells: Vec<CounterCell>) -> Result<Sums, AuditError> {
+fn sums_of_cells(of: &str, mut cells: Vec<CounterCell>) -> Result<SumsByName, AuditError> {
     cells.sort_by_key(|cell| match &cell.state {
         CellState::First(_) => None,
         CellState::Other(other) => Some(other.cell),
     });
-    let mut sums = Sums::new();
+    let mut sums = SumsByName::new();
     let mut counting = CountingCells::default();
     for cell in cells {
         if !counting.counts(&cell) {
@@ -157,7 +159,7 @@ fn sums_of_cells(of: &str, mut cells: Vec<CounterCell>) -> Result<Sums, AuditErr
     Ok(sums)
 }
 
-fn gain(sums: &mut Sums, of: String, gain: Sum) -> Result<(), Overflow> {
+fn gain(sums: &mut SumsByName, of: String, gain: Sum) -> Result<(), Overflow> {
     let sum = sums.entry(of).or_default();
     *sum = sum.checked_add(gain)?;
     Ok(())

@@ -12,13 +12,13 @@ pub(super) const SEPARATOR: char = '#';
 /// Marks a part that is the hash of a long name.
 const HASH_MARK: char = '~';
 
-/// Longest part that is not hashed, in bytes. With it a key of four parts stays below the 1,024 bytes
-/// of a sort key and the 2,048 of a partition key.
+/// The longest part that is not hashed, in bytes. A key of four such parts stays below the 1,024
+/// bytes of a sort key and the 2,048 of a partition key.
 const MAX_PLAIN_BYTES: usize = 255;
 
 const ESCAPED: AsciiSet = AsciiSet::EMPTY.add(SEPARATOR as u8).add(HASH_MARK as u8).add(b'%');
 
-/// A name as a part of a key: escaped, or hashed (SHA-256) where that would be long.
+/// A name as a part of a key: escaped, or hashed (SHA-256) if the escaped name is long.
 pub(super) fn part(name: &str) -> String {
     let escaped: Cow<'_, str> = utf8_percent_encode(name, &ESCAPED).into();
     if escaped.len() <= MAX_PLAIN_BYTES {
@@ -35,7 +35,7 @@ pub(super) fn is_hashed(name: &str) -> bool {
     part(name).starts_with(HASH_MARK)
 }
 
-/// The name behind a part; `None` when the part is a hash or was not made by [`part`].
+/// The name behind a part; `None` if the part is a hash or [`part`] has not made it.
 pub(super) fn name(part: &str) -> Option<String> {
     if part.starts_with(HASH_MARK) {
         return None;

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 /// An update expression with its placeholders.
 ///
-/// DynamoDB limits an expression to 4 KB, so placeholders are as short as can be: 500 sums then fit.
+/// DynamoDB limits an expression to 4 KB. Placeholders are as short as possible, and 500 sums fit.
 #[derive(Debug, Default)]
 pub(super) struct UpdateExpression {
     add: Vec<String>,
@@ -17,7 +17,8 @@ pub(super) struct UpdateExpression {
 }
 
 impl UpdateExpression {
-    /// Adds a number to an attribute, or members to a set; absent, it begins as 0 or empty.
+    /// Adds a number to an attribute, or members to a set. An absent attribute counts as 0 or as
+    /// empty.
     pub(super) fn add(&mut self, attribute: String, value: AttributeValue) {
         let (name, placeholder) = self.bind(attribute, value);
         self.add.push(format!("{name} {placeholder}"));
@@ -55,13 +56,13 @@ impl UpdateExpression {
     }
 }
 
-/// Running numbers in as few letters and digits as can be.
+/// Consecutive numbers in as few letters and digits as possible.
 fn base62(number: usize) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let digit = DIGITS.get(number % 62).copied().map_or('0', char::from);
     match number / 62 {
         0 => digit.to_string(),
-        // Less one, so that "0" is followed by "00" as 9 by 10: no combination is left out.
+        // Less one, so that "00" follows "z": no combination is left out.
         more => base62(more - 1) + &digit.to_string(),
     }
 }

@@ -1,5 +1,5 @@
-//! The writes of folding: each step of [`FoldStep`] as one transaction, conditional on the state that the
-//! step was chosen for, so that it does not happen when a writer or another run was faster.
+//! The writes of folding: each [`FoldStep`] becomes one transaction, conditional on the state that
+//! the step was chosen for. If a writer or another run was faster, it fails.
 
 use aws_sdk_dynamodb::{
     error::BuildError,
@@ -68,7 +68,8 @@ impl CounterCells<'_> {
         self.update(Cell::FIRST, expression, &condition, [])
     }
 
-    /// That it was not written since it was read is what makes the sums right that the first cell gains.
+    /// The first cell gains the sums as they were read, so nobody may have written to this cell
+    /// since.
     fn freeze(self, cell: &OtherCell) -> Result<TransactWriteItem, BuildError> {
         let mut expression = UpdateExpression::default();
         expression.set(FROZEN, AttributeValue::Bool(true));

@@ -1,4 +1,4 @@
-//! Items: what they hold, and how it is written and read.
+//! Items: what they hold, and how to write and read it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,18 +32,18 @@ pub struct CorruptItem {
     reason: String,
 }
 
-/// Most updates that a detail remembers to have counted.
+/// The most updates that a detail remembers.
 const MAX_RECENT: usize = 8;
 /// Bytes of an update's token.
 const TOKEN_BYTES: usize = 8;
 
-/// A random number by which one call of [`Store::update`](crate::store::Store::update) knows, in a
-/// detail, what it has written itself.
+/// A random number by which one call of [`Store::update`](crate::store::Store::update) recognizes
+/// its own writes in a detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpdateToken(pub u64);
 
-/// Which state of a detail was read: how often it was written, and by which updates lately. The
-/// default is that of no detail.
+/// The state in which a detail was read: how often it was written, and by which updates last. The
+/// default stands for a detail that does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revision {
     version: u64,
@@ -57,20 +57,19 @@ impl Revision {
         self.recent.contains(&update)
     }
 
-    /// Whether so many updates were counted since an `earlier` revision that this one does not remember
-    /// all of them.
+    /// Whether more updates were counted since an `earlier` revision than this one remembers.
     #[must_use]
     pub fn has_forgotten(&self, earlier: &Self) -> bool {
         let since = self.version.saturating_sub(earlier.version);
         usize::try_from(since).map_or(true, |since| since > MAX_RECENT)
     }
 
-    /// The number that a condition compares; none when there is no detail.
+    /// The number that a condition compares; `None` if there is no detail.
     pub(super) fn version(&self) -> Option<AttributeValue> {
         (self.version > 0).then(|| number(self.version))
     }
 
-    /// The revision that this update makes of it.
+    /// The revision after a write by this update.
     pub(super) fn after(&self, update: UpdateToken) -> Self {
         let kept = self.recent.iter().rev().take(MAX_RECENT - 1).rev();
         Self { version: self.version + 1, recent: kept.copied().chain([update]).collect() }
@@ -95,12 +94,12 @@ pub struct StoredDetail {
     pub revision: Revision,
 }
 
-/// What remembers that an update with an idempotency key was counted.
+/// The record that an update with an idempotency key was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
     /// The fingerprint of the update's body.
     pub fingerprint: Fingerprint,
-    /// When the marker ends, also if it is deleted later.
+    /// When the marker ends, even if DynamoDB deletes it later.
     pub expires_at: UnixSeconds,
 }
 
@@ -136,8 +135,8 @@ pub(super) fn encode_detail(id: &Id, detail: &Detail, revision: &Revision) -> It
     item
 }
 
-/// A list in the order of the stats' names, so that names take no room: 0 for the whole value, null for
-/// nothing of it. None when all shares are whole.
+/// A list in the order of the stats' names, so that names take no room: 0 for the whole value, null
+/// for nothing of it. `None` if all shares are whole.
 fn encode_shares(shares: &Shares, values: &BTreeMap<StatName, Sum>) -> Option<AttributeValue> {
     if shares.all_whole() {
         return None;
@@ -150,7 +149,7 @@ fn encode_shares(shares: &Shares, values: &BTreeMap<StatName, Sum>) -> Option<At
     Some(AttributeValue::L(list.collect()))
 }
 
-/// A cell that the first one has absorbed, as it remembers it.
+/// How the first cell remembers a cell that it has absorbed.
 pub(super) fn encode_absorbed(cell: Cell, incarnation: Incarnation) -> String {
     format!("{}.{}", cell.number(), incarnation.0)
 }
@@ -163,8 +162,10 @@ pub(super) fn encode_marker(marker: &Marker) -> Item {
     ])
 }
 
+/// A detail, and the revision it is in.
+///
 /// # Errors
-/// The item is no detail.
+/// The item is not a detail.
 pub fn decode_detail(item: &Item) -> Result<StoredDetail, CorruptItem> {
     let reader = Reader { item };
     let mut detail = Detail::default();
@@ -194,8 +195,10 @@ pub fn decode_detail(item: &Item) -> Result<StoredDetail, CorruptItem> {
     Ok(StoredDetail { detail, revision })
 }
 
+/// An idempotency marker.
+///
 /// # Errors
-/// The item is no marker.
+/// The item is not a marker.
 pub fn decode_marker(item: &Item) -> Result<Marker, CorruptItem> {
     let reader = Reader { item };
     let fingerprint = match reader.attribute(FINGERPRINT)? {
@@ -211,7 +214,7 @@ pub fn decode_marker(item: &Item) -> Result<Marker, CorruptItem> {
 /// The members that a shard of a set holds.
 ///
 /// # Errors
-/// The item is no shard of a set.
+/// The item is not a shard of a set.
 pub fn decode_members(item: &Item) -> Result<BTreeSet<Member>, CorruptItem> {
     let reader = Reader { item };
     match reader.attribute(MEMBERS)? {
@@ -225,7 +228,7 @@ pub fn decode_members(item: &Item) -> Result<BTreeSet<Member>, CorruptItem> {
 /// The dimension of an entry of the list of dimensions.
 ///
 /// # Errors
-/// The item is no such entry.
+/// The item is not such an entry.
 pub fn decode_dimension(item: &Item) -> Result<DimensionName, CorruptItem> {
     let reader = Reader { item };
     let name = reader.name(ItemKey::dimension_name)?;
@@ -235,7 +238,7 @@ pub fn decode_dimension(item: &Item) -> Result<DimensionName, CorruptItem> {
 /// A cell of a key's counters and numbers of unique members.
 ///
 /// # Errors
-/// The item is no such cell.
+/// The item is not such a cell.
 pub fn decode_counters(item: &Item) -> Result<CounterCell, CorruptItem> {
     let (key, stats) = decode_rollup(item, |stats, named| match named {
         Named::Counter(stat) => Some((&mut stats.counters, stat)),
@@ -248,7 +251,7 @@ pub fn decode_counters(item: &Item) -> Result<CounterCell, CorruptItem> {
 /// What an id left behind in the counters of a key that it has moved away from.
 ///
 /// # Errors
-/// The item is no such thing.
+/// The item does not hold such counters.
 pub fn decode_departure(item: &Item) -> Result<BTreeMap<StatName, Sum>, CorruptItem> {
     let reader = Reader { item };
     let counters = item.iter().filter_map(|(name, value)| match Named::parse(name) {
@@ -261,17 +264,17 @@ pub fn decode_departure(item: &Item) -> Result<BTreeMap<StatName, Sum>, CorruptI
 /// How many keys of a dimension a cell counts.
 ///
 /// # Errors
-/// The item is no such cell.
+/// The item is not such a cell.
 pub fn decode_key_count(item: &Item) -> Result<u64, CorruptItem> {
     let reader = Reader { item };
     reader.number(reader.attribute(KEY_COUNT)?)
 }
 
-/// The key, the period and the gauges of a cell of a rollup; the gauges are in
-/// [`KeyStats::gauges_current`] when they are of the period `current`, else in [`KeyStats::gauges`].
+/// The key and the gauges of a cell of a rollup. The gauges are in [`KeyStats::gauges_current`] if
+/// their period is `current`, otherwise in [`KeyStats::gauges`].
 ///
 /// # Errors
-/// The item is no such cell.
+/// The item is not such a cell.
 pub fn decode_gauges(
     item: &Item,
     current: Period,
@@ -284,11 +287,12 @@ pub fn decode_gauges(
     })
 }
 
-type Place<'a, 'b> = Option<(&'a mut BTreeMap<StatName, Sum>, &'b str)>;
+/// The sums that an attribute belongs to, and the name of its stat.
+type Destination<'a, 'b> = Option<(&'a mut BTreeMap<StatName, Sum>, &'b str)>;
 
 fn decode_rollup(
     item: &Item,
-    place: impl for<'a, 'b> Fn(&'a mut KeyStats, Named<'b>) -> Place<'a, 'b>,
+    place: impl for<'a, 'b> Fn(&'a mut KeyStats, Named<'b>) -> Destination<'a, 'b>,
 ) -> Result<(DimensionKey, KeyStats), CorruptItem> {
     let reader = Reader { item };
     let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;
@@ -304,7 +308,7 @@ fn decode_rollup(
     Ok((key, stats))
 }
 
-/// Reads attributes of an item, and knows how to complain about it.
+/// Reads the attributes of an item. Its errors name the item.
 struct Reader<'a> {
     item: &'a Item,
 }
@@ -331,7 +335,7 @@ impl<'a> Reader<'a> {
         self.valid(StatName::new(name))
     }
 
-    /// The name that the item's key says, or that it has beside a hashed one.
+    /// The name in the attribute `name`, otherwise the one in the item's key.
     fn name(&self, in_key: fn(&ItemKey) -> Option<String>) -> Result<String, CorruptItem> {
         if let Some(AttributeValue::S(name)) = self.item.get(NAME) {
             return Ok(name.clone());

@@ -24,9 +24,9 @@ const KEYS: &str = "keys";
 const COUNTERS: &str = "c";
 const GAUGES: &str = "g";
 
-/// The part of a set that a member belongs to, by the first 20 bits of its SHA-256. An item of a set
-/// so holds a millionth of its members, and what a new member costs stays the same to tens of
-/// millions of them.
+/// The part of a set that a member belongs to, by the first 20 bits of its SHA-256. Each item of a
+/// set holds about a millionth of its members, so the cost of a new member stays the same up to
+/// tens of millions of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard(u32);
 
@@ -39,9 +39,9 @@ impl Shard {
     }
 }
 
-/// What an audit wants to know of an item's key. The names are in the escaped form of keys.
+/// What an audit has to know about an item's key. The names are in the escaped form of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(super) enum ItemKind<'a> {
     Detail,
     /// Of `<dimension>#<key>`.
     Departure(&'a str),
@@ -111,7 +111,7 @@ impl ItemKey {
         Self::new([DIMENSIONS], [part(dimension.as_str())])
     }
 
-    /// What tells that a dimension has a key.
+    /// The registration of a key in its dimension.
     #[must_use]
     pub fn known_key(of: &RollupKey) -> Self {
         let dimension = part(of.dimension.as_str());
@@ -124,13 +124,13 @@ impl ItemKey {
         Self::new([KEYS, &part(dimension.as_str())], [cell.number().to_string()])
     }
 
-    /// What remembers that an update of an id was counted.
+    /// The marker of an update that was counted under an idempotency key.
     #[must_use]
     pub fn marker(id: &Id, key: &IdempotencyKey) -> Self {
         Self::new([DONE, &part(id.as_str()), &part(key.as_str())], [DONE])
     }
 
-    /// The key of a stored item; `None` when the item has none.
+    /// The key of a stored item; `None` if the item has none.
     #[must_use]
     pub fn of_item(item: &HashMap<String, AttributeValue>) -> Option<Self> {
         let text = |name| item.get(name)?.as_s().ok().cloned();
@@ -146,19 +146,19 @@ impl ItemKey {
         ])
     }
 
-    /// What an audit wants to know; `None` for what it does not look at.
-    pub(super) fn kind(&self) -> Option<Kind<'_>> {
+    /// What an audit has to know about it; `None` if audits ignore the item.
+    pub(super) fn kind(&self) -> Option<ItemKind<'_>> {
         let (kind, names) = self.partition.split_once(SEPARATOR)?;
         match (kind, self.sort.as_str().split_once(SEPARATOR)) {
-            (ID, None) => Some(Kind::Detail),
-            (ID, Some((_left, of))) => Some(Kind::Departure(of)),
+            (ID, None) => Some(ItemKind::Detail),
+            (ID, Some((_left, of))) => Some(ItemKind::Departure(of)),
             (DIMENSION, Some((COUNTERS, key_and_cell))) => {
                 let (key, _cell) = key_and_cell.rsplit_once(SEPARATOR)?;
-                Some(Kind::Counters(format!("{names}{SEPARATOR}{key}")))
+                Some(ItemKind::Counters(format!("{names}{SEPARATOR}{key}")))
             }
-            (SET, _) => Some(Kind::Members(names)),
-            (KEY, _) => Some(Kind::KnownKey(names)),
-            (KEYS, _) => Some(Kind::KeyCount(names)),
+            (SET, _) => Some(ItemKind::Members(names)),
+            (KEY, _) => Some(ItemKind::KnownKey(names)),
+            (KEYS, _) => Some(ItemKind::KeyCount(names)),
             _ => None,
         }
     }
@@ -169,7 +169,7 @@ impl ItemKey {
         parts.next() == Some(GAUGES) && parts.next() == Some(&period_part(period))
     }
 
-    /// The dimension key in the sort key of a rollup; `None` when it is hashed there.
+    /// The dimension key in the sort key of a rollup; `None` if the sort key has only its hash.
     pub(super) fn rollup_key(&self) -> Option<String> {
         let (before_cell, _cell) = self.sort.rsplit_once(SEPARATOR)?;
         let (_before, key) = before_cell.rsplit_once(SEPARATOR)?;
@@ -182,7 +182,8 @@ impl ItemKey {
         Cell::new(cell.parse().ok()?)
     }
 
-    /// The name in the sort key of an entry of the list of dimensions; `None` when it is hashed there.
+    /// The name in the sort key of an entry of the list of dimensions; `None` if the sort key has
+    /// only its hash.
     pub(super) fn dimension_name(&self) -> Option<String> {
         escape::name(&self.sort)
     }
@@ -201,7 +202,8 @@ pub struct RollupOrder(String);
 
 impl From<&DimensionKey> for RollupOrder {
     fn from(key: &DimensionKey) -> Self {
-        // With what follows it in a sort key: a key that another begins with may come after that one.
+        // Includes the separator that follows in a sort key: it decides the order if one key begins
+        // with another.
         Self(joined(&[&part(key.as_str()), ""]))
     }
 }
@@ -258,7 +260,7 @@ impl KeyRange {
     }
 
     fn of_dimension(dimension: &DimensionName, first: &str, last: &str) -> Self {
-        // The character after the separator closes the range behind all keys that begin with `last`.
+        // The character after the separator ends the range after all keys that begin with `last`.
         let after_separator = char::from(SEPARATOR as u8 + 1);
         Self {
             partition: joined(&[DIMENSION, &part(dimension.as_str())]),
@@ -273,7 +275,7 @@ fn joined(parts: &[impl AsRef<str>]) -> String {
     parts.join("#")
 }
 
-/// Periods in the order of time are in the order of text too.
+/// The texts of periods sort in the order of time.
 fn period_part(period: Period) -> String {
     format!("{:012}", period.start().0)
 }

@@ -5,34 +5,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{key::Shard, transaction::Writing};
 use crate::domain::{DimensionName, Member, MemberSet, RollupKey, SpreadSum};
 
-/// Most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
+/// The most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
 const MAX_ACTIONS: usize = 100;
 
 /// What an update writes in one transaction.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// Keys that are new to their dimension, with their numbers.
+    /// New keys of dimensions, and how many there are.
     Keys,
-    /// New members of a key's sets, with their numbers.
+    /// New members of a key's sets, and how many there are.
     Members(RollupKey, Vec<ShardOfSet>),
     /// The numeric part, with keys and members if they fit.
     Numbers {
-        /// Whether it has the keys that are new.
+        /// Whether it includes the new keys.
         keys: bool,
-        /// The members that it has.
+        /// The new members that it includes.
         members: Shards,
     },
 }
 
-/// The parts of an update, in their order.
+/// The parts of an update, in the order in which they are written.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    /// What does not fit into the last part: keys, and members with their numbers. Entries of the outer
-    /// list touch different items, so they may run at once; the parts of one may not. To repeat one is
-    /// harmless.
+    /// What does not fit into the last part: keys, and members with their numbers. The inner lists
+    /// touch different items, so they may be written at the same time; the parts of one list may
+    /// not. Repeating a part is harmless.
     pub first: Vec<Vec<Part>>,
-    /// All the rest. None when there are so many new members of one shard that more of them are left
-    /// for another plan, to be made when those above are written.
+    /// All the rest. `None` if a shard has so many new members that some are left for another plan,
+    /// which is made once the parts above are written.
     pub last: Option<Part>,
 }
 
@@ -41,12 +41,12 @@ pub struct Parts {
 pub struct NewNames {
     /// Dimensions that are not in the list of dimensions.
     pub dimensions: BTreeSet<DimensionName>,
-    /// Keys that their dimension does not have.
+    /// Keys that are not registered for their dimension.
     pub keys: BTreeSet<RollupKey>,
 }
 
 impl NewNames {
-    /// The dimensions of the new keys, and how many each has.
+    /// The dimensions of the new keys, and how many new keys each of them has.
     #[must_use]
     pub fn keys_by_dimension(&self) -> BTreeMap<&DimensionName, u64> {
         let mut dimensions = BTreeMap::new();
@@ -114,8 +114,8 @@ impl Writing<'_> {
         }
     }
 
-    /// How many actions the last transaction has, besides new keys and the shards of sets, if it has
-    /// `members` too.
+    /// How many actions the last transaction has if it includes `members`, not counting those for
+    /// new keys and for the shards of sets.
     fn actions_without_members(&self, members: &Shards) -> usize {
         let plan = self.plan;
         let counted_keys: BTreeSet<_> = plan.counters.keys().chain(members.keys()).collect();
@@ -128,7 +128,7 @@ impl Writing<'_> {
     }
 }
 
-/// Members of a set that belong to one of its items.
+/// The new members of a set that belong to one of its shards.
 #[derive(Debug, Clone)]
 pub struct ShardOfSet {
     pub(super) set: MemberSet,
@@ -139,10 +139,11 @@ pub struct ShardOfSet {
 /// New members by the key that they are counted under.
 pub type Shards = BTreeMap<RollupKey, Vec<ShardOfSet>>;
 
-/// Most members that one action adds to a shard: keeps the condition below the 4 KB of an expression.
+/// The most members that one action adds to a shard. With more, the condition could exceed the 4 KB
+/// of an expression.
 const MAX_MEMBERS_OF_ACTION: usize = 100;
 
-/// The shards that members belong to, and whether that is all of the members.
+/// The shards that members belong to, and whether these include all of the members.
 fn shards(sets: &BTreeMap<MemberSet, BTreeSet<Member>>) -> (Shards, bool) {
     let mut shards = Shards::new();
     let mut all = true;

@@ -38,7 +38,7 @@ pub enum Target {
     Departure,
     /// The list of dimensions.
     Dimension,
-    /// What tells that a dimension has a key, unless it is there.
+    /// The registration of a key in its dimension, unless there is one.
     KnownKey,
 }
 
@@ -51,10 +51,10 @@ pub struct Action {
     pub write: TransactWriteItem,
 }
 
-/// Actions that happen all or none: at most 100, on different items.
+/// Actions that happen all together or not at all: at most 100, on different items.
 pub type Transaction = Vec<Action>;
 
-/// All that transactions are made of.
+/// What the transactions of an update are made from.
 #[derive(Debug)]
 pub struct Writing<'a> {
     /// The table.
@@ -217,8 +217,8 @@ impl Writing<'_> {
         self.update_if(target, &ItemKey::counters(of, cell), expression, condition)
     }
 
-    /// Notes in a cell other than the first what folding needs to know; the condition that it takes
-    /// writes.
+    /// Notes what folding needs to know about a cell other than the first. Returns the condition
+    /// that the cell still takes writes.
     fn mark_write(&self, expression: &mut UpdateExpression) -> String {
         expression.add(WRITES.to_owned(), number(1));
         expression.set(WRITTEN_AT, number(self.now.0));
@@ -304,9 +304,10 @@ impl Writing<'_> {
     }
 }
 
-/// Puts a detail, unless it has changed since it was read in this `revision`; `token` is who did it.
+/// Puts a detail, unless it has changed since it was read in this `revision`. The detail remembers
+/// the `token` of the update that wrote it.
 ///
-/// What was sent for the same revision can't happen any more after that, also if it is still on its way.
+/// After that, no other request for the same revision can succeed, even if it is still on its way.
 ///
 /// # Errors
 /// Never, as long as this module sets what the SDK requires.
@@ -329,7 +330,7 @@ pub fn put_detail(
     put.build()
 }
 
-/// Where the key has only the name's hash, the name is kept beside.
+/// Keeps a key's name in an attribute if the item's key has only the name's hash.
 pub(super) fn name_if_hashed(expression: &mut UpdateExpression, of: &RollupKey) {
     let key = of.key.as_str();
     if escape::is_hashed(key) {

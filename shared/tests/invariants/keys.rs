@@ -12,7 +12,7 @@ use shared::{
     table::{Item, ItemKey, KeyRange, Shard, decode_counters, decode_dimension, decode_gauges},
 };
 
-/// Longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
+/// The longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
 const MAX_PARTITION_BYTES: usize = 2_048;
 const MAX_SORT_BYTES: usize = 1_024;
 /// Up to this length a name is in the key itself, even if each of its bytes is escaped.
@@ -22,7 +22,7 @@ const MAX_TEXT_BYTES: usize = 1_100;
 /// Periods before this one are in the order of time: until the year 33,658.
 const LAST_ORDERED_PERIOD: u64 = 1_000_000_000_000;
 
-/// Two sets of names. The second is the first but for the fields that are there, so that names are
+/// Two sets of names. The second is the first except for the fields that are given, so names are
 /// often the same or nearly so.
 #[derive(Debug, Arbitrary)]
 pub struct Input<'a> {
@@ -57,7 +57,7 @@ struct Text<'a> {
 }
 
 /// The names of a [`Texts`], as far as they are valid.
-struct Names {
+struct ValidNames {
     id: Option<Id>,
     dimension: Option<DimensionName>,
     of: Option<RollupKey>,
@@ -68,7 +68,7 @@ struct Names {
     cell: Cell,
 }
 
-/// All that tells one item from the others.
+/// What distinguishes an item from all others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     Detail(Id),
@@ -83,7 +83,7 @@ enum Identity {
 }
 
 /// Where an item is.
-struct Place<'a> {
+struct ItemPlace<'a> {
     identity: &'a Identity,
     partition: String,
     sort: String,
@@ -92,7 +92,7 @@ struct Place<'a> {
 /// Panics if an invariant does not hold.
 pub fn check(input: &Input<'_>) {
     let pair = [input.first.names(), input.second().names()];
-    let identities: BTreeSet<_> = pair.iter().flat_map(Names::identities).collect();
+    let identities: BTreeSet<_> = pair.iter().flat_map(ValidNames::identities).collect();
     let identities: Vec<_> = identities.into_iter().collect();
     let mut seen: BTreeMap<ItemKey, &Identity> = BTreeMap::new();
     for identity in &identities {
@@ -113,7 +113,7 @@ fn check_limits(key: &ItemKey) {
     assert_eq!(ItemKey::of_item(&key.attributes()).as_ref(), Some(key));
 }
 
-/// A name is read from the key, or where the key only has its hash, from the attribute beside it.
+/// A name is read from the key, or from the attribute beside it if the key has only its hash.
 fn check_round_trip(identity: &Identity, key: &ItemKey) {
     match identity {
         Identity::Dimension(dimension) => {
@@ -139,7 +139,7 @@ fn check_name<N: PartialEq + std::fmt::Debug>(
     read: impl Fn(&Item) -> Option<N>,
 ) {
     let mut item = key.attributes();
-    // What cells of counters other than the first have.
+    // The attributes that cells of counters have, other than the first.
     for attribute in ["incarnation", "writes", "written_at"] {
         item.insert(attribute.to_owned(), AttributeValue::N("1".to_owned()));
     }
@@ -152,7 +152,7 @@ fn check_name<N: PartialEq + std::fmt::Debug>(
 }
 
 /// A query finds what belongs to its dimension, kind and periods, and nothing else.
-fn check_ranges(pair: &[Names; 2], identities: &[Identity]) {
+fn check_ranges(pair: &[ValidNames; 2], identities: &[Identity]) {
     let places: Vec<_> = identities.iter().map(Identity::place).collect();
     let is_dimension = |identity: &Identity| matches!(identity, Identity::Dimension(_));
     check_range(&KeyRange::dimensions(), &places, is_dimension);
@@ -181,11 +181,11 @@ fn check_ranges(pair: &[Names; 2], identities: &[Identity]) {
     }
 }
 
-fn check_range(range: &KeyRange, places: &[Place<'_>], belongs: impl Fn(&Identity) -> bool) {
+fn check_range(range: &KeyRange, places: &[ItemPlace<'_>], belongs: impl Fn(&Identity) -> bool) {
     let (_, values) = range.condition();
     let value = |name: &str| values.get(name).and_then(|value| value.as_s().ok()).expect("a text");
     let (in_partition, first, last) = (value(":p"), value(":a"), value(":z"));
-    for Place { identity, partition, sort } in places {
+    for ItemPlace { identity, partition, sort } in places {
         let found = partition == in_partition && (first..=last).contains(&sort);
         // Later periods are not in the order of time, so what is found there does not matter.
         let is_late = matches!(identity, Identity::Gauges(_, period, _)
@@ -217,7 +217,7 @@ impl<'a> Input<'a> {
 }
 
 impl Texts<'_> {
-    fn names(&self) -> Names {
+    fn names(&self) -> ValidNames {
         let dimension = DimensionName::new(&self.dimension.text()).ok();
         let of = dimension.clone().and_then(|dimension| {
             let key = DimensionKey::new(&self.key.text()).ok()?;
@@ -227,7 +227,7 @@ impl Texts<'_> {
             let stat = StatName::new(&self.stat.text()).ok()?;
             Some(MemberSet { of, stat })
         });
-        Names {
+        ValidNames {
             id: Id::new(&self.id.text()).ok(),
             dimension,
             of,
@@ -247,7 +247,7 @@ impl Text<'_> {
     }
 }
 
-impl Names {
+impl ValidNames {
     fn identities(&self) -> Vec<Identity> {
         let detail = self.id.clone().map(Identity::Detail);
         let marker = self.id.clone().zip(self.idempotency_key.clone());
@@ -286,8 +286,8 @@ impl Identity {
         }
     }
 
-    fn place(&self) -> Place<'_> {
+    fn place(&self) -> ItemPlace<'_> {
         let (partition, sort) = texts(&self.item_key().attributes());
-        Place { identity: self, partition, sort }
+        ItemPlace { identity: self, partition, sort }
     }
 }

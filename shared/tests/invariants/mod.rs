@@ -3,5 +3,5 @@
 #![allow(dead_code, reason = "a fuzz target uses one half of it")]
 
 pub mod keys;
-mod table;
+mod planned;
 pub mod update;

@@ -12,10 +12,10 @@ use shared::{
     table::{Action, Target, Transaction, decode_detail},
 };
 
-use super::table::{Model, Table, Transactions, items, non_zero};
+use super::planned::{ContractModel, PlannedTable, Transactions, items, non_zero};
 
-/// What ends a body, so that an input has several. These are no bytes of UTF-8, so that no valid body
-/// is cut.
+/// Ends a body, so that an input can have several. UTF-8 never has this byte, so no valid body is
+/// cut.
 const NEXT: u8 = 0xff;
 /// The same, and the next body comes a period later.
 const NEXT_IN_NEXT_PERIOD: u8 = 0xfe;
@@ -26,17 +26,18 @@ const IDS: [&str; 2] = ["i", "j"];
 const PERIOD: PeriodLength = PeriodLength::DEFAULT;
 const PERIOD_SECONDS: u64 = 360;
 
-/// Longest text of an error, in bytes: two excerpts of 60 characters, and what is wrong with them.
+/// The longest text of an error, in bytes: two excerpts of 60 characters, and what is wrong with
+/// them.
 const MAX_ERROR_BYTES: usize = 1_200;
-/// Most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
+/// The most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
 const MAX_ACTIONS: usize = 100;
-/// Longest expression. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
+/// The longest expression. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
 const MAX_EXPRESSION_BYTES: usize = 4_096;
 
 /// Applies the bodies of an input one after the other to one table. Panics if an invariant does not
 /// hold.
 pub fn check(input: &[u8]) {
-    let (mut table, mut model) = (Table::default(), Model::default());
+    let (mut table, mut model) = (PlannedTable::default(), ContractModel::default());
     let mut now = PERIOD_SECONDS;
     let [mut id, mut other] = IDS;
     for part in input.split_inclusive(|byte| *byte >= NEXT_OF_OTHER_ID) {
@@ -81,7 +82,7 @@ fn check_limits(update: &Update) {
     assert!(members <= limits::MEMBERS);
 }
 
-/// Names are valid, and as they are read again from the table.
+/// Names are valid, and stay the same when they are read from the table.
 fn check_names(update: &Update) {
     for (dimension, key) in &update.dims {
         assert_eq!(DimensionName::new(dimension.as_str()).as_ref(), Ok(dimension));
@@ -102,8 +103,8 @@ fn check_names(update: &Update) {
     }
 }
 
-/// The update is what a common JSON parser reads in the body: nothing is lost, and no stat is in two
-/// parts that exclude each other.
+/// The update is what a common JSON parser reads in the body: nothing is lost, and no stat is in
+/// two parts that exclude each other.
 fn check_content(update: &Update, body: &[u8]) {
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     let json: Value = serde_json::from_slice(body).expect("an update is JSON");
@@ -170,7 +171,7 @@ fn integer(value: &Value) -> i64 {
 }
 
 fn check_plans(
-    (table, model): (&mut Table, &mut Model),
+    (table, model): (&mut PlannedTable, &mut ContractModel),
     id: &'static str,
     update: &Update,
     now: UnixSeconds,
@@ -197,7 +198,7 @@ fn check_plans(
     assert!(again.members.is_empty() && again.dimensions.is_empty() && again.departures.is_empty());
 }
 
-fn table_detail(table: &Table, id: &str) -> Detail {
+fn table_detail(table: &PlannedTable, id: &str) -> Detail {
     table.details.get(id).cloned().unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! A store on a table of its own, on a real DynamoDB API: the one that `STATSHUB_TEST_DYNAMODB` names,
-//! else an embedded one.
+//! A store on a table of its own, on a real DynamoDB API: the one that `STATSHUB_TEST_DYNAMODB`
+//! names, else an embedded one.
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::{
     },
     error::BoxError,
 };
+use fault_proxy::Proxy;
 use shared::{
     domain::{
         DimensionName, DimensionSummary, Fingerprint, Id, IdempotencyKey, KeyStats, PeriodLength,
@@ -56,6 +57,15 @@ impl TestStore {
         test
     }
 
+    /// A store on a new embedded DynamoDB, with a proxy between them.
+    pub async fn behind_a_proxy() -> (Proxy, Self) {
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        let proxy = Proxy::start(&endpoint).await.unwrap();
+        let client = Client::from_conf(local_dynamodb::client_config(proxy.endpoint()).build());
+        let test = Self::on(&endpoint, client).await;
+        (proxy, test)
+    }
+
     /// A store with this client, on a new table of the DynamoDB at `endpoint`.
     pub async fn on(endpoint: &str, client: Client) -> Self {
         let table = format!("test-{:016x}", fastrand::u64(..));
@@ -65,7 +75,7 @@ impl TestStore {
         Self { store, client, settings, requests: Arc::default() }
     }
 
-    /// A second store on the same table, as of another process.
+    /// A second store on the same table, as another process has it.
     pub fn another(&self) -> Store {
         Store::new(self.client.clone(), self.settings.clone(), fastrand::Rng::new())
     }
@@ -90,7 +100,7 @@ impl TestStore {
         self.store.update(&id("i"), &update, Some((&key, fingerprint)), now, soon()).await
     }
 
-    /// What a query sees, which is also what is read key by key.
+    /// What a query sees. Reading key by key has to see the same.
     pub async fn summary_at(&self, now: UnixSeconds, dimension: &str) -> DimensionSummary {
         let summary = self.read_by_key(now, dimension).await;
         let dimension = DimensionName::new(dimension).unwrap();
@@ -182,8 +192,8 @@ struct Log {
 }
 
 impl Requests {
-    /// What was sent since the last call: the operations, sorted, and how many times one of them began
-    /// when none was on its way.
+    /// What was sent since the last call: the operations, sorted, and the number of round trips. A
+    /// round trip begins with a request when no other is on its way.
     pub fn take(&self) -> (Vec<String>, usize) {
         let mut log = std::mem::take(&mut *self.0.lock().unwrap());
         log.operations.sort();

@@ -1,14 +1,9 @@
 //! Folding: the cells of keys that have gone quiet become one again.
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
-};
-
 use crate::{
     domain::{CounterCell, DimensionKey, DimensionName, FoldStep, RollupKey, UnixSeconds},
-    store::{Deadline, Store, StoreError, backoff::before, failure::Failure},
+    store::{Deadline, Store, StoreError, failure::was_cancelled, send::Next},
     table::{KeyRange, decode_counters, fold_writes},
-    usage,
 };
 
 /// What a run of folding did.
@@ -18,14 +13,14 @@ pub struct Folded {
     pub absorbed: usize,
     /// Cells that were deleted, having been absorbed earlier.
     pub removed: usize,
-    /// Keys of which folding is complete.
+    /// Keys whose folding is complete.
     pub completed: usize,
-    /// Keys that are left for the next run, since somebody wrote to them at the same time or a sum does
-    /// not fit.
+    /// Keys that are left for the next run, because somebody wrote to them at the same time or a
+    /// sum does not fit.
     pub postponed: usize,
 }
 
-/// The steps of folding that are to be done in a dimension, as its cells were read.
+/// The next steps of folding for a dimension, chosen while its cells were read.
 #[derive(Debug, Default)]
 pub struct FoldPlan {
     steps: Vec<(DimensionKey, FoldStep)>,
@@ -34,7 +29,7 @@ pub struct FoldPlan {
 }
 
 impl FoldPlan {
-    /// Takes in all cells of a key.
+    /// Chooses the next step for a key, given all of its cells.
     pub(in crate::store) fn note(&mut self, cells: &[CounterCell], now: UnixSeconds) {
         let Some(first) = cells.first() else {
             return;
@@ -48,13 +43,14 @@ impl FoldPlan {
 }
 
 impl Store {
-    /// Does the next step of folding the counters of a dimension's keys, where there is one to do by the
-    /// `clock`. Gauges are not folded: they expire first.
+    /// Does the next step of folding for each of a dimension's keys, if one is due by the `clock`.
+    /// It folds counters only: gauges expire first.
     ///
-    /// Exact whatever else is going on; queries show the same sums before, while and after.
+    /// This is exact whatever else is going on. Queries show the same sums before, during and after
+    /// it.
     ///
     /// # Errors
-    /// See [`StoreError`]. To repeat it is harmless.
+    /// See [`StoreError`]. Repeating it is harmless.
     pub async fn fold(
         &self,
         dimension: &DimensionName,
@@ -78,13 +74,13 @@ impl Store {
         self.do_steps(dimension, plan, clock, deadline).await
     }
 
-    /// Does steps of folding that were chosen while a dimension's keys were read.
+    /// Does the steps of folding that were chosen while a dimension's keys were read.
     ///
-    /// A step notes when it was done, from which the next one counts how long readers may still see what
-    /// was before. A run takes minutes, so the `clock` is asked for each step.
+    /// Each step notes when it was done. From then on, the next one waits until no reader is left
+    /// that has seen the state before. A run takes minutes, so each step asks the `clock`.
     ///
     /// # Errors
-    /// See [`StoreError`]. To repeat it is harmless.
+    /// See [`StoreError`]. Repeating it is harmless.
     pub async fn do_steps(
         &self,
         dimension: &DimensionName,
@@ -110,29 +106,19 @@ impl Store {
     ) -> Result<(), StoreError> {
         let of = RollupKey { dimension: dimension.clone(), key };
         let writes = fold_writes(step, &self.settings.table, &of, now)?;
-        let mut backoff = self.backoff(deadline);
-        loop {
-            let request = self
-                .client
-                .transact_write_items()
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .set_transact_items(Some(writes.clone()));
-            let error = match before(deadline, request.send()).await {
-                Ok(Ok(answer)) => {
-                    usage::note_written(answer.consumed_capacity());
-                    break;
-                }
-                Ok(Err(error)) => error,
-                Err(passed) => return Err(StoreError::Unavailable(passed.into())),
-            };
-            // Somebody wrote to it; or this very step was done, and its answer lost.
-            let service_error = error.as_service_error();
-            if service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
-            {
-                folded.postponed += 1;
-                return Ok(());
-            }
-            backoff.wait(Failure::of(&error), error.into()).await?;
+        let request =
+            || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+        let next = |error| {
+            Ok(match was_cancelled(&error) {
+                // Somebody wrote to a cell, or an earlier attempt did this step and its answer was
+                // lost.
+                true => Next::Stop(()),
+                false => Next::retry(request(), error),
+            })
+        };
+        if self.backoff(deadline).send(request(), next).await?.is_err() {
+            folded.postponed += 1;
+            return Ok(());
         }
         match step {
             FoldStep::Absorb { cells, .. } => folded.absorbed += cells.len(),

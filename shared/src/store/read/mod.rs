@@ -1,7 +1,7 @@
 //! The reads of queries and of the archive.
 
-mod keys;
+mod key_reader;
 mod range;
-mod rollups;
+mod summary;
 
-pub use keys::KeyReader;
+pub use key_reader::KeyReader;

@@ -2,15 +2,14 @@
 
 use std::{collections::HashMap, vec};
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     store::{Deadline, Store, StoreError},
     table::{CorruptItem, Item, KeyRange},
-    usage,
 };
 
-/// The items of a range, of which one page (up to 1 MB) is held at a time. Reads are consistent.
+/// The items of a range. One page of them (up to 1 MB) is held at a time. Reads are consistent.
 #[derive(Debug)]
 pub(in crate::store) struct Items<'a> {
     store: &'a Store,
@@ -18,24 +17,24 @@ pub(in crate::store) struct Items<'a> {
     values: HashMap<String, AttributeValue>,
     deadline: Deadline,
     page: vec::IntoIter<Item>,
-    next: Next,
+    next: NextPage,
 }
 
 #[derive(Debug)]
-enum Next {
+enum NextPage {
     /// The first page, or the one after this key.
-    Page(Option<HashMap<String, AttributeValue>>),
+    After(Option<HashMap<String, AttributeValue>>),
     End,
 }
 
 impl Items<'_> {
-    /// The next item; none at the end.
+    /// The next item; `None` at the end.
     pub(in crate::store) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
             if let Some(item) = self.page.next() {
                 return Ok(Some(item));
             }
-            let Next::Page(start) = &self.next else {
+            let NextPage::After(start) = &self.next else {
                 return Ok(None);
             };
             let store = self.store;
@@ -48,15 +47,12 @@ impl Items<'_> {
                         .key_condition_expression(&self.condition)
                         .set_expression_attribute_values(Some(self.values.clone()))
                         .consistent_read(true)
-                        .return_consumed_capacity(ReturnConsumedCapacity::Total)
                         .set_exclusive_start_key(start.clone())
-                        .send()
                 })
                 .await?;
-            usage::note_read(&answer.consumed_capacity);
             self.next = match answer.last_evaluated_key {
-                Some(key) => Next::Page(Some(key)),
-                None => Next::End,
+                Some(key) => NextPage::After(Some(key)),
+                None => NextPage::End,
             };
             self.page = answer.items.unwrap_or_default().into_iter();
         }
@@ -67,7 +63,7 @@ impl Store {
     pub(in crate::store) fn items(&self, range: &KeyRange, deadline: Deadline) -> Items<'_> {
         let (condition, values) = range.condition();
         let page = Vec::new().into_iter();
-        Items { store: self, condition, values, deadline, page, next: Next::Page(None) }
+        Items { store: self, condition, values, deadline, page, next: NextPage::After(None) }
     }
 
     /// Reads all items of a range.

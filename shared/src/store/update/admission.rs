@@ -1,8 +1,9 @@
 //! Names that are new to the table: which they are, and whether there is room for them.
 //!
-//! A dimension that somebody gives a million keys by mistake (a time stamp for a key, say) would make every
-//! query of it slow and dear. So each new key is registered, counted, and refused beyond a limit. The count
-//! is spread over cells as other sums are, and only read when an id reports under a key that is new.
+//! If somebody gave a dimension a million keys by mistake (time stamps, say), every query of it
+//! would be slow and expensive. Therefore each new key is registered and counted, and refused
+//! beyond a limit. The count is spread over cells as other sums are, and read only if an id reports
+//! under a new key.
 
 use std::{num::NonZeroUsize, sync::Mutex, time::Duration};
 
@@ -16,17 +17,18 @@ use crate::{
     table::{ItemKey, KeyRange, NewNames, decode_key_count},
 };
 
-/// Most dimensions, and most keys, that are remembered to be in the table.
+/// The most dimensions, and the most keys, that a process remembers to be in the table.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// A process looks again when it has admitted this part of the room that it saw: up to so many processes
-/// together never admit more than there is room for, except for what is on its way at once.
+/// A process looks again once it has admitted one part in this many of the room that it saw. Up to
+/// this many processes together never admit more than there is room for, except for requests that
+/// are on their way at the same moment.
 const PART_OF_ROOM: u64 = 128;
-/// After so long it looks again in any case.
+/// After this long, it looks again in any case.
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What this process remembers of names.
 #[derive(Debug)]
-pub(in crate::store) struct Names(Mutex<Remembered>);
+pub(in crate::store) struct KnownNames(Mutex<Remembered>);
 
 #[derive(Debug)]
 struct Remembered {
@@ -35,18 +37,18 @@ struct Remembered {
     room: LruCache<DimensionName, Room>,
 }
 
-/// What this process has seen of a dimension's room, less what it has admitted since.
+/// The room that this process has seen in a dimension, less what it has admitted since.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     /// How many more keys there may be.
     keys: u64,
-    /// When no more than this many are left, it looks again.
+    /// Once no more than this many are left, the process looks again.
     look_again_at: u64,
-    /// So long this is trusted.
+    /// Until when this is trusted.
     until: UnixSeconds,
 }
 
-impl Names {
+impl KnownNames {
     pub(in crate::store) fn new() -> Self {
         Self(Mutex::new(Remembered {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
@@ -106,7 +108,7 @@ impl Names {
 }
 
 impl Store {
-    /// The names of a plan that are new to the table. Costs nothing for those that this process knows.
+    /// The names of a plan that are new to the table. Names that this process knows cost nothing.
     ///
     /// # Errors
     /// A dimension has no room for its new keys.
@@ -117,11 +119,11 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<NewNames, StoreError> {
-        let mut names = self.names.unknown(plan);
+        let mut names = self.known_names.unknown(plan);
         if names == NewNames::default() {
             return Ok(names);
         }
-        // Both at once: a new key then costs one round trip, not two.
+        // Both at once, so that a new key costs one round trip instead of two.
         let of_keys = names.keys_by_dimension().into_keys();
         let room = of_keys.map(|of| self.look_for_room(of, now, deadline));
         let items = names.dimensions.iter().map(ItemKey::dimension);
@@ -132,7 +134,7 @@ impl Store {
         names.keys.retain(|key| !found.contains_key(&ItemKey::known_key(key)));
 
         for (dimension, keys) in names.keys_by_dimension() {
-            if !self.names.take_room(dimension, keys) {
+            if !self.known_names.take_room(dimension, keys) {
                 let limit = self.settings.max_keys;
                 return Err(StoreError::TooManyKeys { dimension: dimension.clone(), limit });
             }
@@ -140,14 +142,14 @@ impl Store {
         Ok(names)
     }
 
-    /// Sees how much room there is for new keys of a dimension, unless that was seen lately.
+    /// Reads how much room a dimension has for new keys, unless the process has done so lately.
     async fn look_for_room(
         &self,
         dimension: &DimensionName,
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
-        if self.names.knows_room(dimension, now) {
+        if self.known_names.knows_room(dimension, now) {
             return Ok(());
         }
         let mut count = 0_u64;
@@ -159,7 +161,7 @@ impl Store {
         let keys = self.settings.max_keys.saturating_sub(count);
         let trusted = keys / PART_OF_ROOM;
         let until = now.after(LOOKS_AGAIN_AFTER);
-        self.names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
+        self.known_names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
         Ok(())
     }
 }

@@ -1,37 +1,37 @@
 //! The second round trip of an update: one transaction.
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError, types::ReturnConsumedCapacity,
-};
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 
-use super::attempts::Outstanding;
+use super::{attempts::Outstanding, hot_sums::Lease};
 use crate::{
     store::{
         Store, StoreError,
-        backoff::{Backoff, before},
-        error::Cause,
-        failure::{Failure, Verdict, judge},
+        backoff::Backoff,
+        failure::{Failure, Verdict, judge, was_cancelled},
         lock,
+        send::Next,
+        store_error::Cause,
     },
-    table::{Part, UpdateToken, Writing},
+    table::{Part, Target, UpdateToken, Writing},
     usage,
 };
 
 /// What became of a transaction.
 #[derive(Debug)]
 pub(super) enum Applied {
-    /// All of it was written.
+    /// It wrote all of its part.
     Written,
-    /// Nothing was written: what the plan was made from has changed, or is being changed.
+    /// It wrote nothing: what the plan was made from has changed, or is being changed.
     Stale(Cause),
 }
 
 impl Store {
-    /// Carries out one part of an update, or finds out that its plan is stale.
+    /// Writes one part of an update, or finds out that its plan is stale.
     ///
-    /// Each attempt has the same token as long as none was cancelled, by which DynamoDB knows it for 10
-    /// minutes: an attempt whose answer was lost is so never counted twice, and the next one tells how it
-    /// went. A token stands for its outcome and its content, so after a cancellation there is a new one.
+    /// Attempts share a token until one of them is cancelled. DynamoDB recognizes it for 10
+    /// minutes: if the answer to an attempt was lost, the next one is not counted again, but learns
+    /// how that one went. A token stands for its outcome and its content, so a cancellation calls
+    /// for a new one.
     pub(super) async fn apply(
         &self,
         writing: &Writing<'_>,
@@ -39,44 +39,22 @@ impl Store {
         backoff: &mut Backoff<'_>,
         outstanding: &Outstanding,
     ) -> Result<Applied, StoreError> {
-        let mut lease = self.cells.lease(writing.spread(part), writing.now);
+        let mut lease = self.hot_sums.lease(writing.spread(part), writing.now);
         let mut token = self.new_request_token();
-        loop {
-            let transaction = writing.transaction(part, |sum| lease.cell(sum))?;
-            let actions = transaction.into_iter().map(|action| (action.target, action.write));
-            let (targets, writes): (Vec<_>, Vec<_>) = actions.unzip();
-            let request = self
-                .client
-                .transact_write_items()
-                .client_request_token(&token)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .set_transact_items(Some(writes));
-            let error = match before(backoff.deadline(), request.send()).await {
-                Ok(Ok(answer)) => {
-                    usage::note_written(answer.consumed_capacity());
-                    lease.succeeded();
-                    return Ok(Applied::Written);
-                }
-                Ok(Err(error)) => error,
-                Err(passed) => {
-                    outstanding.note();
-                    return Err(StoreError::Unavailable(passed.into()));
-                }
-            };
+        let (mut targets, request) = self.transaction(writing, part, &lease, &token)?;
+        let next = |error| {
             let (failure, crowded) = match judge(&targets, &error) {
                 Verdict::Refused(refusal) => return Err(refusal),
                 Verdict::Replan => {
                     usage::note(|usage| usage.conflicts += 1);
-                    return Ok(Applied::Stale(error.into()));
+                    return Ok(Next::Stop(Applied::Stale(error.into())));
                 }
                 Verdict::Again(failure, crowded) => (failure, crowded),
             };
             if failure == Failure::Lost {
                 outstanding.note();
             }
-            let service_error = error.as_service_error();
-            if service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
-            {
+            if was_cancelled(&error) {
                 token = self.new_request_token();
             }
             let widened = lease.move_away(&crowded.contended);
@@ -85,13 +63,37 @@ impl Store {
                 usage.conflicts += u64::from(failure == Failure::InTheWay);
                 usage.cells_opened += u64::from(!crowded.contended.is_empty());
             });
-            // Where there is more room now, whoever was in the way is elsewhere already.
-            if widened && failure == Failure::InTheWay {
-                usage::note(|usage| usage.retries += 1);
-            } else {
-                backoff.wait(failure, error.into()).await?;
+            let request;
+            (targets, request) = self.transaction(writing, part, &lease, &token)?;
+            // If a sum has more cells now, the other writer is already elsewhere.
+            Ok(match widened && failure == Failure::InTheWay {
+                true => Next::AtOnce(request),
+                false => Next::Later(request, failure, error.into()),
+            })
+        };
+        match backoff.send(request, next).await? {
+            Ok(_) => {
+                lease.succeeded();
+                Ok(Applied::Written)
             }
+            Err(stale) => Ok(stale),
         }
+    }
+
+    /// The request that writes a part to the cells of a lease, and what each of its actions writes
+    /// to.
+    fn transaction(
+        &self,
+        writing: &Writing<'_>,
+        part: &Part,
+        lease: &Lease<'_>,
+        token: &str,
+    ) -> Result<(Vec<Target>, TransactWriteItemsFluentBuilder), StoreError> {
+        let transaction = writing.transaction(part, |sum| lease.cell(sum))?;
+        let actions = transaction.into_iter().map(|action| (action.target, action.write));
+        let (targets, writes): (Vec<_>, Vec<_>) = actions.unzip();
+        let request = self.client.transact_write_items().client_request_token(token);
+        Ok((targets, request.set_transact_items(Some(writes))))
     }
 
     pub(super) fn new_update_token(&self) -> UpdateToken {

@@ -1,4 +1,4 @@
-//! What is known of the attempts at one update.
+//! What the store knows of its attempts at one update.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use crate::{
     table::{Revision, UpdateToken},
 };
 
-/// Whether a request is on its way of which nobody knows whether it will be carried out.
+/// Whether a request of unknown fate may be on its way.
 #[derive(Debug, Default)]
 pub(super) struct Outstanding(AtomicBool);
 
@@ -29,8 +29,8 @@ pub(super) struct Attempts {
     outstanding: Outstanding,
     /// The revision that the outstanding request was made for.
     sent_for: Option<Revision>,
-    /// Whether it is to be carried out for that revision only. What writes no detail (members that are
-    /// new, or an idempotency key alone) is not.
+    /// Whether it can succeed for that revision only. A request that writes no detail, but only new
+    /// members or an idempotency key, can succeed for any.
     is_conditional: bool,
 }
 
@@ -47,10 +47,10 @@ impl Attempts {
         &self.outstanding
     }
 
-    /// Whether one of them was counted, by the detail's revision after a new read.
+    /// Whether one of them was counted, by the `revision` of the detail in a new read.
     ///
     /// # Errors
-    /// So many other updates were counted meanwhile that the detail does not tell any more.
+    /// The detail has forgotten: too many other updates were counted meanwhile.
     pub(super) fn were_counted(&mut self, revision: &Revision) -> Result<bool, StoreError> {
         if revision.was_made_by(self.token) {
             return Ok(true);
@@ -62,24 +62,24 @@ impl Attempts {
                 let cause = "the detail does not remember the update any more";
                 return Err(StoreError::Indeterminate(cause.into()));
             }
-            // That revision is gone, so the request can't be carried out any more.
+            // That revision is gone, so the request can no longer succeed.
             self.outstanding = Outstanding::default();
         }
         Ok(false)
     }
 
-    /// Whether one of them is on its way, and may be carried out.
+    /// Whether one of them may still be on its way, and be counted later.
     pub(super) fn may_yet_be_counted(&self) -> bool {
         self.outstanding.is_possible()
     }
 
-    /// Whether what is on its way fails when the detail gets another revision.
+    /// Whether a request that is on its way fails once the detail has another revision.
     pub(super) fn can_be_fenced_off(&self) -> bool {
         self.is_conditional
     }
 
-    /// Notes for which revision the last attempt was made, and whether it `writes_detail`, if nobody knows
-    /// what becomes of it.
+    /// Notes for which revision the last attempt was made, and whether it `writes_detail`, if its
+    /// fate is unknown.
     pub(super) fn were_sent_for(&mut self, revision: &Revision, writes_detail: bool) {
         if self.outstanding.is_possible() && self.sent_for.is_none() {
             self.sent_for = Some(revision.clone());

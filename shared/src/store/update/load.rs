@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::submission::Submission;
@@ -18,18 +18,18 @@ use crate::{
     usage,
 };
 
-/// Most keys of a batch. Source: *BatchGetItem*, DynamoDB API Reference.
+/// The most keys of a batch. Source: *BatchGetItem*, DynamoDB API Reference.
 const BATCH_KEYS: usize = 100;
-/// Most batches on their way at once.
+/// The most batches that are on their way at the same time.
 const CONCURRENT_BATCHES: usize = 16;
 
-/// What is stored of all that an update touches.
+/// What the table has of what an update touches.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    /// The detail; the default when there is none.
+    /// The detail; the default if there is none.
     pub(super) stored: StoredDetail,
     pub(super) marker: Option<Marker>,
-    /// How many members the update adds to sets, each counted for each set.
+    /// How many members the update adds to sets. A member counts once for each set.
     pub(super) members: usize,
     /// Members of the update that are not in their sets, or were not a moment ago.
     pub(super) new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
@@ -46,7 +46,7 @@ impl Loaded {
         });
     }
 
-    /// Whether the idempotency key of a request says that it was counted before.
+    /// Whether the idempotency key shows that the update was counted before.
     ///
     /// # Errors
     /// The key came with another body.
@@ -62,7 +62,7 @@ impl Loaded {
         }
     }
 
-    /// What a request has to write. Takes the new members, of which there may be many.
+    /// Plans what to write. Takes the new members out, since there may be many of them.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.
@@ -89,9 +89,9 @@ pub(super) enum Consistency {
 impl Store {
     /// Loads what an update needs to know.
     ///
-    /// The detail and the marker are always read consistently: that an update changes nothing could
-    /// not be told from an old detail. Sets only grow, and what is written to them is conditional, so an
-    /// old answer there costs at most another attempt.
+    /// The detail and the marker are always read consistently: with an old detail, an update could
+    /// seem to change nothing. Sets only grow, and writes to them are conditional, so an old answer
+    /// about a set costs another attempt at most.
     pub(super) async fn load(
         &self,
         submission: &Submission<'_>,
@@ -121,7 +121,7 @@ impl Store {
         })
     }
 
-    /// The items of these keys, as far as they exist.
+    /// The items with these keys, as far as they exist.
     pub(super) async fn get(
         &self,
         keys: BTreeSet<ItemKey>,
@@ -154,17 +154,15 @@ impl Store {
             let answer = self
                 .read(deadline, || {
                     let request = self.client.batch_get_item();
-                    let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-                    request.request_items(&self.settings.table, pending.clone()).send()
+                    request.request_items(&self.settings.table, pending.clone())
                 })
                 .await?;
-            usage::note_read(answer.consumed_capacity());
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
             match answer.unprocessed_keys.unwrap_or_default().remove(&self.settings.table) {
                 Some(rest) if !rest.keys().is_empty() => pending = rest,
                 _ => return Ok(items),
             }
-            // DynamoDB leaves keys out when it throttles, or when the answer would exceed 16 MB.
+            // DynamoDB leaves keys out if it throttles, or if the answer would exceed 16 MB.
             let cause = format!("{} keys unprocessed", pending.keys().len());
             backoff.wait(Failure::Throttled, cause.into()).await?;
         }

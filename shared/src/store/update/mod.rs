@@ -1,14 +1,15 @@
-//! The way of an update: load, plan, apply; again from the start when another writer was faster.
+//! How an update is counted: load, plan, apply, and again from the start if another writer was
+//! faster.
 
 mod admission;
 mod apply;
 mod attempts;
-mod cells;
+mod hot_sums;
 mod load;
 mod settle;
 mod submission;
 
-pub(super) use self::{admission::Names, cells::Cells};
+pub(super) use self::{admission::KnownNames, hot_sums::HotSums};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -22,12 +23,12 @@ use self::{
 };
 use crate::{
     domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
-    store::{Deadline, Store, StoreError, backoff::Backoff, error::Cause, failure::Failure},
+    store::{Deadline, Store, StoreError, backoff::Backoff, failure::Failure, store_error::Cause},
     table::{Part, Writing},
     usage,
 };
 
-/// Most keys whose members are written at once.
+/// The most keys whose members are written at the same time.
 const CONCURRENT_KEYS: usize = 8;
 
 /// What became of an update.
@@ -37,19 +38,19 @@ pub enum Outcome {
     Counted,
     /// It changed nothing, so nothing was written.
     Unchanged,
-    /// It had been counted before, by its idempotency key.
+    /// It was counted before, by its idempotency key.
     Repeated,
 }
 
 impl Store {
-    /// Counts an update of `id`: all of it, or on an error nothing.
+    /// Counts an update of `id`: all of it, or nothing if there is an error.
     ///
-    /// Members beyond what fits into one transaction are the exception: they are counted first, in
-    /// transactions of their own, and stay when a later one fails. To repeat them is harmless.
+    /// Members that don't fit into one transaction are the exception: they are counted first, in
+    /// transactions of their own, and stay if a later one fails. Repeating them is harmless.
     ///
     /// # Errors
-    /// See [`StoreError`]; after [`StoreError::Indeterminate`] the update may have been counted, after
-    /// any other it was not and never will be.
+    /// See [`StoreError`]. After [`StoreError::Indeterminate`] the update may have been counted.
+    /// After any other error it was not, and never will be.
     pub async fn update(
         &self,
         id: &Id,
@@ -113,12 +114,12 @@ impl Store {
             let progress = self.apply_all(&writing, attempts.outstanding(), &mut backoff).await;
             attempts.were_sent_for(revision, plan.detail.is_some());
             match progress? {
-                Progress::Done => {
-                    self.names.remember(&plan);
+                PlanProgress::Done => {
+                    self.known_names.remember(&plan);
                     return Ok(Outcome::Counted);
                 }
-                Progress::More => {}
-                Progress::Stale(cause) => backoff.wait(Failure::InTheWay, cause).await?,
+                PlanProgress::MoreLeft => {}
+                PlanProgress::Stale(cause) => backoff.wait(Failure::InTheWay, cause).await?,
             }
             consistency = Consistency::Strong;
         }
@@ -129,7 +130,7 @@ impl Store {
         writing: &Writing<'_>,
         outstanding: &Outstanding,
         backoff: &mut Backoff<'_>,
-    ) -> Result<Progress, StoreError> {
+    ) -> Result<PlanProgress, StoreError> {
         let parts = writing.parts();
         let deadline = backoff.deadline();
         let written = AtomicUsize::new(0);
@@ -139,7 +140,7 @@ impl Store {
         let stale: Vec<Option<Cause>> =
             stream::iter(lanes).buffer_unordered(CONCURRENT_KEYS).try_collect().await.map_err(
                 |error| match error {
-                    // The database was there, so what is missing is time.
+                    // DynamoDB has answered, so only time was lacking.
                     StoreError::Unavailable(cause) | StoreError::Throttled(cause)
                         if written.load(Relaxed) > 0 =>
                     {
@@ -149,23 +150,23 @@ impl Store {
                 },
             )?;
         if let Some(cause) = stale.into_iter().flatten().next() {
-            return Ok(Progress::Stale(cause));
+            return Ok(PlanProgress::Stale(cause));
         }
         let Some(last) = parts.last else {
-            return Ok(Progress::More);
+            return Ok(PlanProgress::MoreLeft);
         };
         if writing.is_empty(&last) {
-            return Ok(Progress::Done);
+            return Ok(PlanProgress::Done);
         }
         Ok(match self.apply(writing, &last, backoff, outstanding).await? {
-            Applied::Written => Progress::Done,
-            Applied::Stale(cause) => Progress::Stale(cause),
+            Applied::Written => PlanProgress::Done,
+            Applied::Stale(cause) => PlanProgress::Stale(cause),
         })
     }
 
-    /// Carries out parts one after the other, and counts those that were written; the cause, if one of them
-    /// is stale. To repeat them is
-    /// harmless, so it does not matter whether one of them is outstanding.
+    /// Writes parts one after the other, and counts those that are written. Returns the cause if
+    /// one of them is stale. Repeating them is harmless, so it does not matter whether one of them
+    /// is outstanding.
     async fn apply_in_turn(
         &self,
         writing: &Writing<'_>,
@@ -185,10 +186,12 @@ impl Store {
     }
 }
 
-enum Progress {
+/// How far a plan has come.
+enum PlanProgress {
+    /// All of it was written.
     Done,
-    /// All went well, but more members are left than one plan can hold.
-    More,
+    /// All of it was written, but more members are left than one plan can hold.
+    MoreLeft,
     /// Another writer was faster.
     Stale(Cause),
 }

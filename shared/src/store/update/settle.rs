@@ -1,18 +1,17 @@
-//! The end of an update whose answer was lost: finding out what became of it.
+//! Settling: finding out what became of an update whose answer was lost.
 
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnConsumedCapacity};
+use aws_sdk_dynamodb::{
+    config::http::HttpResponse, error::SdkError, operation::put_item::PutItemError,
+};
 
 use super::{attempts::Attempts, load::Consistency, submission::Submission};
 use crate::{
     domain::Detail,
-    store::{
-        Deadline, Outcome, Store, StoreError, backoff::before, error::Cause, failure::Failure,
-    },
+    store::{Deadline, Outcome, Store, StoreError, send::Next},
     table::{Revision, put_detail},
-    usage,
 };
 
-/// What is known of a plain write.
+/// What became of the write that fences an update off.
 enum Fenced {
     /// It was written.
     Done,
@@ -21,15 +20,16 @@ enum Fenced {
 }
 
 impl Store {
-    /// Finds out whether an update was counted of which a request may still be on its way, and says so;
-    /// if not, makes sure that it never will be.
+    /// Finds out whether an update was counted while a request of it may still be on its way. If it
+    /// was not, makes sure that it never will be.
     ///
-    /// The detail tells, by the update's token. If it does not have it, and is in the revision that the
-    /// request was made for, it is written as it is, in a revision of its own: whatever is still on its
-    /// way then fails.
+    /// The detail has the update's token if the update was counted. If it does not, and still is in
+    /// the revision that the request was made for, it is written again as it is. It gets another
+    /// revision that way, and the request fails if it arrives later.
     ///
     /// # Errors
-    /// The update was not counted (`error` as it is), or that can't be known before the deadline.
+    /// The update was not counted (`error` itself), or its fate could not be found out before the
+    /// deadline ([`StoreError::Indeterminate`]).
     pub(super) async fn settle(
         &self,
         submission: &Submission<'_>,
@@ -53,7 +53,7 @@ impl Store {
                 return Ok(Outcome::Counted);
             }
             if !attempts.can_be_fenced_off() {
-                // Nothing counts it twice, though.
+                // If it still arrives, it is not counted twice.
                 return Err(StoreError::Indeterminate(error.into()));
             }
             let stored = &loaded.stored;
@@ -74,33 +74,28 @@ impl Store {
     ) -> Result<Fenced, StoreError> {
         let token = self.new_update_token();
         let put = put_detail(&self.settings.table, submission.id, detail, revision, token)?;
-        let mut backoff = self.backoff(deadline);
-        loop {
-            let sent = self
-                .client
+        let request = || {
+            self.client
                 .put_item()
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .table_name(put.table_name())
                 .set_item(Some(put.item().clone()))
                 .set_condition_expression(put.condition_expression().map(str::to_owned))
                 .set_expression_attribute_names(put.expression_attribute_names().cloned())
                 .set_expression_attribute_values(put.expression_attribute_values().cloned())
-                .send();
-            let error = match before(deadline, sent).await {
-                Ok(Ok(answer)) => {
-                    usage::note_written(&answer.consumed_capacity);
-                    return Ok(Fenced::Done);
-                }
-                Ok(Err(error)) => error,
-                Err(passed) => return Err(StoreError::Unavailable(passed.into())),
-            };
+        };
+        let next = |error: SdkError<PutItemError, HttpResponse>| {
             let service_error = error.as_service_error();
-            // Also when an answer was lost before, and this write so meets itself.
-            if service_error.is_some_and(PutItemError::is_conditional_check_failed_exception) {
-                return Ok(Fenced::Overtaken);
-            }
-            let failure = Failure::of(&error);
-            backoff.wait(failure, Cause::from(error)).await?;
+            // If the answer to an earlier attempt was lost, the other write may be our own.
+            let is_overtaken =
+                service_error.is_some_and(PutItemError::is_conditional_check_failed_exception);
+            Ok(match is_overtaken {
+                true => Next::Stop(Fenced::Overtaken),
+                false => Next::retry(request(), error),
+            })
+        };
+        match self.backoff(deadline).send(request(), next).await? {
+            Ok(_) => Ok(Fenced::Done),
+            Err(overtaken) => Ok(overtaken),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! An update as a client has sent it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) struct Submission<'a> {
 }
 
 impl Submission<'_> {
-    /// What remembers that the update was counted, if it has a key.
+    /// The marker that remembers the update, if it has an idempotency key.
     pub(super) fn marker(&self) -> Option<(&IdempotencyKey, Marker)> {
         let (key, fingerprint) = self.idempotency?;
         Some((key, Marker { fingerprint, expires_at: self.now.after(KEY_LIFETIME) }))

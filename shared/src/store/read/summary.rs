@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Store {
-    /// The dimensions that have ever been reported, in their order.
+    /// The dimensions that have ever been reported, in the order of their names.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -24,10 +24,10 @@ impl Store {
         Ok(dimensions)
     }
 
-    /// The stats of all keys of a dimension, with the gauges of the period that contains `now` and of
-    /// the one before; empty for an unknown dimension.
+    /// The stats of all keys of a dimension, with the gauges of the period that contains `now` and
+    /// of the one before; empty for an unknown dimension.
     ///
-    /// Reads are consistent: what was acknowledged before is in.
+    /// Reads are consistent: they see everything that was acknowledged before.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -1,4 +1,4 @@
-//! Reading a dimension key by key, in memory that does not grow with the number of its keys.
+//! Reads a dimension key by key, in memory that does not grow with the number of its keys.
 
 use super::range::Items;
 use crate::{
@@ -11,42 +11,43 @@ use crate::{
 
 /// The stats of a dimension's keys, one after another.
 ///
-/// Counters and the gauges of each period are ranges of their own, all in the order of the keys, so they
-/// are merged as they are read. Each holds a page, and the cells of a key.
+/// The counters and the gauges of each period are ranges of their own. All are in the order of the
+/// keys, so they are merged while they are read. Each range holds a page, and the cells of one key.
 #[derive(Debug)]
 pub struct KeyReader<'a> {
     now: UnixSeconds,
-    counters: Groups<'a, CounterCell>,
-    gauges: [Groups<'a, KeyStats>; 2],
+    counters: ByKey<'a, CounterCell>,
+    gauges: [ByKey<'a, KeyStats>; 2],
     counting: CountingCells,
     plan: FoldPlan,
 }
 
-/// Reads an item, given the current period.
+/// Decodes an item, given the current period.
 type Decode<T> = fn(&Item, Period) -> Result<(DimensionKey, T), CorruptItem>;
 
-/// The items of a range in groups: those of a key together.
+/// The items of a range, grouped by key.
 #[derive(Debug)]
-struct Groups<'a, T> {
+struct ByKey<'a, T> {
     items: Items<'a>,
     current: Period,
     decode: Decode<T>,
-    /// The group that comes next, and the first item of the one after it.
-    head: Option<Group<T>>,
+    /// The items of the next key.
+    head: Option<ItemsOfKey<T>>,
+    /// The first item of the key after that.
     ahead: Option<(DimensionKey, T)>,
     is_started: bool,
 }
 
 #[derive(Debug)]
-struct Group<T> {
+struct ItemsOfKey<T> {
     order: RollupOrder,
     key: DimensionKey,
     items: Vec<T>,
 }
 
 impl Store {
-    /// Reads the stats of all keys of a dimension, with the gauges of the period that contains `now` and of
-    /// the one before: the same as [`Self::summary`], but one key at a time.
+    /// Reads the stats of all keys of a dimension, with the gauges of the period that contains
+    /// `now` and of the one before: the same as [`Self::summary`], but one key at a time.
     #[must_use]
     pub fn keys(
         &self,
@@ -59,11 +60,11 @@ impl Store {
         let counters = self.items(&KeyRange::counters(dimension), deadline);
         let gauges = [prior, current].map(|period| {
             let items = self.items(&KeyRange::gauges(dimension, period, period), deadline);
-            Groups::new(items, current, decode_gauges)
+            ByKey::new(items, current, decode_gauges)
         });
         KeyReader {
             now,
-            counters: Groups::new(counters, current, |item, _| {
+            counters: ByKey::new(counters, current, |item, _| {
                 decode_counters(item).map(|cell| (cell.key.clone(), cell))
             }),
             gauges,
@@ -74,7 +75,7 @@ impl Store {
 }
 
 impl KeyReader<'_> {
-    /// The next key and its stats; none at the end.
+    /// The next key and its stats; `None` at the end.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -110,19 +111,19 @@ impl KeyReader<'_> {
         Ok(found.map(|key| (key, stats)))
     }
 
-    /// The steps of folding that the keys need which were read.
+    /// The steps of folding that are due for the keys that were read.
     #[must_use]
     pub fn into_fold_plan(self) -> FoldPlan {
         self.plan
     }
 }
 
-impl<'a, T> Groups<'a, T> {
+impl<'a, T> ByKey<'a, T> {
     fn new(items: Items<'a>, current: Period, decode: Decode<T>) -> Self {
         Self { items, current, decode, head: None, ahead: None, is_started: false }
     }
 
-    /// Reads the next group, unless it is there already.
+    /// Reads the items of the next key, unless they are there already.
     async fn fill(&mut self) -> Result<(), StoreError> {
         if self.head.is_some() {
             return Ok(());
@@ -142,7 +143,7 @@ impl<'a, T> Groups<'a, T> {
             }
             items.push(item);
         }
-        self.head = Some(Group { order: RollupOrder::from(&key), key, items });
+        self.head = Some(ItemsOfKey { order: RollupOrder::from(&key), key, items });
         Ok(())
     }
 
@@ -157,8 +158,8 @@ impl<'a, T> Groups<'a, T> {
         self.head.as_ref().map(|group| &group.order)
     }
 
-    /// The next group, if it is that of the key at this place.
-    fn take(&mut self, order: &RollupOrder) -> Option<Group<T>> {
+    /// Takes the items of the next key, if it is the one at this place.
+    fn take(&mut self, order: &RollupOrder) -> Option<ItemsOfKey<T>> {
         self.head.take_if(|group| group.order == *order)
     }
 }

@@ -18,7 +18,7 @@ pub enum StoreError {
     /// A sum would need more than 38 digits. Nothing was written.
     #[error(transparent)]
     Overflow(#[from] Overflow),
-    /// An item would get larger than DynamoDB allows. The update was not counted.
+    /// An item would grow larger than DynamoDB allows. The update was not counted.
     #[error("an item or a transaction would be too large")]
     TooLarge(#[source] Cause),
     /// The idempotency key was used for another body. Nothing was written.
@@ -38,11 +38,11 @@ pub enum StoreError {
     /// DynamoDB was away, or other writers were in the way, until the deadline.
     #[error("unavailable until the deadline")]
     Unavailable(#[source] Cause),
-    /// Time was up before all members of an update were written that need transactions of their own.
-    /// Those that were written stay; nothing else of the update was counted.
+    /// Time ran out before all those members of an update were written that need transactions of
+    /// their own. Those that were written stay; nothing else of the update was counted.
     #[error("time was up while members were written")]
     Unfinished(#[source] Cause),
-    /// No answer to a write came, and what became of it could not be found out before the deadline.
+    /// A write was not answered, and its fate could not be found out before the deadline.
     #[error("no answer to a write, and it is not known what became of it")]
     Indeterminate(#[source] Cause),
     /// A defect, or a table or permission that is missing.

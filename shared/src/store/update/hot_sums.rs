@@ -1,12 +1,13 @@
 //! Which cell a write goes to: the memory of hot sums.
 //!
-//! Two transactions that write to one item at once conflict, and one item takes 1,000 write units a second
-//! at most. So a writer that meets a conflict or a throttle on a cell moves to another, out of a range that
-//! doubles each time; and stays where it met none. Writers so part by themselves, each to a cell of its
-//! own, without knowing of each other. A sum that nobody contends for has one cell for ever.
+//! Two transactions that write to one item at the same time conflict, and an item takes at most
+//! 1,000 write units a second. Therefore a writer that meets a conflict or a throttle on a cell
+//! moves to another cell, out of a range that doubles each time. It stays where it meets none.
+//! Writers spread out without coordination, each to a cell of its own. A sum that nobody contends
+//! for keeps one cell for ever.
 //!
-//! What one process knows is shared by all requests that it serves at once: they don't take one cell at the
-//! same time.
+//! All requests that a process serves at the same time share what it knows, and take different
+//! cells while there are free ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,33 +23,33 @@ use crate::{
     store::lock,
 };
 
-/// Most sums that are remembered: those in use, and hot ones, at some 200 bytes each.
+/// The most sums that are remembered: those in use, and hot ones, at some 200 bytes each.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// The range of a sum is halved when it met no conflict for so long.
+/// The range of a sum is halved after this long without a conflict.
 const COOLS_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// The memory of hot sums.
+/// The memory of hot sums: those that several writers contend for.
 #[derive(Debug)]
-pub(in crate::store) struct Cells {
-    stripes: Mutex<LruCache<SpreadSum, Stripes>>,
+pub(in crate::store) struct HotSums {
+    sums: Mutex<LruCache<SpreadSum, Spread>>,
     random: Mutex<fastrand::Rng>,
     most: u8,
 }
 
-/// What is known of one sum's cells. Each set of cells has a bit for each cell.
+/// How one sum is spread over its cells. A set of cells has a bit for each cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stripes {
-    /// The range: cells from 0 on, 1 to 128 of them, a power of two.
+struct Spread {
+    /// The range: this many cells, from cell 0 on; 1 to 128.
     width: u8,
     /// Cells that requests of this process are writing to.
     in_use: u128,
     /// Cells that were written to without a conflict.
     quiet: u128,
-    /// When there was a conflict last, or the range was halved.
+    /// When the last conflict was, or the range was last halved.
     conflict_at: UnixSeconds,
 }
 
-impl Stripes {
+impl Spread {
     const COLD: Self = Self { width: 1, in_use: 0, quiet: 0, conflict_at: UnixSeconds(0) };
 
     fn range(&self) -> u128 {
@@ -70,7 +71,8 @@ impl Stripes {
         }
     }
 
-    /// Takes a cell: one that proved to be quiet, else any that is free.
+    /// Takes a cell: one that proved to be quiet, otherwise any free one. If none is free, it
+    /// shares one.
     fn take(&mut self, random: &mut fastrand::Rng, most: u8) -> Cell {
         while self.range() & !self.in_use == 0 && self.width < most {
             self.widen(most);
@@ -90,7 +92,7 @@ impl Stripes {
         self.in_use &= !bit(cell);
     }
 
-    /// Whether this is what is known of a sum that is not remembered.
+    /// Whether there is nothing to remember.
     fn is_cold(&self) -> bool {
         self.width == 1 && self.in_use == 0
     }
@@ -112,31 +114,31 @@ fn any(cells: u128, random: &mut fastrand::Rng) -> Cell {
     lowest(left)
 }
 
-impl Cells {
-    /// Sums have at most `most` cells.
+impl HotSums {
+    /// A memory of sums that have at most `most` cells each.
     pub(in crate::store) fn new(most: u8, random: fastrand::Rng) -> Self {
-        let stripes = Mutex::new(LruCache::sparse(MAX_REMEMBERED));
-        Self { stripes, random: Mutex::new(random), most: most.clamp(1, Cell::MOST) }
+        let sums = Mutex::new(LruCache::sparse(MAX_REMEMBERED));
+        Self { sums, random: Mutex::new(random), most: most.clamp(1, Cell::MOST) }
     }
 
     /// Takes a cell of each of these sums, until the lease is dropped.
-    pub(super) fn lease(&self, sums: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
-        let mut stripes = lock(&self.stripes);
+    pub(super) fn lease(&self, of: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
+        let mut sums = lock(&self.sums);
         let mut random = lock(&self.random);
-        let taken = sums.into_iter().map(|sum| {
-            let of = stripes.get_or_insert_mut_ref(&sum, || Stripes::COLD);
-            of.cool(now);
-            let cell = of.take(&mut random, self.most);
+        let taken = of.into_iter().map(|sum| {
+            let spread = sums.get_or_insert_mut_ref(&sum, || Spread::COLD);
+            spread.cool(now);
+            let cell = spread.take(&mut random, self.most);
             (sum, cell)
         });
-        Lease { cells: self, taken: taken.collect(), now }
+        Lease { hot_sums: self, taken: taken.collect(), now }
     }
 }
 
 /// The cells that a transaction writes to.
 #[derive(Debug)]
 pub(in crate::store) struct Lease<'a> {
-    cells: &'a Cells,
+    hot_sums: &'a HotSums,
     taken: BTreeMap<SpreadSum, Cell>,
     now: UnixSeconds,
 }
@@ -147,48 +149,48 @@ impl Lease<'_> {
         self.taken.get(sum).copied().unwrap_or_default()
     }
 
-    /// Moves to other cells of the sums that others were in the way on. Whether there is more room for
-    /// any of them than before.
+    /// Moves to other cells of the `contended` sums. Returns whether the range of any of them has
+    /// grown.
     pub(super) fn move_away(&mut self, contended: &BTreeSet<SpreadSum>) -> bool {
-        let mut stripes = lock(&self.cells.stripes);
-        let mut random = lock(&self.cells.random);
+        let mut sums = lock(&self.hot_sums.sums);
+        let mut random = lock(&self.hot_sums.random);
         let mut widened = false;
         for (sum, cell) in &mut self.taken {
             if !contended.contains(sum) {
                 continue;
             }
-            let of = stripes.get_or_insert_mut_ref(sum, || Stripes::COLD);
-            let before = of.width;
-            of.widen(self.cells.most);
-            of.conflict_at = self.now;
-            of.quiet &= !bit(*cell);
-            // The old cell is still marked as in use, so that it is not taken again.
-            let next = of.take(&mut random, self.cells.most);
-            of.give_back(*cell);
-            of.in_use |= bit(next);
+            let spread = sums.get_or_insert_mut_ref(sum, || Spread::COLD);
+            let before = spread.width;
+            spread.widen(self.hot_sums.most);
+            spread.conflict_at = self.now;
+            spread.quiet &= !bit(*cell);
+            // The old cell is still in use, so this takes another one if there is any.
+            let next = spread.take(&mut random, self.hot_sums.most);
+            spread.give_back(*cell);
+            spread.in_use |= bit(next);
             *cell = next;
-            widened |= of.width > before;
+            widened |= spread.width > before;
         }
         widened
     }
 
-    /// Goes back to the first cell of sums that turned out to have gone quiet: they have been folded.
+    /// Goes back to the first cell of `folded` sums. They have gone quiet.
     pub(super) fn cool(&mut self, folded: &BTreeSet<SpreadSum>) {
-        let mut stripes = lock(&self.cells.stripes);
+        let mut sums = lock(&self.hot_sums.sums);
         for (sum, cell) in &mut self.taken {
             if folded.contains(sum) {
-                stripes.pop(sum);
+                sums.pop(sum);
                 *cell = Cell::FIRST;
             }
         }
     }
 
-    /// Remembers the cells of this lease as quiet: all of them were written to.
+    /// Remembers the cells of this lease as quiet, after a write to all of them.
     pub(super) fn succeeded(&self) {
-        let mut stripes = lock(&self.cells.stripes);
+        let mut sums = lock(&self.hot_sums.sums);
         for (sum, cell) in &self.taken {
-            if let Some(of) = stripes.peek_mut(sum) {
-                of.quiet |= bit(*cell);
+            if let Some(spread) = sums.peek_mut(sum) {
+                spread.quiet |= bit(*cell);
             }
         }
     }
@@ -196,14 +198,14 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut stripes = lock(&self.cells.stripes);
+        let mut sums = lock(&self.hot_sums.sums);
         for (sum, cell) in &self.taken {
-            let Some(of) = stripes.peek_mut(sum) else {
+            let Some(spread) = sums.peek_mut(sum) else {
                 continue;
             };
-            of.give_back(*cell);
-            if of.is_cold() {
-                stripes.pop(sum);
+            spread.give_back(*cell);
+            if spread.is_cold() {
+                sums.pop(sum);
             }
         }
     }
@@ -216,16 +218,16 @@ mod tests {
 
     const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
-    fn cells(most: u8) -> Cells {
-        Cells::new(most, fastrand::Rng::with_seed(7))
+    fn hot_sums(most: u8) -> HotSums {
+        HotSums::new(most, fastrand::Rng::with_seed(7))
     }
 
     fn sum(name: &str) -> SpreadSum {
         SpreadSum::Keys(DimensionName::new(name).unwrap())
     }
 
-    fn one(cells: &Cells, now: UnixSeconds) -> Lease<'_> {
-        cells.lease([sum("a")].into(), now)
+    fn one(hot_sums: &HotSums, now: UnixSeconds) -> Lease<'_> {
+        hot_sums.lease([sum("a")].into(), now)
     }
 
     fn conflict(lease: &mut Lease<'_>) -> bool {
@@ -234,29 +236,29 @@ mod tests {
 
     #[test]
     fn a_sum_without_conflicts_has_one_cell_and_is_not_remembered() {
-        let cells = cells(128);
+        let hot_sums = hot_sums(128);
         for _ in 0..100 {
-            let lease = one(&cells, NOW);
+            let lease = one(&hot_sums, NOW);
             assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
             lease.succeeded();
         }
-        assert!(lock(&cells.stripes).is_empty());
+        assert!(lock(&hot_sums.sums).is_empty());
     }
 
     #[test]
     fn requests_of_one_process_take_different_cells() {
-        let cells = cells(128);
-        let leases: Vec<_> = (0..128).map(|_| one(&cells, NOW)).collect();
+        let hot_sums = hot_sums(128);
+        let leases: Vec<_> = (0..128).map(|_| one(&hot_sums, NOW)).collect();
         let taken: BTreeSet<_> = leases.iter().map(|lease| lease.cell(&sum("a"))).collect();
         assert_eq!(taken.len(), 128);
         // Beyond that there is no free one.
-        assert!(taken.contains(&one(&cells, NOW).cell(&sum("a"))));
+        assert!(taken.contains(&one(&hot_sums, NOW).cell(&sum("a"))));
     }
 
     #[test]
     fn each_conflict_moves_to_another_cell_of_a_range_that_doubles() {
-        let cells = cells(128);
-        let mut lease = one(&cells, NOW);
+        let hot_sums = hot_sums(128);
+        let mut lease = one(&hot_sums, NOW);
         for width in [2_u8, 4, 8, 16, 32, 64, 128] {
             let before = lease.cell(&sum("a"));
             assert!(conflict(&mut lease));
@@ -269,31 +271,31 @@ mod tests {
 
     #[test]
     fn a_writer_stays_where_it_met_no_conflict() {
-        let cells = cells(128);
-        let mut lease = one(&cells, NOW);
+        let hot_sums = hot_sums(128);
+        let mut lease = one(&hot_sums, NOW);
         conflict(&mut lease);
         conflict(&mut lease);
         let quiet = lease.cell(&sum("a"));
         lease.succeeded();
         drop(lease);
         for _ in 0..20 {
-            assert_eq!(one(&cells, NOW).cell(&sum("a")), quiet);
+            assert_eq!(one(&hot_sums, NOW).cell(&sum("a")), quiet);
         }
     }
 
     #[test]
-    fn one_cell_can_be_all_there_is() {
-        let cells = cells(1);
-        let mut lease = one(&cells, NOW);
+    fn a_limit_of_one_cell_leaves_no_other() {
+        let hot_sums = hot_sums(1);
+        let mut lease = one(&hot_sums, NOW);
         assert!(!conflict(&mut lease));
         assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
-        assert_eq!(one(&cells, NOW).cell(&sum("a")), Cell::FIRST);
+        assert_eq!(one(&hot_sums, NOW).cell(&sum("a")), Cell::FIRST);
     }
 
     #[test]
     fn a_sum_cools_down_to_one_cell_when_conflicts_cease() {
-        let cells = cells(128);
-        let mut lease = one(&cells, NOW);
+        let hot_sums = hot_sums(128);
+        let mut lease = one(&hot_sums, NOW);
         for _ in 0..7 {
             conflict(&mut lease);
         }
@@ -301,32 +303,32 @@ mod tests {
         let mut now = NOW;
         for _ in 0..7 {
             now = now.after(COOLS_AFTER);
-            drop(one(&cells, now));
+            drop(one(&hot_sums, now));
         }
-        assert_eq!(one(&cells, now).cell(&sum("a")), Cell::FIRST);
-        assert!(lock(&cells.stripes).is_empty());
+        assert_eq!(one(&hot_sums, now).cell(&sum("a")), Cell::FIRST);
+        assert!(lock(&hot_sums.sums).is_empty());
     }
 
     #[test]
     fn a_folded_sum_begins_again_at_its_first_cell() {
-        let cells = cells(128);
-        let mut lease = one(&cells, NOW);
+        let hot_sums = hot_sums(128);
+        let mut lease = one(&hot_sums, NOW);
         conflict(&mut lease);
         lease.succeeded();
         lease.cool(&[sum("a")].into());
         assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
         drop(lease);
-        assert_eq!(one(&cells, NOW).cell(&sum("a")), Cell::FIRST);
+        assert_eq!(one(&hot_sums, NOW).cell(&sum("a")), Cell::FIRST);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let cells = cells(128);
+        let hot_sums = hot_sums(128);
         for i in 0..MAX_REMEMBERED.get() + 10 {
             let name = sum(&format!("d{i}"));
-            let mut lease = cells.lease([name.clone()].into(), NOW);
+            let mut lease = hot_sums.lease([name.clone()].into(), NOW);
             lease.move_away(&[name].into());
         }
-        assert_eq!(lock(&cells.stripes).len(), MAX_REMEMBERED.get());
+        assert_eq!(lock(&hot_sums.sums).len(), MAX_REMEMBERED.get());
     }
 }

@@ -1,4 +1,4 @@
-//! What plans make of a table, in memory, and what the contract says that they make of it.
+//! A table in memory that plans are written to, and a model of what the contract demands of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use shared::{
 
 /// What the table holds, as far as the planner is concerned.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Table {
+pub struct PlannedTable {
     pub details: BTreeMap<&'static str, Detail>,
     pub counters: BTreeMap<RollupKey, Sums>,
     pub gauges: BTreeMap<(Period, RollupKey), Sums>,
@@ -23,7 +23,7 @@ pub struct Table {
     pub dimensions: BTreeSet<DimensionName>,
 }
 
-impl Table {
+impl PlannedTable {
     pub fn update(&mut self, id: &'static str, update: &Update, period: Period) -> Plan {
         let before = self.details.get(id).cloned().unwrap_or_default();
         let mut new_members = member_sets(update);
@@ -76,14 +76,14 @@ impl Table {
 
 /// The contract's table, word for word: the last values of each id, and deltas on rollups.
 #[derive(Debug, Default)]
-pub struct Model {
+pub struct ContractModel {
     counters: BTreeMap<(&'static str, StatName), Sum>,
     gauges: BTreeMap<(&'static str, Period, StatName), Sum>,
     pub counter_rollups: BTreeMap<RollupKey, Sums>,
     pub gauge_rollups: BTreeMap<(Period, RollupKey), Sums>,
 }
 
-impl Model {
+impl ContractModel {
     pub fn update(&mut self, id: &'static str, update: &Update, period: Period) {
         for (stat, change) in &update.counters {
             let counter = self.counters.entry((id, stat.clone())).or_default();
@@ -131,7 +131,7 @@ pub fn non_zero(rollups: &BTreeMap<RollupKey, Sums>) -> BTreeMap<(RollupKey, Sta
     sums.filter(|(_, sum)| *sum != Sum::ZERO).collect()
 }
 
-/// Each action's item, and what it is.
+/// The key of the item that each action writes to.
 pub fn items(transaction: &Transaction) -> Vec<ItemKey> {
     let keys = transaction.iter().map(|action| {
         let put = action.write.put().map(Put::item);
@@ -149,7 +149,8 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Those that write a plan of which all names are new to the table, to this cell of each sum.
+    /// Those that write a plan to this `cell` of each sum. All names of the plan are new to the
+    /// table.
     pub fn of(plan: &Plan, id: &str, has_key: bool, now: UnixSeconds, cell: Cell) -> Self {
         let id = Id::new(id).unwrap();
         let key = IdempotencyKey::new("key").unwrap();
@@ -178,7 +179,7 @@ impl Transactions {
         self.first.iter().flatten().chain(&self.last)
     }
 
-    /// Whether those that may run at once touch different items.
+    /// Whether transactions that may run at the same time touch different items.
     pub fn are_apart(&self) -> bool {
         let lanes = self.first.iter().map(|lane| lane.iter().flat_map(items).collect());
         let lanes: Vec<BTreeSet<_>> = lanes.collect();

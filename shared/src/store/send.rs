@@ -1,0 +1,160 @@
+//! The one loop that sends requests to DynamoDB.
+
+use std::{convert::Infallible, error::Error};
+
+use aws_sdk_dynamodb::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{
+        batch_get_item::{
+            BatchGetItemError, BatchGetItemOutput, builders::BatchGetItemFluentBuilder,
+        },
+        put_item::{PutItemError, PutItemOutput, builders::PutItemFluentBuilder},
+        query::{QueryError, QueryOutput, builders::QueryFluentBuilder},
+        transact_write_items::{
+            TransactWriteItemsError, TransactWriteItemsOutput,
+            builders::TransactWriteItemsFluentBuilder,
+        },
+    },
+    types::ReturnConsumedCapacity,
+};
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Store, StoreError, backoff::Backoff, failure::Failure, store_error::Cause};
+use crate::{deadline::Deadline, usage};
+
+/// What comes of an attempt.
+type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
+
+/// A request that the store sends, as a builder of the SDK.
+pub(super) trait TableRequest {
+    /// The answer of DynamoDB.
+    type Output;
+    /// What DynamoDB answers instead if it refuses the request.
+    type Error: ProvideErrorMetadata + Error + Send + Sync + 'static;
+
+    /// Makes one attempt, in which DynamoDB reports what it consumes. The future is boxed, since
+    /// those of the SDK are large, and nested too deep for the compiler.
+    fn attempt(self) -> BoxFuture<'static, Attempted<Self::Output, Self::Error>>;
+
+    /// Notes what DynamoDB has consumed for an answer.
+    fn note_usage(answer: &Self::Output);
+}
+
+macro_rules! table_request {
+    ($builder:ty, $output:ty, $error:ty, $note:path) => {
+        impl TableRequest for $builder {
+            type Output = $output;
+            type Error = $error;
+
+            fn attempt(self) -> BoxFuture<'static, Attempted<$output, $error>> {
+                self.return_consumed_capacity(ReturnConsumedCapacity::Total).send().boxed()
+            }
+
+            fn note_usage(answer: &$output) {
+                $note(answer.consumed_capacity());
+            }
+        }
+    };
+}
+
+table_request!(QueryFluentBuilder, QueryOutput, QueryError, usage::note_read);
+table_request!(BatchGetItemFluentBuilder, BatchGetItemOutput, BatchGetItemError, usage::note_read);
+table_request!(PutItemFluentBuilder, PutItemOutput, PutItemError, usage::note_written);
+table_request!(
+    TransactWriteItemsFluentBuilder,
+    TransactWriteItemsOutput,
+    TransactWriteItemsError,
+    usage::note_written
+);
+
+/// What follows a failed attempt.
+pub(super) enum Next<R, T> {
+    /// Send this request after a wait. If the deadline leaves no time to wait, report the failure.
+    Later(R, Failure, Cause),
+    /// Send this request at once.
+    AtOnce(R),
+    /// Send nothing more, and return this instead of an answer.
+    Stop(T),
+}
+
+impl<R: TableRequest, T> Next<R, T> {
+    /// Sends a request again if what the `error` means leaves any hope.
+    pub(super) fn retry(request: R, error: SdkError<R::Error, HttpResponse>) -> Self {
+        Self::Later(request, Failure::of(&error), error.into())
+    }
+}
+
+impl Backoff<'_> {
+    /// Sends a request until it is answered. After each failed attempt `next` says how to go on.
+    ///
+    /// Returns the answer, or what `next` has stopped with. An attempt that the deadline cuts off
+    /// fails like one whose answer was lost.
+    ///
+    /// # Errors
+    /// The deadline passes, a failure is final, or `next` returns an error.
+    pub(super) async fn send<R: TableRequest, T>(
+        &mut self,
+        mut request: R,
+        mut next: impl FnMut(SdkError<R::Error, HttpResponse>) -> Result<Next<R, T>, StoreError>,
+    ) -> Result<Result<R::Output, T>, StoreError> {
+        loop {
+            let error = match before(self.deadline(), request.attempt()).await {
+                Ok(answer) => {
+                    R::note_usage(&answer);
+                    return Ok(Ok(answer));
+                }
+                Err(error) => error,
+            };
+            request = match next(error)? {
+                Next::Later(request, failure, cause) => {
+                    self.wait(failure, cause).await?;
+                    request
+                }
+                Next::AtOnce(request) => {
+                    usage::note(|usage| usage.retries += 1);
+                    request
+                }
+                Next::Stop(result) => return Ok(Err(result)),
+            };
+        }
+    }
+}
+
+impl Store {
+    /// Sends a request that only reads, until it is answered.
+    ///
+    /// # Errors
+    /// The deadline passes, or DynamoDB refuses the request.
+    pub(super) async fn read<R: TableRequest>(
+        &self,
+        deadline: Deadline,
+        request: impl Fn() -> R,
+    ) -> Result<R::Output, StoreError> {
+        let again = |error| Ok(Next::<R, Infallible>::retry(request(), error));
+        let Ok(answer) = self.backoff(deadline).send(request(), again).await?;
+        Ok(answer)
+    }
+}
+
+/// A request was not answered before the deadline.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer before the deadline")]
+struct DeadlinePassed;
+
+/// Waits for an attempt until the deadline.
+async fn before<T, E>(
+    deadline: Deadline,
+    attempt: impl Future<Output = Attempted<T, E>>,
+) -> Attempted<T, E> {
+    // Once time is up, don't begin: a quick answer could arrive before the timer is polled.
+    let answer = match Instant::now() < deadline.instant() {
+        true => timeout_at(deadline.instant(), attempt).await.ok(),
+        false => None,
+    };
+    match answer {
+        Some(answer) => answer,
+        None => Err(SdkError::timeout_error(DeadlinePassed)),
+    }
+}

@@ -1,101 +1,77 @@
-//! What BigQuery holds: datasets and tables. Its jobs and uploads have files of their own.
+//! Datasets and their tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use hyper::{StatusCode, body::Bytes};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::{ApiError, ApiResult},
-    http::Received,
-    job::{Job, JobError, QueryScript},
-    rows,
-    schema::{Fields, Kind, Mode},
-    upload::Session,
+    fields::{FieldKind, Fields, Mode},
+    google_error::{GoogleError, GoogleResult},
+    row_check,
+    ticks::Ticks,
 };
 
 const MAX_ID: usize = 1024;
 const MAX_CLUSTERING: usize = 4;
-/// The fake's clock is no clock: it counts events from here on.
-const EPOCH_MS: u64 = 1_700_000_000_000;
 
-/// Everything that BigQuery holds.
+/// All datasets.
 #[derive(Debug)]
-pub(crate) struct Warehouse {
-    /// Of new datasets.
+pub(crate) struct Datasets {
+    /// Of new datasets that don't name one.
     pub(crate) location: String,
     pub(crate) keeps_rows: bool,
-    pub(crate) job_polls: usize,
-    pub(crate) holds_jobs: bool,
-    pub(crate) page_size: usize,
-    pub(crate) script: QueryScript,
-    pub(crate) datasets: BTreeMap<String, Dataset>,
-    /// In the order of their insertion.
-    pub(crate) jobs: Vec<Job>,
-    pub(crate) job_positions: HashMap<String, usize>,
-    pub(crate) sessions: HashMap<String, Session>,
-    pub(crate) session_count: usize,
-    events: u64,
+    datasets: BTreeMap<String, Dataset>,
+    ticks: Ticks,
 }
 
 #[derive(Debug)]
-pub(crate) struct Dataset {
-    /// As it was given.
+struct Dataset {
+    /// The dataset as a client gave it.
     given: Map<String, Value>,
-    pub(crate) location: String,
-    pub(crate) tables: BTreeMap<String, Table>,
+    location: String,
+    tables: BTreeMap<String, Table>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// As it was given, without the schema.
+    /// The table as a client gave it, without the schema.
     given: Map<String, Value>,
     pub(crate) fields: Fields,
-    /// Changes that are not visible yet, each with how often the table is still seen without it.
+    /// Changes that are not visible yet, each with how often the table will still be seen without
+    /// it.
     late: Vec<(usize, Fields)>,
     version: u64,
-    pub(crate) rows: Vec<Bytes>,
+    rows: Vec<Bytes>,
     pub(crate) rows_loaded: u64,
 }
 
-/// What becomes of a request besides what it asks for.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Twist {
-    pub(crate) job_fails: Option<JobError>,
-    pub(crate) patch: PatchTwist,
-    pub(crate) is_session_gone: bool,
-}
-
+/// What becomes of a patch that is answered as if it were carried out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum PatchTwist {
+    /// It is carried out.
     #[default]
     None,
+    /// It is not.
     Lost,
+    /// It is, once the table has been seen so many times without it.
     Late(usize),
 }
 
-impl Default for Warehouse {
+impl Default for Datasets {
     fn default() -> Self {
         Self {
             location: "EU".to_owned(),
             keeps_rows: true,
-            job_polls: 0,
-            holds_jobs: false,
-            page_size: usize::MAX,
-            script: QueryScript::default(),
             datasets: BTreeMap::new(),
-            jobs: Vec::new(),
-            job_positions: HashMap::new(),
-            sessions: HashMap::new(),
-            session_count: 0,
-            events: 0,
+            ticks: Ticks::default(),
         }
     }
 }
 
 impl Table {
-    /// The table is seen once more: what is late may become visible.
-    pub(crate) fn seen(&mut self) {
+    /// Counts that the table is seen, which may make late changes visible.
+    fn see(&mut self) {
         let mut still_late = Vec::new();
         for (left, fields) in std::mem::take(&mut self.late) {
             match left.checked_sub(1) {
@@ -111,7 +87,7 @@ impl Table {
 
     pub(crate) fn canonical_rows(&self) -> Vec<Value> {
         let rows = self.rows.iter().filter_map(|row| serde_json::from_slice(row).ok());
-        rows.map(|row| rows::canonical(row, &self.fields)).collect()
+        rows.map(|row| row_check::canonical(row, &self.fields)).collect()
     }
 
     fn etag(&self) -> String {
@@ -119,17 +95,11 @@ impl Table {
     }
 }
 
-impl Warehouse {
-    /// Milliseconds that only ever grow.
-    pub(crate) fn now(&mut self) -> u64 {
-        self.events += 1;
-        EPOCH_MS + self.events
-    }
-
-    pub(crate) fn insert_dataset(&mut self, project: &str, given: &Value) -> ApiResult<Value> {
+impl Datasets {
+    pub(crate) fn insert_dataset(&mut self, project: &str, given: &Value) -> GoogleResult<Value> {
         let id = reference(given, "datasetReference", project, "datasetId")?;
         if self.datasets.contains_key(&id) {
-            return Err(ApiError::duplicate(&format!("Dataset {project}:{id}")));
+            return Err(GoogleError::duplicate(&format!("Dataset {project}:{id}")));
         }
         let location = given.get("location").and_then(Value::as_str).unwrap_or(&self.location);
         let dataset = Dataset {
@@ -141,7 +111,7 @@ impl Warehouse {
         self.get_dataset(project, &id)
     }
 
-    pub(crate) fn get_dataset(&self, project: &str, id: &str) -> ApiResult<Value> {
+    pub(crate) fn get_dataset(&self, project: &str, id: &str) -> GoogleResult<Value> {
         let dataset = self.dataset(project, id)?;
         let more = json!({
             "kind": "bigquery#dataset",
@@ -153,8 +123,8 @@ impl Warehouse {
         Ok(with(dataset.given.clone(), more))
     }
 
-    fn dataset(&self, project: &str, id: &str) -> ApiResult<&Dataset> {
-        let not_found = || ApiError::not_found(&format!("Dataset {project}:{id}"));
+    fn dataset(&self, project: &str, id: &str) -> GoogleResult<&Dataset> {
+        let not_found = || GoogleError::not_found(&format!("Dataset {project}:{id}"));
         self.datasets.get(id).ok_or_else(not_found)
     }
 
@@ -162,8 +132,40 @@ impl Warehouse {
         self.datasets.get(dataset)?.tables.get(table)
     }
 
-    pub(crate) fn table_mut(&mut self, dataset: &str, table: &str) -> Option<&mut Table> {
+    fn table_mut(&mut self, dataset: &str, table: &str) -> Option<&mut Table> {
         self.datasets.get_mut(dataset)?.tables.get_mut(table)
+    }
+
+    /// The dataset and name of each table.
+    pub(crate) fn tables(&self) -> Vec<(String, String)> {
+        let tables = self.datasets.iter().flat_map(|(dataset, of)| {
+            of.tables.keys().map(move |table| (dataset.clone(), table.clone()))
+        });
+        tables.collect()
+    }
+
+    /// Where a dataset is; none if there is no such dataset.
+    pub(crate) fn location_of(&self, dataset: &str) -> Option<&str> {
+        self.datasets.get(dataset).map(|dataset| dataset.location.as_str())
+    }
+
+    /// Loads all rows into a table or none, and says how many; or why not. None if there is no such
+    /// table.
+    pub(crate) fn load(
+        &mut self,
+        dataset: &str,
+        table: &str,
+        data: &Bytes,
+    ) -> Option<Result<u64, String>> {
+        let keeps_rows = self.keeps_rows;
+        let into = self.table_mut(dataset, table)?;
+        into.see();
+        let checked = row_check::rows(data, &into.fields, keeps_rows);
+        Some(checked.map(|(count, rows)| {
+            into.rows_loaded += count;
+            into.rows.extend(rows);
+            count
+        }))
     }
 
     pub(crate) fn insert_table(
@@ -171,23 +173,23 @@ impl Warehouse {
         project: &str,
         dataset: &str,
         given: &Value,
-    ) -> ApiResult<Value> {
+    ) -> GoogleResult<Value> {
         self.dataset(project, dataset)?;
         let id = reference(given, "tableReference", project, "tableId")?;
         let of = given.pointer("/tableReference/datasetId").and_then(Value::as_str);
         if of != Some(dataset) {
-            return Err(ApiError::invalid("tableReference is of another dataset than the path"));
+            return Err(GoogleError::invalid("tableReference is of another dataset than the path"));
         }
         if self.table(dataset, &id).is_some() {
-            return Err(ApiError::duplicate(&format!("Table {project}:{dataset}.{id}")));
+            return Err(GoogleError::duplicate(&format!("Table {project}:{dataset}.{id}")));
         }
         let fields = given.get("schema").map_or(Ok(Fields::default()), Fields::parse);
-        let fields = fields.map_err(ApiError::invalid)?;
+        let fields = fields.map_err(GoogleError::invalid)?;
         check_partitioning(given, &fields)?;
         check_clustering(given, &fields)?;
         let mut given = given.as_object().cloned().unwrap_or_default();
         given.remove("schema");
-        given.insert("creationTime".to_owned(), self.now().to_string().into());
+        given.insert("creationTime".to_owned(), self.ticks.next().to_string().into());
         let table =
             Table { given, fields, late: Vec::new(), version: 1, rows: Vec::new(), rows_loaded: 0 };
         let answer = self.table_json(project, dataset, &id, &table);
@@ -197,20 +199,25 @@ impl Warehouse {
         Ok(answer)
     }
 
-    pub(crate) fn get_table(&mut self, project: &str, dataset: &str, id: &str) -> ApiResult<Value> {
+    pub(crate) fn get_table(
+        &mut self,
+        project: &str,
+        dataset: &str,
+        id: &str,
+    ) -> GoogleResult<Value> {
         self.dataset(project, dataset)?;
         let table = self.table_mut(dataset, id).ok_or_else(|| no_table(project, dataset, id))?;
-        table.seen();
+        table.see();
         self.shown_table(project, dataset, id)
     }
 
-    fn shown_table(&self, project: &str, dataset: &str, id: &str) -> ApiResult<Value> {
+    fn shown_table(&self, project: &str, dataset: &str, id: &str) -> GoogleResult<Value> {
         let table = self.table(dataset, id).ok_or_else(|| no_table(project, dataset, id))?;
         Ok(self.table_json(project, dataset, id, table))
     }
 
     fn table_json(&self, project: &str, dataset: &str, id: &str, table: &Table) -> Value {
-        let location = self.datasets.get(dataset).map(|dataset| dataset.location.as_str());
+        let location = self.location_of(dataset);
         let more = json!({
             "kind": "bigquery#table",
             "type": "TABLE",
@@ -228,22 +235,22 @@ impl Warehouse {
         &mut self,
         project: &str,
         (dataset, id): (&str, &str),
-        request: &Received,
+        if_match: Option<&str>,
+        patch: &Value,
         twist: PatchTwist,
-    ) -> ApiResult<Value> {
-        let patch = body(request)?;
+    ) -> GoogleResult<Value> {
         self.dataset(project, dataset)?;
         let table = self.table_mut(dataset, id).ok_or_else(|| no_table(project, dataset, id))?;
-        if request.header("if-match").is_some_and(|etag| etag != "*" && etag != table.etag()) {
+        if if_match.is_some_and(|etag| etag != "*" && etag != table.etag()) {
             let message = "Precondition check failed.";
             let status = StatusCode::PRECONDITION_FAILED;
-            return Err(ApiError::new(status, "conditionNotMet", message));
+            return Err(GoogleError::new(status, "conditionNotMet", message));
         }
         let fields = match patch.get("schema") {
             None => table.fields.clone(),
             Some(schema) => {
-                let schema = Fields::parse(schema).map_err(ApiError::invalid)?;
-                table.fields.patched(&schema).map_err(ApiError::invalid)?
+                let schema = Fields::parse(schema).map_err(GoogleError::invalid)?;
+                table.fields.patched(&schema).map_err(GoogleError::invalid)?
             }
         };
         let mut given = table.given.clone();
@@ -257,7 +264,7 @@ impl Warehouse {
         let given_before = std::mem::replace(&mut table.given, given);
         table.version = version;
         let answer = self.shown_table(project, dataset, id);
-        // As if: the answer shows what the table does not.
+        // The answer shows a change that the table does not.
         if let (PatchTwist::Lost | PatchTwist::Late(_), Some(table)) =
             (twist, self.table_mut(dataset, id))
         {
@@ -272,32 +279,26 @@ impl Warehouse {
     }
 }
 
-pub(crate) fn no_table(project: &str, dataset: &str, id: &str) -> ApiError {
-    ApiError::not_found(&format!("Table {project}:{dataset}.{id}"))
+fn no_table(project: &str, dataset: &str, id: &str) -> GoogleError {
+    GoogleError::not_found(&format!("Table {project}:{dataset}.{id}"))
 }
 
-/// The JSON object that a request has as its body.
-pub(crate) fn body(request: &Received) -> ApiResult<Value> {
-    let error = || ApiError::new(StatusCode::BAD_REQUEST, "parseError", "Parse Error");
-    request.json().filter(Value::is_object).ok_or_else(error)
-}
-
-/// The id in a reference, whose project has to be that of the path.
-fn reference(given: &Value, name: &str, project: &str, id: &str) -> ApiResult<String> {
-    let reference = given.get(name).ok_or_else(|| ApiError::required(name))?;
+/// The id in a reference. Its project has to be that of the path.
+fn reference(given: &Value, name: &str, project: &str, id: &str) -> GoogleResult<String> {
+    let reference = given.get(name).ok_or_else(|| GoogleError::required(name))?;
     let text = |name| reference.get(name).and_then(Value::as_str);
     if text("projectId").is_some_and(|of| of != project) {
-        return Err(ApiError::invalid(format!("{name} is of another project than the path")));
+        return Err(GoogleError::invalid(format!("{name} is of another project than the path")));
     }
     let is_table = id == "tableId";
-    let id = text(id).ok_or_else(|| ApiError::required(id))?;
+    let id = text(id).ok_or_else(|| GoogleError::required(id))?;
     let is_valid = |c: char| match is_table {
         true => "_- ".contains(c) || c.is_alphanumeric(),
         false => c == '_' || c.is_ascii_alphanumeric(),
     };
     match !id.is_empty() && id.len() <= MAX_ID && id.chars().all(is_valid) {
         true => Ok(id.to_owned()),
-        false => Err(ApiError::invalid(format!("Invalid {name}: \"{id}\" is no valid ID"))),
+        false => Err(GoogleError::invalid(format!("Invalid {name}: \"{id}\" is no valid ID"))),
     }
 }
 
@@ -308,39 +309,39 @@ fn with(mut given: Map<String, Value>, more: Value) -> Value {
     given.into()
 }
 
-fn check_partitioning(table: &Value, fields: &Fields) -> ApiResult<()> {
+fn check_partitioning(table: &Value, fields: &Fields) -> GoogleResult<()> {
     let Some(partitioning) = table.get("timePartitioning") else { return Ok(()) };
     let kind = partitioning.get("type").and_then(Value::as_str).unwrap_or_default();
     if !["HOUR", "DAY", "MONTH", "YEAR"].contains(&kind) {
-        return Err(ApiError::invalid(format!("Invalid time partitioning type: {kind}")));
+        return Err(GoogleError::invalid(format!("Invalid time partitioning type: {kind}")));
     }
     let Some(name) = partitioning.get("field").and_then(Value::as_str) else { return Ok(()) };
-    let is_time = |kind: &Kind| match kind {
-        Kind::Timestamp => true,
-        Kind::Other(name) => ["DATE", "DATETIME"].contains(&name.as_str()),
+    let is_time = |kind: &FieldKind| match kind {
+        FieldKind::Timestamp => true,
+        FieldKind::Other(name) => ["DATE", "DATETIME"].contains(&name.as_str()),
         _ => false,
     };
     let field = fields.named(name);
     match field.is_some_and(|field| is_time(&field.kind) && field.mode != Mode::Repeated) {
         true => Ok(()),
-        false => Err(ApiError::invalid(format!(
+        false => Err(GoogleError::invalid(format!(
             "Cannot partition on field {name}: it is not there or no time"
         ))),
     }
 }
 
-fn check_clustering(table: &Value, fields: &Fields) -> ApiResult<()> {
+fn check_clustering(table: &Value, fields: &Fields) -> GoogleResult<()> {
     let names = table.pointer("/clustering/fields").and_then(Value::as_array);
     let Some(names) = names else { return Ok(()) };
     if names.len() > MAX_CLUSTERING {
-        return Err(ApiError::invalid("Too many clustering fields"));
+        return Err(GoogleError::invalid("Too many clustering fields"));
     }
     for name in names.iter().map(|name| name.as_str().unwrap_or_default()) {
-        let can_cluster = |kind: &Kind| !matches!(kind, Kind::Record | Kind::Float);
+        let can_cluster = |kind: &FieldKind| !matches!(kind, FieldKind::Record | FieldKind::Float);
         if !fields.named(name).is_some_and(|field| can_cluster(&field.kind)) {
             let message =
                 format!("Cannot cluster on field {name}: it is not there or of a wrong type");
-            return Err(ApiError::invalid(message));
+            return Err(GoogleError::invalid(message));
         }
     }
     Ok(())

@@ -1,82 +1,58 @@
-//! Jobs: loads and queries.
+//! The engine: runs jobs, that is loads and queries.
 
-use std::str;
+use std::collections::HashMap;
 
-use hyper::{StatusCode, body::Bytes};
+use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    error::{ApiError, ApiResult},
-    rows,
-    schema::Fields,
-    warehouse::Warehouse,
+    datasets::Datasets,
+    google_error::{GoogleError, GoogleResult},
+    job_record::{JobError, JobRecord, JobState, QueryRecord},
+    job_request::JobRequest,
+    query_result::{self, PageRequest, QueryResult},
+    ticks::Ticks,
 };
 
-const MAX_ID: usize = 1024;
-
-/// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobState {
-    /// It has been accepted, and nobody has asked about it.
-    Pending,
-    /// It has been asked about, but nothing of it is done.
-    Running,
-    /// It has ended, well or with an error.
-    Done,
+/// All jobs, and how they run.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// How many questions about a new job pass before it runs.
+    pub(crate) job_polls: usize,
+    pub(crate) holds_jobs: bool,
+    pub(crate) page_size: usize,
+    pub(crate) script: QueryScript,
+    /// In the order of their insertion.
+    jobs: Vec<Job>,
+    /// By the ids of jobs.
+    positions: HashMap<String, usize>,
+    ticks: Ticks,
 }
 
-/// Why a job failed: its `errorResult`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobError {
-    /// Such as `invalid` or `notFound`.
-    pub reason: String,
-    /// What it says.
-    pub message: String,
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            job_polls: 0,
+            holds_jobs: false,
+            page_size: usize::MAX,
+            script: QueryScript::default(),
+            jobs: Vec::new(),
+            positions: HashMap::new(),
+            ticks: Ticks::default(),
+        }
+    }
 }
-
-/// A job as a test sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobRecord {
-    /// Its id.
-    pub id: String,
-    /// The dataset and table that it loads into; none of a query.
-    pub table: Option<(String, String)>,
-    /// How far it is.
-    pub state: JobState,
-    /// Why it failed.
-    pub error: Option<JobError>,
-    /// How many rows it loaded.
-    pub rows: u64,
-}
-
-/// A query that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueryRecord {
-    /// The id of its job.
-    pub job_id: String,
-    /// `query`
-    pub sql: String,
-    /// `queryParameters`; null if there were none.
-    pub parameters: Value,
-    /// `maximumBytesBilled`
-    pub maximum_bytes_billed: Option<String>,
-    /// The whole `configuration` of the job.
-    pub configuration: Value,
-}
-
-/// A row of a query's result: text or null for each column.
-pub(crate) type ResultRow = Vec<Option<String>>;
 
 /// What queries result in.
 #[derive(Debug, Clone)]
 pub(crate) enum QueryScript {
-    Rows(Value, Vec<ResultRow>),
+    Rows(QueryResult),
     Fails(JobError),
 }
 
 impl Default for QueryScript {
     fn default() -> Self {
-        Self::Rows(json!({"fields": []}), Vec::new())
+        Self::Rows(QueryResult::default())
     }
 }
 
@@ -88,7 +64,7 @@ pub(crate) struct Job {
     work: Work,
     state: JobState,
     polls_left: usize,
-    /// What it is to fail with.
+    /// The error with which it will fail, whatever it does.
     fails: Option<JobError>,
     error: Option<JobError>,
     /// What led to the error.
@@ -101,107 +77,10 @@ pub(crate) struct Job {
 
 #[derive(Debug)]
 enum Work {
-    /// Data for a table; none when it has run.
-    Load {
-        dataset: String,
-        table: String,
-        data: Bytes,
-    },
-    Query(Option<(Value, Vec<ResultRow>)>),
-}
-
-/// A job that was asked for, and found to be one that the fake can run.
-#[derive(Debug, Clone)]
-pub(crate) struct JobRequest {
-    project: String,
-    id: Option<String>,
-    location: Option<String>,
-    configuration: Value,
-}
-
-impl JobRequest {
-    pub(crate) fn load(project: &str, given: &Value) -> ApiResult<Self> {
-        let request = Self::parse(project, given)?;
-        let load = request.configuration.get("load");
-        check_load(load.ok_or_else(|| ApiError::required("configuration.load"))?)?;
-        Ok(request)
-    }
-
-    pub(crate) fn query(project: &str, given: &Value) -> ApiResult<Self> {
-        let request = Self::parse(project, given)?;
-        if request.configuration.get("load").is_some() {
-            return Err(ApiError::not_in_fake("loads of sourceUris"));
-        }
-        if request.configuration.get("dryRun") == Some(&Value::Bool(true)) {
-            return Err(ApiError::not_in_fake("dry runs"));
-        }
-        match request.configuration.pointer("/query/query").is_some_and(Value::is_string) {
-            true => Ok(request),
-            false => Err(ApiError::required("configuration.query.query")),
-        }
-    }
-
-    fn parse(project: &str, given: &Value) -> ApiResult<Self> {
-        let text = |name: &str| {
-            let reference = given.get("jobReference")?;
-            reference.get(name).and_then(Value::as_str).map(str::to_owned)
-        };
-        if text("projectId").is_some_and(|of| of != project) {
-            return Err(ApiError::invalid("jobReference is of another project than the path"));
-        }
-        let id = text("jobId");
-        let is_valid = |c: char| c == '_' || c == '-' || c.is_ascii_alphanumeric();
-        let is_id = |id: &String| !id.is_empty() && id.len() <= MAX_ID && id.chars().all(is_valid);
-        if let Some(id) = id.as_ref().filter(|id| !is_id(id)) {
-            return Err(ApiError::invalid(format!("Invalid job ID \"{id}\"")));
-        }
-        let configuration = given.get("configuration").filter(|value| value.is_object());
-        let configuration = configuration.ok_or_else(|| ApiError::required("configuration"))?;
-        Ok(Self {
-            project: project.to_owned(),
-            id,
-            location: text("location"),
-            configuration: configuration.clone(),
-        })
-    }
-
-    fn destination(&self) -> Option<(String, String)> {
-        let table = self.configuration.pointer("/load/destinationTable")?;
-        let text = |name| table.get(name).and_then(Value::as_str).map(str::to_owned);
-        Some((text("datasetId")?, text("tableId")?))
-    }
-}
-
-/// Only what the fake does as BigQuery does it.
-fn check_load(load: &Value) -> ApiResult<()> {
-    let table = load.get("destinationTable");
-    let table = table.ok_or_else(|| ApiError::required("configuration.load.destinationTable"))?;
-    for name in ["projectId", "datasetId", "tableId"] {
-        if !table.get(name).is_some_and(Value::is_string) {
-            return Err(ApiError::required(&format!("destinationTable.{name}")));
-        }
-    }
-    let text = |name| load.get(name).and_then(Value::as_str);
-    if text("sourceFormat") != Some("NEWLINE_DELIMITED_JSON") {
-        return Err(ApiError::not_in_fake("sourceFormat but NEWLINE_DELIMITED_JSON"));
-    }
-    if !matches!(text("writeDisposition"), None | Some("WRITE_APPEND")) {
-        return Err(ApiError::not_in_fake("writeDisposition but WRITE_APPEND"));
-    }
-    if text("createDisposition") != Some("CREATE_NEVER") {
-        return Err(ApiError::not_in_fake("createDisposition but CREATE_NEVER"));
-    }
-    let is_set = |name: &str| match load.get(name) {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::Array(values)) => !values.is_empty(),
-        Some(value) => *value != 0,
-    };
-    let others = ["autodetect", "ignoreUnknownValues", "maxBadRecords", "schema"];
-    let others = others.into_iter().chain(["schemaUpdateOptions", "sourceUris"]);
-    match others.into_iter().find(|name| is_set(name)) {
-        Some(name) => Err(ApiError::not_in_fake(name)),
-        None => Ok(()),
-    }
+    /// Data for a table; empty once it has run.
+    Load { dataset: String, table: String, data: Bytes },
+    /// The result; none until it has run.
+    Query(Option<QueryResult>),
 }
 
 impl Job {
@@ -293,30 +172,32 @@ impl Job {
     }
 }
 
-impl Warehouse {
-    /// The location of the job, if it has one, has to be the one that was asked for.
-    fn job_position(&self, project: &str, id: &str, location: Option<&str>) -> ApiResult<usize> {
-        let position = self.job_positions.get(id).copied();
+impl Engine {
+    /// The position of a job. If it has a location, the client has to name that.
+    fn position(&self, project: &str, id: &str, location: Option<&str>) -> GoogleResult<usize> {
+        let position = self.positions.get(id).copied();
         let job = position.and_then(|position| self.jobs.get(position));
         let is_there = |of: &str| location.is_some_and(|asked| asked.eq_ignore_ascii_case(of));
         match (position, job) {
             (Some(position), Some(job)) if job.location.as_deref().is_none_or(is_there) => {
                 Ok(position)
             }
-            _ => Err(ApiError::not_found(&format!("Job {project}:{id}"))),
+            _ => Err(GoogleError::not_found(&format!("Job {project}:{id}"))),
         }
     }
 
-    /// A job that loads this data.
+    /// Accepts a job that loads this data.
     pub(crate) fn insert_load(
         &mut self,
+        datasets: &mut Datasets,
         request: JobRequest,
         data: Bytes,
         fails: Option<JobError>,
-    ) -> ApiResult<String> {
+    ) -> GoogleResult<String> {
         let destination = request.destination();
-        let (dataset, table) = destination.ok_or_else(|| ApiError::required("destinationTable"))?;
-        let location = self.datasets.get(&dataset).map(|dataset| dataset.location.clone());
+        let (dataset, table) =
+            destination.ok_or_else(|| GoogleError::required("destinationTable"))?;
+        let location = datasets.location_of(&dataset).map(str::to_owned);
         let elsewhere = |at: &String| {
             let is_there = |of: &String| of.eq_ignore_ascii_case(at);
             (!location.as_ref().is_none_or(is_there)).then(|| JobError {
@@ -325,31 +206,34 @@ impl Warehouse {
             })
         };
         let fails = fails.or_else(|| request.location.as_ref().and_then(elsewhere));
-        self.insert_job(request, location, Work::Load { dataset, table, data }, fails)
+        self.insert(datasets, request, location, Work::Load { dataset, table, data }, fails)
     }
 
+    /// Accepts a job that is a query.
     pub(crate) fn insert_query(
         &mut self,
+        datasets: &mut Datasets,
         request: JobRequest,
         fails: Option<JobError>,
-    ) -> ApiResult<String> {
+    ) -> GoogleResult<String> {
         let dataset = request.configuration.pointer("/query/defaultDataset/datasetId");
-        let dataset = dataset.and_then(Value::as_str).and_then(|id| self.datasets.get(id));
-        let location = dataset.map(|dataset| dataset.location.clone());
-        self.insert_job(request, location, Work::Query(None), fails)
+        let location = dataset.and_then(Value::as_str).and_then(|id| datasets.location_of(id));
+        let location = location.map(str::to_owned);
+        self.insert(datasets, request, location, Work::Query(None), fails)
     }
 
-    fn insert_job(
+    fn insert(
         &mut self,
+        datasets: &mut Datasets,
         request: JobRequest,
         location: Option<String>,
         work: Work,
         fails: Option<JobError>,
-    ) -> ApiResult<String> {
+    ) -> GoogleResult<String> {
         let JobRequest { project, id, location: asked, configuration } = request;
         let id = id.unwrap_or_else(|| format!("job_{}", self.jobs.len()));
-        if self.job_positions.contains_key(&id) {
-            return Err(ApiError::duplicate(&format!("Job {project}:{id}")));
+        if self.positions.contains_key(&id) {
+            return Err(GoogleError::duplicate(&format!("Job {project}:{id}")));
         }
         let input_bytes = match &work {
             Work::Load { data, .. } => data.len(),
@@ -366,37 +250,39 @@ impl Warehouse {
             error: None,
             details: Vec::new(),
             rows: 0,
-            created: self.now(),
+            created: self.ticks.next(),
             ended: None,
             input_bytes,
         };
         let position = self.jobs.len();
         self.jobs.push(job);
-        self.job_positions.insert(id.clone(), position);
-        self.run_if_due(position);
+        self.positions.insert(id.clone(), position);
+        self.run_if_due(datasets, position);
         Ok(id)
     }
 
-    /// The job as it is now, without that this counts as a question about it.
-    pub(crate) fn job_json(&self, project: &str, id: &str) -> ApiResult<Value> {
-        let job = self.job_positions.get(id).and_then(|position| self.jobs.get(*position));
-        let not_found = || ApiError::not_found(&format!("Job {project}:{id}"));
+    /// A job as it is now. This does not count as a question about it.
+    pub(crate) fn job_json(&self, project: &str, id: &str) -> GoogleResult<Value> {
+        let job = self.positions.get(id).and_then(|position| self.jobs.get(*position));
+        let not_found = || GoogleError::not_found(&format!("Job {project}:{id}"));
         Ok(job.ok_or_else(not_found)?.json(project))
     }
 
+    /// A job as it is after a question about it.
     pub(crate) fn get_job(
         &mut self,
+        datasets: &mut Datasets,
         project: &str,
         id: &str,
         location: Option<&str>,
-    ) -> ApiResult<Value> {
-        let position = self.job_position(project, id, location)?;
-        self.poll(position);
+    ) -> GoogleResult<Value> {
+        let position = self.position(project, id, location)?;
+        self.poll(datasets, position);
         self.job_json(project, id)
     }
 
-    /// Somebody asks about a job.
-    fn poll(&mut self, position: usize) {
+    /// Counts a question about a job, which may run it.
+    fn poll(&mut self, datasets: &mut Datasets, position: usize) {
         let holds_jobs = self.holds_jobs;
         let Some(job) = self.jobs.get_mut(position) else { return };
         if job.state == JobState::Done || holds_jobs {
@@ -405,26 +291,26 @@ impl Warehouse {
         job.state = JobState::Running;
         match job.polls_left.checked_sub(1) {
             Some(left) => job.polls_left = left,
-            None => self.run(position),
+            None => self.run(datasets, position),
         }
     }
 
-    fn run_if_due(&mut self, position: usize) {
+    fn run_if_due(&mut self, datasets: &mut Datasets, position: usize) {
         let is_due = |job: &Job| job.polls_left == 0 && job.state != JobState::Done;
         if !self.holds_jobs && self.jobs.get(position).is_some_and(is_due) {
-            self.run(position);
+            self.run(datasets, position);
         }
     }
 
     /// Runs the jobs that were held, in the order of their insertion.
-    pub(crate) fn release_jobs(&mut self) {
+    pub(crate) fn release_jobs(&mut self, datasets: &mut Datasets) {
         self.holds_jobs = false;
         for position in 0..self.jobs.len() {
-            self.run_if_due(position);
+            self.run_if_due(datasets, position);
         }
     }
 
-    fn run(&mut self, position: usize) {
+    fn run(&mut self, datasets: &mut Datasets, position: usize) {
         let Some(job) = self.jobs.get_mut(position) else { return };
         let fails = job.fails.take();
         let load = match &mut job.work {
@@ -433,98 +319,52 @@ impl Warehouse {
             }
             Work::Query(_) => None,
         };
-        let outcome = match (fails, load) {
-            (Some(error), _) => Outcome::Failed(error, Vec::new()),
-            (None, Some((dataset, table, data))) => self.load(&dataset, &table, &data),
+        let end = match (fails, load) {
+            (Some(error), _) => JobEnd::Failed(error, Vec::new()),
+            (None, Some((dataset, table, data))) => load_rows(datasets, &dataset, &table, &data),
             (None, None) => match self.script.clone() {
-                QueryScript::Rows(schema, rows) => Outcome::Queried(schema, rows),
-                QueryScript::Fails(error) => Outcome::Failed(error, Vec::new()),
+                QueryScript::Rows(result) => JobEnd::Queried(result),
+                QueryScript::Fails(error) => JobEnd::Failed(error, Vec::new()),
             },
         };
-        let ended = self.now();
+        let ended = self.ticks.next();
         let Some(job) = self.jobs.get_mut(position) else { return };
         job.state = JobState::Done;
         job.ended = Some(ended);
-        match outcome {
-            Outcome::Failed(error, details) => {
+        match end {
+            JobEnd::Failed(error, details) => {
                 job.error = Some(error);
                 job.details = details;
             }
-            Outcome::Loaded(rows) => job.rows = rows,
-            Outcome::Queried(schema, rows) => job.work = Work::Query(Some((schema, rows))),
+            JobEnd::Loaded(rows) => job.rows = rows,
+            JobEnd::Queried(result) => job.work = Work::Query(Some(result)),
         }
     }
 
-    /// All rows or none.
-    fn load(&mut self, dataset: &str, table: &str, data: &Bytes) -> Outcome {
-        let keeps_rows = self.keeps_rows;
-        let Some(into) = self.table_mut(dataset, table) else {
-            let message = format!("Not found: Table {dataset}.{table}");
-            return Outcome::Failed(
-                JobError { reason: "notFound".to_owned(), message },
-                Vec::new(),
-            );
-        };
-        into.seen();
-        match checked_rows(data, &into.fields, keeps_rows) {
-            Err(detail) => {
-                let message =
-                    "Error while reading data, error message: JSON table encountered too \
-                    many errors, giving up. Rows: 1; errors: 1. Please look into the errors[] \
-                    collection for more details."
-                        .to_owned();
-                let error = JobError { reason: "invalid".to_owned(), message };
-                Outcome::Failed(error, vec![detail])
-            }
-            Ok((count, rows)) => {
-                into.rows_loaded += count;
-                into.rows.extend(rows);
-                Outcome::Loaded(count)
-            }
-        }
-    }
-
+    /// The rows of a query, after a question about its job.
     pub(crate) fn query_results(
         &mut self,
+        datasets: &mut Datasets,
         project: &str,
         id: &str,
-        page: Page<'_>,
-    ) -> ApiResult<Value> {
-        let position = self.job_position(project, id, page.location)?;
-        self.poll(position);
-        let max = page.max_results()?.min(self.page_size);
-        let start = page.start()?;
-        let not_found = || ApiError::not_found(&format!("Job {project}:{id}"));
+        page: PageRequest<'_>,
+    ) -> GoogleResult<Value> {
+        let position = self.position(project, id, page.location)?;
+        self.poll(datasets, position);
+        let wanted = page.range(self.page_size)?;
+        let not_found = || GoogleError::not_found(&format!("Job {project}:{id}"));
         let job = self.jobs.get(position).ok_or_else(not_found)?;
         let Work::Query(result) = &job.work else {
-            return Err(ApiError::invalid("Cannot list results of a job that is no query"));
+            return Err(GoogleError::invalid("Cannot list results of a job that is no query"));
         };
-        if let Some(JobError { reason, message }) = &job.error {
-            return Err(ApiError::new(status_of(reason), reason, message.clone()));
+        if let Some(error) = &job.error {
+            return Err(query_result::failed(error));
         }
         let reference = job.reference(project);
-        let kind = "bigquery#getQueryResultsResponse";
-        let Some((schema, rows)) = result else {
-            return Ok(json!({"kind": kind, "jobReference": reference, "jobComplete": false}));
-        };
-        let shown = rows.iter().skip(start).take(max).map(row_json);
-        let shown: Vec<_> = shown.collect();
-        let next = start.saturating_add(shown.len());
-        let mut answer = json!({
-            "kind": kind,
-            "etag": "\"results\"",
-            "jobReference": reference,
-            "jobComplete": true,
-            "schema": schema,
-            "totalRows": rows.len().to_string(),
-            "totalBytesProcessed": "0",
-            "cacheHit": false,
-            "rows": shown,
-        });
-        if let Some(answer) = answer.as_object_mut().filter(|_| next < rows.len()) {
-            answer.insert("pageToken".to_owned(), format!("{TOKEN}{next}").into());
-        }
-        Ok(answer)
+        Ok(match result {
+            None => query_result::incomplete(&reference),
+            Some(result) => result.json(&reference, wanted),
+        })
     }
 
     pub(crate) fn job_records(&self) -> Vec<JobRecord> {
@@ -536,78 +376,29 @@ impl Warehouse {
     }
 }
 
-enum Outcome {
+/// Loads all rows or none.
+fn load_rows(datasets: &mut Datasets, dataset: &str, table: &str, data: &Bytes) -> JobEnd {
+    let Some(loaded) = datasets.load(dataset, table, data) else {
+        let message = format!("Not found: Table {dataset}.{table}");
+        let error = JobError { reason: "notFound".to_owned(), message };
+        return JobEnd::Failed(error, Vec::new());
+    };
+    match loaded {
+        Ok(count) => JobEnd::Loaded(count),
+        Err(detail) => {
+            let message = "Error while reading data, error message: JSON table encountered too \
+                many errors, giving up. Rows: 1; errors: 1. Please look into the errors[] \
+                collection for more details."
+                .to_owned();
+            let error = JobError { reason: "invalid".to_owned(), message };
+            JobEnd::Failed(error, vec![detail])
+        }
+    }
+}
+
+/// What a job ended in.
+enum JobEnd {
     Failed(JobError, Vec<String>),
     Loaded(u64),
-    Queried(Value, Vec<ResultRow>),
-}
-
-/// How page tokens start; an offset follows.
-const TOKEN: &str = "page-";
-
-/// Which rows of a result are asked for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Page<'a> {
-    pub(crate) location: Option<&'a str>,
-    pub(crate) max_results: Option<&'a str>,
-    pub(crate) token: Option<&'a str>,
-    pub(crate) start_index: Option<&'a str>,
-}
-
-impl Page<'_> {
-    fn max_results(&self) -> ApiResult<usize> {
-        let error = |_| ApiError::invalid("Invalid value for maxResults");
-        self.max_results.map_or(Ok(usize::MAX), |max| max.parse().map_err(error))
-    }
-
-    /// A page token says more than a start.
-    fn start(&self) -> ApiResult<usize> {
-        if let Some(token) = self.token {
-            let start = token.strip_prefix(TOKEN).and_then(|start| start.parse().ok());
-            return start.ok_or_else(|| ApiError::invalid("Invalid page token"));
-        }
-        let error = |_| ApiError::invalid("Invalid value for startIndex");
-        self.start_index.map_or(Ok(0), |start| start.parse().map_err(error))
-    }
-}
-
-fn row_json(row: &ResultRow) -> Value {
-    let cells: Vec<_> = row.iter().map(|value| json!({"v": value})).collect();
-    json!({"f": cells})
-}
-
-fn status_of(reason: &str) -> StatusCode {
-    match reason {
-        "notFound" => StatusCode::NOT_FOUND,
-        "accessDenied" | "quotaExceeded" | "rateLimitExceeded" | "billingNotEnabled" => {
-            StatusCode::FORBIDDEN
-        }
-        "backendError" | "internalError" => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::BAD_REQUEST,
-    }
-}
-
-/// How many rows there are, and which, if they are to be kept; or what is wrong with the first that is
-/// not valid.
-fn checked_rows(
-    data: &Bytes,
-    fields: &Fields,
-    keeps_rows: bool,
-) -> Result<(u64, Vec<Bytes>), String> {
-    let text = str::from_utf8(data).map_err(|error| format!("Bad character: {error}"))?;
-    let mut count = 0;
-    let mut rows = Vec::new();
-    for (number, line) in text.split('\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
-        }
-        let wrong = |error| format!("Error while reading data in row {}: {error}", number + 1);
-        rows::check(line, fields).map_err(wrong)?;
-        count += 1;
-        if keeps_rows {
-            rows.push(data.slice_ref(line.as_bytes()));
-        }
-    }
-    Ok((count, rows))
+    Queried(QueryResult),
 }

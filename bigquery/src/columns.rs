@@ -36,7 +36,7 @@ const HASH_DIGITS: usize = 16;
 const FORBIDDEN: [&str; 7] =
     ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_"];
 
-/// Why stats have no column.
+/// Why a stat has no column.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// There would be more columns than BigQuery allows.
@@ -71,7 +71,7 @@ struct Record {
     exists: bool,
     /// The fields that the table has, by their names in lower case.
     fields: HashMap<String, Existing>,
-    /// The column of each stat that was asked for.
+    /// The column of each stat that a caller has asked for.
     used: BTreeMap<StatName, Used>,
 }
 
@@ -269,7 +269,7 @@ fn first_name(r#type: Type) -> &'static str {
     r#type.names().first().copied().unwrap_or_default()
 }
 
-/// Whether a stat's name may be that of a column, and is none that is made up here.
+/// Whether a stat's name may be that of a column, and does not look made up.
 fn may_be_a_column(stat: &StatName) -> bool {
     !is_forbidden(stat.as_str()) && !looks_made_up(stat.as_str())
 }
@@ -335,7 +335,7 @@ mod tests {
             let [first, second] = names.map(|name| counter(&mut columns, name));
             assert_eq!(first, names[0]);
             assert!(second.starts_with(&format!("{}__", names[1])), "{second}");
-            // From the schema alone it is the same, in any order.
+            // The schema alone leads to the same columns, in any order.
             let schema = after(&columns, &Schema::new());
             let mut later = Columns::of(&schema).unwrap();
             assert_eq!(counter(&mut later, names[1]), second);

@@ -4,9 +4,9 @@ use shared::config::ConfigError;
 
 use crate::Credentials;
 
-/// Where Google's BigQuery is.
+/// The address of Google's BigQuery.
 const GOOGLE: &str = "https://bigquery.googleapis.com";
-/// The dataset where `BIGQUERY_DATASET` does not say.
+/// The dataset if `BIGQUERY_DATASET` is not set.
 const DEFAULT_DATASET: &str = "statshub";
 /// Longest name of a dataset. Source: *Name datasets*, BigQuery documentation.
 const MAX_DATASET_CHARS: usize = 1_024;
@@ -18,7 +18,7 @@ pub struct Config {
     pub(crate) dataset: String,
     pub(crate) location: Option<String>,
     pub(crate) access: Access,
-    /// Where BigQuery is.
+    /// The URL of BigQuery's host.
     pub(crate) address: String,
 }
 

@@ -22,7 +22,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// In a word.
+    /// What became of it, in a word.
     pub outcome: SlotOutcome,
     /// How many rows were written.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -38,9 +38,9 @@ pub(crate) struct Rows {
 /// Fields that were left out, since their sums are beyond 64 bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
-    /// How many.
+    /// How many there are.
     pub(crate) count: u64,
-    /// The first, as key, record and stat.
+    /// The key, record and stat of the first one.
     pub(crate) first: Option<(String, Group, StatName)>,
 }
 

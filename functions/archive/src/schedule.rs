@@ -8,7 +8,7 @@ use shared::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// How often the schedule runs, in seconds, where `ARCHIVE_STEP_SECONDS` does not say.
+/// How often the schedule runs, in seconds, if `ARCHIVE_STEP_SECONDS` is not set.
 const DEFAULT_STEP: u64 = 600;
 
 /// When dimensions are archived.
@@ -90,7 +90,7 @@ impl Schedule {
             .ok_or_else(|| TimeError(time.to_owned()))
     }
 
-    /// The slot of a dimension that a step belongs to; none if the dimension is not archived.
+    /// The slot of a dimension to which a step belongs; none if the dimension is not archived.
     ///
     /// With the default step, a slot of an hour has six steps. The first that succeeds archives it,
     /// and the others find that done: the next run makes up for one that failed.
@@ -184,7 +184,7 @@ mod tests {
         let hourly = slot(&schedule("country=1h", "").unwrap(), "country", 7_200).unwrap();
         assert!(!hourly.is_over(UnixSeconds(10_799)));
         assert!(hourly.is_over(UnixSeconds(10_800)));
-        // A clock that is a little behind the schedule's.
+        // The clock may be a little behind that of the schedule.
         assert!(!hourly.is_over(UnixSeconds(7_199)));
     }
 

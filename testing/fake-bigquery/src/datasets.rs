@@ -18,7 +18,7 @@ const MAX_CLUSTERING: usize = 4;
 /// All datasets.
 #[derive(Debug)]
 pub(crate) struct Datasets {
-    /// Of new datasets that don't name one.
+    /// The location of new datasets that don't name one.
     pub(crate) location: String,
     pub(crate) keeps_rows: bool,
     datasets: BTreeMap<String, Dataset>,
@@ -149,8 +149,8 @@ impl Datasets {
         self.datasets.get(dataset).map(|dataset| dataset.location.as_str())
     }
 
-    /// Loads all rows into a table or none, and says how many; or why not. None if there is no such
-    /// table.
+    /// Loads all rows into a table or none, and returns how many, or why not. None if there is no
+    /// such table.
     pub(crate) fn load(
         &mut self,
         dataset: &str,

@@ -1,4 +1,4 @@
-//! The engine: runs jobs, that is loads and queries.
+//! The engine, which runs jobs: loads and queries.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub(crate) struct Engine {
     pub(crate) script: QueryScript,
     /// In the order of their insertion.
     jobs: Vec<Job>,
-    /// By the ids of jobs.
+    /// The position of each job, by its id.
     positions: HashMap<String, usize>,
     ticks: Ticks,
 }

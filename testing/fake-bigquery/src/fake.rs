@@ -115,7 +115,7 @@ impl Future for Signal {
 }
 
 impl FakeBigQuery {
-    /// Starts an empty BigQuery, without datasets and faults, that accepts any token and none.
+    /// Starts an empty BigQuery without faults. It needs no token, and accepts any.
     ///
     /// # Errors
     /// There is no port left.
@@ -154,7 +154,7 @@ impl FakeBigQuery {
         location.clone_into(&mut self.state().warehouse.datasets.location);
     }
 
-    /// From now on, requests need this bearer token; or no particular one.
+    /// From now on, requests need this bearer token. With `None` they need none, and any will do.
     pub fn require_token(&self, token: Option<&str>) {
         self.state().token = token.map(str::to_owned);
     }
@@ -337,7 +337,7 @@ impl Handler for SharedFake {
         match fate {
             Fate::Answer(answer) => Ok(answer),
             Fate::Close => Err(Closed),
-            // Until the client or the fake goes away.
+            // Wait until the client or the fake goes away.
             Fate::Withhold => future::pending().await,
         }
     }

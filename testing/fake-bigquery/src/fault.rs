@@ -5,7 +5,7 @@ use crate::{google_error, operation::Operation};
 /// Something that happens to a request, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// To which request.
+    /// Which request it strikes.
     pub when: When,
     /// What happens.
     pub what: What,
@@ -59,9 +59,9 @@ pub enum What {
     /// The job of an upload or a query is accepted, but ends with this error and loads nothing.
     /// Other requests are not affected.
     JobFails {
-        /// As in `errorResult`.
+        /// The reason in `errorResult`.
         reason: String,
-        /// As in `errorResult`.
+        /// The message in `errorResult`.
         message: String,
     },
     /// A patch is answered as if it were carried out, but changes nothing.

@@ -18,7 +18,7 @@ const RESERVED: [&str; 6] =
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields {
     fields: Vec<Field>,
-    /// By their names, as they are and in lower case.
+    /// The position of each field, by its name as it is and in lower case.
     positions: HashMap<String, usize>,
 }
 

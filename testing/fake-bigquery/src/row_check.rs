@@ -9,7 +9,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::fields::{Field, FieldKind, Fields, Mode};
 
-/// BigQuery has microseconds.
+/// The most digits of a second's fraction: BigQuery has microseconds.
 const MAX_FRACTION: usize = 6;
 
 /// How many rows the data has, and the rows themselves if `keeps_rows`.
@@ -103,7 +103,7 @@ impl<'de> Visitor<'de> for RowCheck<'_> {
     }
 }
 
-/// The name of a field: where it is among its record's.
+/// The name of a field, which becomes its position in its record.
 struct NameCheck<'a>(&'a Fields, &'a str);
 
 impl<'de> DeserializeSeed<'de> for NameCheck<'_> {
@@ -133,7 +133,7 @@ impl Visitor<'_> for NameCheck<'_> {
 #[derive(Clone, Copy)]
 struct ValueCheck<'a> {
     field: &'a Field,
-    /// Whether it is one of several.
+    /// Whether the value is one of several in an array.
     in_array: bool,
 }
 
@@ -228,12 +228,12 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
     }
 }
 
-/// Decimal digits with at most a minus before them.
+/// Whether the text is decimal digits, perhaps after a minus.
 fn is_integer(text: &str) -> bool {
     !text.starts_with('+') && text.parse::<i64>().is_ok()
 }
 
-/// RFC 3339 in UTC, written with `Z`.
+/// Whether the text is a moment by RFC 3339 in UTC, written with `Z`.
 fn is_timestamp(text: &str) -> bool {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     text.ends_with('Z')

@@ -246,7 +246,7 @@ fn with(mut body: Value, name: &str, value: &str) -> Value {
     body
 }
 
-/// RFC 3339
+/// The moment in so many seconds, by RFC 3339.
 fn in_seconds(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let now = OffsetDateTime::now_utc();

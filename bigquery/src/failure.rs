@@ -70,10 +70,10 @@ fn explanation(body: &[u8]) -> (String, String) {
         #[serde(default)]
         message: String,
         #[serde(default)]
-        errors: Vec<Item>,
+        errors: Vec<ErrorItem>,
     }
     #[derive(Deserialize)]
-    struct Item {
+    struct ErrorItem {
         #[serde(default)]
         reason: String,
     }

@@ -59,19 +59,19 @@ pub(crate) async fn archive(due: &Due<'_>) -> Archived {
         Err(error) => return Archived { end: Err(error.into()), plan: None },
     };
     let mut progress = SlotProgress::default();
-    let mut step = Step::Look;
+    let mut step = NextStep::Look;
     loop {
         let job = due.job(progress.number, table.location.as_deref());
         step = match step {
-            Step::Look => match look(due, &job).await {
+            NextStep::Look => match look(due, &job).await {
                 Ok(found) => {
                     let is_over = due.slot.is_over(due.clock.now());
                     progress.after_look(job.id(), found, is_over)
                 }
-                Err(error) => Step::End(Err(error)),
+                Err(error) => NextStep::End(Err(error)),
             },
-            Step::Upload => progress.after_upload(job.id(), transfer(due, &job).await),
-            Step::End(end) => return Archived { end, plan: progress.plan },
+            NextStep::Upload => progress.after_upload(job.id(), transfer(due, &job).await),
+            NextStep::End(end) => return Archived { end, plan: progress.plan },
         }
     }
 }
@@ -89,7 +89,7 @@ async fn look(due: &Due<'_>, job: &JobRef) -> Result<Option<Job>, SlotError> {
 
 /// What a run does next.
 #[derive(Debug)]
-enum Step {
+enum NextStep {
     /// Look at the job of the current number.
     Look,
     /// Upload rows as the job of the current number.
@@ -108,22 +108,21 @@ struct SlotProgress {
     /// How many fields the run left out of the job of the current number; none if the job is not
     /// its own.
     own_left_out: Option<u64>,
-    /// Why the latest job or upload failed. An upload that no other attempt would help stays the
-    /// reason.
+    /// Why the latest job or upload failed. Once no other upload would help, that stays the reason.
     obstacle: Option<Unfinished>,
     plan: Option<FoldPlan>,
 }
 
 impl SlotProgress {
     /// The step after a look at the job of the current number. `is_over` says whether the slot is.
-    fn after_look(&mut self, id: &JobId, job: Option<Job>, is_over: bool) -> Step {
+    fn after_look(&mut self, id: &JobId, job: Option<Job>, is_over: bool) -> NextStep {
         match job {
             None => self.without_job(is_over),
             Some(Job { state: JobState::Running, .. }) => {
-                Step::End(Err(SlotError::Running(id.clone())))
+                NextStep::End(Err(SlotError::Running(id.clone())))
             }
             Some(Job { state: JobState::Succeeded, rows, .. }) => {
-                Step::End(Ok(match self.own_left_out {
+                NextStep::End(Ok(match self.own_left_out {
                     Some(left_out) => SlotEnd::Written { rows, left_out },
                     None => SlotEnd::WrittenBefore,
                 }))
@@ -136,28 +135,28 @@ impl SlotProgress {
                 }
                 self.own_left_out = None;
                 self.number += 1;
-                Step::Look
+                NextStep::Look
             }
         }
     }
 
     /// The step if there is no job of the current number.
-    fn without_job(&mut self, is_over: bool) -> Step {
+    fn without_job(&mut self, is_over: bool) -> NextStep {
         match self.obstacle.take() {
-            Some(Unfinished::Final(error)) => Step::End(Err(error)),
-            _ if is_over => Step::End(Ok(SlotEnd::Missed)),
+            Some(Unfinished::Final(error)) => NextStep::End(Err(error)),
+            _ if is_over => NextStep::End(Ok(SlotEnd::Missed)),
             obstacle if self.uploads < MAX_UPLOADS => {
                 self.obstacle = obstacle;
                 self.uploads += 1;
-                Step::Upload
+                NextStep::Upload
             }
-            Some(Unfinished::Again(error)) => Step::End(Err(error)),
-            None => Step::End(Err(SlotError::Lost)),
+            Some(Unfinished::Again(error)) => NextStep::End(Err(error)),
+            None => NextStep::End(Err(SlotError::Lost)),
         }
     }
 
     /// The step after an upload as the job of the current number.
-    fn after_upload(&mut self, id: &JobId, end: Result<Transferred, Unfinished>) -> Step {
+    fn after_upload(&mut self, id: &JobId, end: Result<Transferred, Unfinished>) -> NextStep {
         match end {
             Ok(done) => {
                 self.own_left_out = (done.accepted == Accepted::Now).then_some(done.left_out);
@@ -170,7 +169,7 @@ impl SlotProgress {
                 self.obstacle = Some(unfinished);
             }
         }
-        Step::Look
+        NextStep::Look
     }
 }
 
@@ -178,40 +177,40 @@ impl SlotProgress {
 mod tests {
     use super::*;
 
-    fn job(state: JobState) -> Option<Job> {
-        Some(Job { state, destination: None, rows: Some(3) })
+    fn job(state: JobState) -> Job {
+        Job { state, destination: None, rows: Some(3) }
     }
 
-    fn failed() -> Option<Job> {
+    fn failed() -> Job {
         job(JobState::Failed { reason: "invalid".to_owned(), message: "why".to_owned() })
     }
 
-    fn look(progress: &mut SlotProgress, job: Option<Job>) -> Step {
-        progress.after_look(&JobId::of("job"), job, false)
+    fn look(progress: &mut SlotProgress, job: impl Into<Option<Job>>) -> NextStep {
+        progress.after_look(&JobId::of("job"), job.into(), false)
     }
 
     fn upload(progress: &mut SlotProgress, end: Result<Accepted, Unfinished>) {
         let end =
             end.map(|accepted| Transferred { accepted, left_out: 2, plan: FoldPlan::default() });
-        assert!(matches!(progress.after_upload(&JobId::of("job"), end), Step::Look));
+        assert!(matches!(progress.after_upload(&JobId::of("job"), end), NextStep::Look));
     }
 
     #[test]
     fn rows_are_the_runs_own_only_if_its_upload_made_the_job_that_succeeded() {
         let mut progress = SlotProgress::default();
         let before = look(&mut progress, job(JobState::Succeeded));
-        assert!(matches!(before, Step::End(Ok(SlotEnd::WrittenBefore))));
+        assert!(matches!(before, NextStep::End(Ok(SlotEnd::WrittenBefore))));
 
-        assert!(matches!(look(&mut progress, None), Step::Upload));
+        assert!(matches!(look(&mut progress, None), NextStep::Upload));
         upload(&mut progress, Ok(Accepted::Now));
         let own = look(&mut progress, job(JobState::Succeeded));
         let written = SlotEnd::Written { rows: Some(3), left_out: 2 };
-        assert!(matches!(own, Step::End(Ok(end)) if end == written), "{own:?}");
+        assert!(matches!(own, NextStep::End(Ok(end)) if end == written), "{own:?}");
 
         // The run's own job failed, and another run's succeeded.
-        assert!(matches!(look(&mut progress, failed()), Step::Look));
+        assert!(matches!(look(&mut progress, failed()), NextStep::Look));
         let before = look(&mut progress, job(JobState::Succeeded));
-        assert!(matches!(before, Step::End(Ok(SlotEnd::WrittenBefore))), "{before:?}");
+        assert!(matches!(before, NextStep::End(Ok(SlotEnd::WrittenBefore))), "{before:?}");
     }
 
     #[test]
@@ -219,41 +218,41 @@ mod tests {
         let mut progress = SlotProgress::default();
         for number in 0..MAX_UPLOADS {
             assert_eq!(progress.number, number);
-            assert!(matches!(look(&mut progress, None), Step::Upload));
+            assert!(matches!(look(&mut progress, None), NextStep::Upload));
             upload(&mut progress, Ok(Accepted::Now));
-            assert!(matches!(look(&mut progress, failed()), Step::Look));
+            assert!(matches!(look(&mut progress, failed()), NextStep::Look));
         }
         let end = look(&mut progress, None);
-        assert!(matches!(end, Step::End(Err(SlotError::Failed { .. }))), "{end:?}");
+        assert!(matches!(end, NextStep::End(Err(SlotError::Failed { .. }))), "{end:?}");
     }
 
     #[test]
     fn a_refused_upload_is_the_end_unless_there_is_a_job_nonetheless() {
         let refused = || Err(Unfinished::Final(SlotError::Lost));
         let mut progress = SlotProgress::default();
-        assert!(matches!(look(&mut progress, None), Step::Upload));
+        assert!(matches!(look(&mut progress, None), NextStep::Upload));
         upload(&mut progress, refused());
-        assert!(matches!(look(&mut progress, None), Step::End(Err(SlotError::Lost))));
+        assert!(matches!(look(&mut progress, None), NextStep::End(Err(SlotError::Lost))));
 
         let mut progress = SlotProgress::default();
         upload(&mut progress, refused());
         let before = look(&mut progress, job(JobState::Succeeded));
-        assert!(matches!(before, Step::End(Ok(SlotEnd::WrittenBefore))), "{before:?}");
+        assert!(matches!(before, NextStep::End(Ok(SlotEnd::WrittenBefore))), "{before:?}");
 
         // Another run's job failed: the refusal is still the reason.
         let mut progress = SlotProgress::default();
         upload(&mut progress, refused());
-        assert!(matches!(look(&mut progress, failed()), Step::Look));
-        assert!(matches!(look(&mut progress, None), Step::End(Err(SlotError::Lost))));
+        assert!(matches!(look(&mut progress, failed()), NextStep::Look));
+        assert!(matches!(look(&mut progress, None), NextStep::End(Err(SlotError::Lost))));
     }
 
     #[test]
     fn a_slot_that_is_over_gets_no_upload() {
         let id = JobId::of("job");
         let end = SlotProgress::default().after_look(&id, None, true);
-        assert!(matches!(end, Step::End(Ok(SlotEnd::Missed))), "{end:?}");
+        assert!(matches!(end, NextStep::End(Ok(SlotEnd::Missed))), "{end:?}");
         // But its job counts.
-        let end = SlotProgress::default().after_look(&id, job(JobState::Succeeded), true);
-        assert!(matches!(end, Step::End(Ok(SlotEnd::WrittenBefore))), "{end:?}");
+        let end = SlotProgress::default().after_look(&id, Some(job(JobState::Succeeded)), true);
+        assert!(matches!(end, NextStep::End(Ok(SlotEnd::WrittenBefore))), "{end:?}");
     }
 }

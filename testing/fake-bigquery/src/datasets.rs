@@ -21,7 +21,7 @@ pub(crate) struct Datasets {
     /// The location of new datasets that don't name one.
     pub(crate) location: String,
     pub(crate) keeps_rows: bool,
-    datasets: BTreeMap<String, Dataset>,
+    by_name: BTreeMap<String, Dataset>,
     ticks: Ticks,
 }
 
@@ -63,7 +63,7 @@ impl Default for Datasets {
         Self {
             location: "EU".to_owned(),
             keeps_rows: true,
-            datasets: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             ticks: Ticks::default(),
         }
     }
@@ -98,7 +98,7 @@ impl Table {
 impl Datasets {
     pub(crate) fn insert_dataset(&mut self, project: &str, given: &Value) -> GoogleResult<Value> {
         let id = reference(given, "datasetReference", project, "datasetId")?;
-        if self.datasets.contains_key(&id) {
+        if self.by_name.contains_key(&id) {
             return Err(GoogleError::duplicate(&format!("Dataset {project}:{id}")));
         }
         let location = given.get("location").and_then(Value::as_str).unwrap_or(&self.location);
@@ -107,7 +107,7 @@ impl Datasets {
             location: location.to_owned(),
             tables: BTreeMap::new(),
         };
-        self.datasets.insert(id.clone(), dataset);
+        self.by_name.insert(id.clone(), dataset);
         self.get_dataset(project, &id)
     }
 
@@ -125,20 +125,20 @@ impl Datasets {
 
     fn dataset(&self, project: &str, id: &str) -> GoogleResult<&Dataset> {
         let not_found = || GoogleError::not_found(&format!("Dataset {project}:{id}"));
-        self.datasets.get(id).ok_or_else(not_found)
+        self.by_name.get(id).ok_or_else(not_found)
     }
 
     pub(crate) fn table(&self, dataset: &str, table: &str) -> Option<&Table> {
-        self.datasets.get(dataset)?.tables.get(table)
+        self.by_name.get(dataset)?.tables.get(table)
     }
 
     fn table_mut(&mut self, dataset: &str, table: &str) -> Option<&mut Table> {
-        self.datasets.get_mut(dataset)?.tables.get_mut(table)
+        self.by_name.get_mut(dataset)?.tables.get_mut(table)
     }
 
     /// The dataset and name of each table.
     pub(crate) fn tables(&self) -> Vec<(String, String)> {
-        let tables = self.datasets.iter().flat_map(|(dataset, of)| {
+        let tables = self.by_name.iter().flat_map(|(dataset, of)| {
             of.tables.keys().map(move |table| (dataset.clone(), table.clone()))
         });
         tables.collect()
@@ -146,7 +146,7 @@ impl Datasets {
 
     /// Where a dataset is; none if there is no such dataset.
     pub(crate) fn location_of(&self, dataset: &str) -> Option<&str> {
-        self.datasets.get(dataset).map(|dataset| dataset.location.as_str())
+        self.by_name.get(dataset).map(|dataset| dataset.location.as_str())
     }
 
     /// Loads all rows into a table or none, and returns how many, or why not. None if there is no
@@ -193,7 +193,7 @@ impl Datasets {
         let table =
             Table { given, fields, late: Vec::new(), version: 1, rows: Vec::new(), rows_loaded: 0 };
         let answer = self.table_json(project, dataset, &id, &table);
-        if let Some(dataset) = self.datasets.get_mut(dataset) {
+        if let Some(dataset) = self.by_name.get_mut(dataset) {
             dataset.tables.insert(id, table);
         }
         Ok(answer)

@@ -55,7 +55,7 @@ pub(crate) struct ChunkRequest<'a> {
 
 /// What a session has after a request.
 #[derive(Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum ChunkOutcome {
     /// So many bytes, which are not all.
     Part(usize),
     /// All data, by this request. [`Sessions::complete`] has to follow.
@@ -92,7 +92,7 @@ impl Sessions {
         chunk: ChunkRequest<'_>,
         fails: Option<JobError>,
         is_gone: bool,
-    ) -> GoogleResult<Arrival> {
+    ) -> GoogleResult<ChunkOutcome> {
         let session = self.sessions.get_mut(id);
         let session = session.filter(|session| session.project == project);
         let session = session.ok_or_else(|| GoogleError::not_found(&format!("Upload {id}")))?;
@@ -106,10 +106,10 @@ impl Sessions {
             SessionState::Gone => {
                 Err(GoogleError::new(StatusCode::GONE, "gone", "The upload session is gone"))
             }
-            SessionState::Complete(job) => Ok(Arrival::Before(job.clone()?)),
+            SessionState::Complete(job) => Ok(ChunkOutcome::Before(job.clone()?)),
             SessionState::Open => match load.append(chunk)? {
-                false => Ok(Arrival::Part(load.data.len())),
-                true => Ok(Arrival::Whole(UploadedLoad {
+                false => Ok(ChunkOutcome::Part(load.data.len())),
+                true => Ok(ChunkOutcome::Whole(UploadedLoad {
                     request: load.request.clone(),
                     data: std::mem::take(&mut load.data),
                     fails: load.fails.take(),

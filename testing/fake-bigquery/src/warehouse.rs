@@ -17,7 +17,7 @@ use crate::{
     multipart,
     operation::{ApiCall, Operation, Resource},
     query_result::PageRequest,
-    sessions::{Arrival, ChunkRequest, Sessions, UploadedLoad},
+    sessions::{ChunkOutcome, ChunkRequest, Sessions, UploadedLoad},
 };
 
 /// All that BigQuery holds.
@@ -135,9 +135,9 @@ impl Warehouse {
         let chunk = ChunkRequest { range: request.header("content-range"), body: &request.body };
         let Twist { job_fails, is_session_gone, .. } = twist;
         let job = match self.sessions.take(project, id, chunk, job_fails, is_session_gone)? {
-            Arrival::Part(length) => return Ok(resume(length)),
-            Arrival::Before(job) => job,
-            Arrival::Whole(UploadedLoad { request, data, fails }) => {
+            ChunkOutcome::Part(length) => return Ok(resume(length)),
+            ChunkOutcome::Before(job) => job,
+            ChunkOutcome::Whole(UploadedLoad { request, data, fails }) => {
                 let data = Bytes::from(data);
                 let job = self.engine.insert_load(&mut self.datasets, request, data, fails);
                 self.sessions.complete(id, job.clone());

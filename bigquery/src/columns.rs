@@ -1,15 +1,16 @@
 //! Which column holds a stat.
 //!
-//! BigQuery compares the names of columns without regard to case, and forbids some; stats differ in case,
-//! and may be called anything. So a stat has the column of its own name, except
+//! BigQuery ignores case in the names of columns, and forbids some names. Stats differ in case, and
+//! may have any name. So a stat has the column of its own name, unless
 //!
-//! - where that name differs only in case from a column that the table has already, or
-//! - where BigQuery forbids it, or
-//! - where it looks like one of the names that are made here.
+//! - the table already has a column whose name differs only in case, or
+//! - BigQuery forbids the name, or
+//! - the name looks like one that is made up here.
 //!
-//! Then the column's name is the stat's (its first 281 characters), `__`, and the first 16 hex digits of
-//! the SHA-256 of the stat's name; with an `s` before what may not begin so. No two stats share a column,
-//! and since columns are never removed, none changes its own.
+//! Then the column's name is the first 281 characters of the stat's name, `__`, and the first 16
+//! hex digits of the SHA-256 of the stat's name. An `s` precedes a name with a forbidden beginning.
+//! No two stats share a column, and since columns are never removed, no stat moves to another
+//! column.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,23 +19,24 @@ use shared::domain::{Group, StatName};
 
 use crate::schema::{Field, Schema, Type};
 
-/// Most columns of a table, records and their fields included. Source: *Quotas and limits*, BigQuery
-/// documentation.
+/// Most columns of a table, records and their fields included. Source: *Quotas and limits*,
+/// BigQuery documentation.
 pub const MAX_COLUMNS: usize = 10_000;
 
-/// How much of a stat's name a made-up name has: with what is added, 300 characters.
+/// How much of a stat's name a made-up name contains. With what is added, it has 300 characters at
+/// most.
 const MAX_STEM_CHARS: usize = 281;
-/// What comes between the stem and the hash.
+/// What separates the stem from the hash.
 const SEPARATOR: &str = "__";
 /// Hex digits of the hash.
 const HASH_DIGITS: usize = 16;
 
-/// What no column's name may begin with, in lower case. Source: *Specifying a schema*, BigQuery
+/// The beginnings that BigQuery forbids, in lower case. Source: *Specifying a schema*, BigQuery
 /// documentation, and the pseudo columns of change history.
 const FORBIDDEN: [&str; 7] =
     ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_"];
 
-/// Why stats have no column.
+/// Why a stat has no column.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// There would be more columns than BigQuery allows.
@@ -50,16 +52,16 @@ pub enum ColumnError {
         /// The type that it must have.
         must_be: &'static str,
     },
-    /// The columns of the table have changed, so that a stat belongs into another one.
+    /// The columns of the table have changed, so that a stat belongs in another one.
     #[error("its columns were changed by somebody else at the same time")]
     Moved,
 }
 
-/// The columns of a table, and those that it needs besides.
+/// The columns that a table has, and those that it lacks.
 #[derive(Debug, Clone)]
 pub struct Columns {
     groups: BTreeMap<Group, Record>,
-    /// How many columns there are in all.
+    /// The number of all columns.
     count: usize,
 }
 
@@ -69,7 +71,7 @@ struct Record {
     exists: bool,
     /// The fields that the table has, by their names in lower case.
     fields: HashMap<String, Existing>,
-    /// The column of each stat that was asked for.
+    /// The column of each stat that a caller has asked for.
     used: BTreeMap<StatName, Used>,
 }
 
@@ -90,7 +92,7 @@ impl Columns {
     /// The columns of a table with this schema.
     ///
     /// # Errors
-    /// A column that every table has is of another type.
+    /// A column that every table has is missing, or of another type.
     pub fn of(schema: &Schema) -> Result<Self, ColumnError> {
         for (name, r#type) in [("_dim", Type::String), ("_ts", Type::Timestamp)] {
             match schema.find(name) {
@@ -146,7 +148,7 @@ impl Columns {
             }
             record.used.insert(stat.clone(), used);
         }
-        // It was inserted above, so the default is never used.
+        // The entry was inserted above, so the default is never used.
         Ok(record.used.get(stat).map(|used| used.column.as_str()).unwrap_or_default())
     }
 
@@ -168,15 +170,15 @@ impl Columns {
         self.groups.get(&group)?.find(stat)
     }
 
-    /// The schema that a table of this schema needs to get, to hold the stats that were asked for; none if
-    /// it holds them already.
+    /// The schema that a table of this schema needs to hold the stats that were asked for; none if
+    /// it has their columns already.
     ///
     /// # Errors
     /// A stat has another column there; or as for [`Self::column`].
     pub fn missing_from(&self, schema: &Schema) -> Result<Option<Schema>, ColumnError> {
         let mut there = Self::of(schema)?;
         for (group, record) in &self.groups {
-            // Those that have their own names came first.
+            // Columns with the names of their stats came first.
             let has_own_name = |(stat, used): &(&StatName, &Used)| used.column == stat.as_str();
             let (first, then): (Vec<_>, Vec<_>) = record.used.iter().partition(has_own_name);
             for (stat, used) in first.into_iter().chain(then) {
@@ -267,7 +269,7 @@ fn first_name(r#type: Type) -> &'static str {
     r#type.names().first().copied().unwrap_or_default()
 }
 
-/// Whether a stat's name may be that of a column, and is none that is made up here.
+/// Whether a stat's name may be that of a column, and does not look made up.
 fn may_be_a_column(stat: &StatName) -> bool {
     !is_forbidden(stat.as_str()) && !looks_made_up(stat.as_str())
 }
@@ -333,7 +335,7 @@ mod tests {
             let [first, second] = names.map(|name| counter(&mut columns, name));
             assert_eq!(first, names[0]);
             assert!(second.starts_with(&format!("{}__", names[1])), "{second}");
-            // From the schema alone it is the same, in any order.
+            // The schema alone leads to the same columns, in any order.
             let schema = after(&columns, &Schema::new());
             let mut later = Columns::of(&schema).unwrap();
             assert_eq!(counter(&mut later, names[1]), second);
@@ -351,10 +353,10 @@ mod tests {
         }
         let mut columns = empty();
         let (_, made_up) = (counter(&mut columns, "X"), counter(&mut columns, "x"));
-        // A stat that is really called so.
+        // A stat that really has this name.
         let other = counter(&mut columns, &made_up);
         assert_ne!(other, made_up);
-        // Also when it comes first.
+        // Even if it comes first.
         let mut columns = empty();
         assert_eq!(counter(&mut columns, &made_up), other);
         counter(&mut columns, "X");
@@ -372,7 +374,7 @@ mod tests {
     #[test]
     fn more_columns_than_bigquery_allows_are_refused() {
         let mut columns = empty();
-        // Two columns and two records are there besides.
+        // There are two other columns, and two records.
         for i in 0..MAX_COLUMNS - 5 {
             counter(&mut columns, &format!("s{i}"));
         }

@@ -1,38 +1,38 @@
-//! Where BigQuery is, and by what right it is used.
+//! Where BigQuery is, and what gives access to it.
 
 use shared::config::ConfigError;
 
 use crate::Credentials;
 
-/// Where Google's BigQuery is.
+/// The address of Google's BigQuery.
 const GOOGLE: &str = "https://bigquery.googleapis.com";
-/// The dataset where `BIGQUERY_DATASET` does not say.
+/// The dataset if `BIGQUERY_DATASET` is not set.
 const DEFAULT_DATASET: &str = "statshub";
 /// Longest name of a dataset. Source: *Name datasets*, BigQuery documentation.
 const MAX_DATASET_CHARS: usize = 1_024;
 
-/// Where BigQuery is, and by what right it is used.
+/// Where BigQuery is, and what gives access to it.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) project: String,
     pub(crate) dataset: String,
     pub(crate) location: Option<String>,
     pub(crate) access: Access,
-    /// Where BigQuery is.
+    /// The URL of BigQuery's host.
     pub(crate) address: String,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// The emulator at this `host:port`, without credentials.
+    /// The emulator at this `host:port`, which needs no credentials.
     Emulator(String),
     /// Google's, with these credentials.
     Google(Credentials),
 }
 
 impl Config {
-    /// Reads the configuration from the environment. `None` when BigQuery is not to be used: none of its
-    /// variables is set but the dataset's and the location's.
+    /// Reads the configuration from the environment. `None` if the service runs without BigQuery:
+    /// none of its variables is set, or only those of the dataset and the location.
     ///
     /// # Errors
     /// A variable is missing or wrong.
@@ -40,7 +40,7 @@ impl Config {
         Self::from_variables(shared::config::variable)
     }
 
-    /// Reads the configuration from variables, of which `get` gives the values.
+    /// Reads the configuration from variables whose values `get` gives.
     ///
     /// # Errors
     /// A variable is missing or wrong.
@@ -82,7 +82,7 @@ impl Config {
         }))
     }
 
-    /// The same BigQuery at another address, with credentials, for tests of these.
+    /// The same configuration with another address, for tests of credentials.
     #[must_use]
     pub fn with_address(mut self, address: impl Into<String>) -> Self {
         self.address = address.into();
@@ -124,7 +124,8 @@ fn valid(
     }
 }
 
-/// A project's id: letters, digits and dashes, and in old ones a domain, as in `example.com:project`.
+/// The id of a project: letters, digits and dashes. Old ones begin with a domain, as in
+/// `example.com:project`.
 fn is_project(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte))

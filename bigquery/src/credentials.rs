@@ -1,4 +1,4 @@
-//! Google's credentials, and the access tokens that they give.
+//! Google's credentials, and the access tokens they give.
 
 use std::{
     fmt,
@@ -11,30 +11,30 @@ use google_cloud_auth::credentials::{
 };
 use serde_json::Value;
 
-use crate::{BigQueryError, client::Failure, config::Access};
+use crate::{BigQueryError, config::Access, failure::Failure};
 
 /// What the tokens allow: to use BigQuery, as far as the account's roles go.
 const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";
-/// What the emulator takes for a token.
+/// A token that the emulator accepts.
 const EMULATOR_TOKEN: &str = "emulator";
-/// How long credentials are kept with their token, which lasts an hour.
+/// How long built credentials are held with their token, which lasts an hour.
 ///
-/// The library refreshes a token in the background, by a clock that may stand still while Lambda freezes
-/// the process. So it is not relied on after the first token, but told anew.
-const KEPT: Duration = Duration::from_secs(30 * 60);
+/// The library refreshes a token in the background, by a clock that may stand still while Lambda
+/// freezes the process. So don't rely on that: build the credentials anew.
+const LONGEST_HOLD: Duration = Duration::from_secs(30 * 60);
 
 /// Google's credentials, of a kind that is supported.
 #[derive(Clone)]
 pub struct Credentials {
-    kind: Kind,
+    kind: CredentialKind,
     json: Value,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CredentialKind {
     ServiceAccount,
     AuthorizedUser,
-    /// An account of AWS that is trusted by workload identity federation: no key of Google exists.
+    /// An account of AWS that workload identity federation trusts: no key of Google exists.
     ExternalAccount,
 }
 
@@ -42,14 +42,14 @@ impl Credentials {
     /// Reads credentials from JSON, as Google's console and `gcloud` give them.
     ///
     /// # Errors
-    /// It is not JSON, or of another kind; in words that show nothing of it.
+    /// The text is not JSON, or of another kind. The error shows nothing of the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut json: Value = serde_json::from_str(text)
             .map_err(|_| "is not JSON: Google credentials are".to_owned())?;
         let kind = match json.get("type").and_then(Value::as_str) {
-            Some("service_account") => Kind::ServiceAccount,
-            Some("authorized_user") => Kind::AuthorizedUser,
-            Some("external_account") => Kind::ExternalAccount,
+            Some("service_account") => CredentialKind::ServiceAccount,
+            Some("authorized_user") => CredentialKind::AuthorizedUser,
+            Some("external_account") => CredentialKind::ExternalAccount,
             _ => {
                 return Err(
                     "must be credentials whose `type` is service_account, authorized_user or \
@@ -58,7 +58,7 @@ impl Credentials {
                 );
             }
         };
-        if kind == Kind::ExternalAccount {
+        if kind == CredentialKind::ExternalAccount {
             require_aws(&mut json)?;
         }
         Ok(Self { kind, json })
@@ -67,13 +67,13 @@ impl Credentials {
     fn build(&self) -> Result<AccessTokenCredentials, BigQueryError> {
         let json = self.json.clone();
         let built = match self.kind {
-            Kind::ServiceAccount => service_account::Builder::new(json)
+            CredentialKind::ServiceAccount => service_account::Builder::new(json)
                 .with_access_specifier(service_account::AccessSpecifier::from_scopes([SCOPE]))
                 .build_access_token_credentials(),
-            Kind::AuthorizedUser => user_account::Builder::new(json)
+            CredentialKind::AuthorizedUser => user_account::Builder::new(json)
                 .with_scopes([SCOPE])
                 .build_access_token_credentials(),
-            Kind::ExternalAccount => external_account::Builder::new(json)
+            CredentialKind::ExternalAccount => external_account::Builder::new(json)
                 .with_scopes([SCOPE])
                 .build_access_token_credentials(),
         };
@@ -81,7 +81,7 @@ impl Credentials {
     }
 }
 
-/// An external account must be one of AWS: that is what the functions have in their environment.
+/// Requires that an external account is one of AWS, which the functions have in their environment.
 fn require_aws(json: &mut Value) -> Result<(), String> {
     let source = json.get_mut("credential_source").and_then(Value::as_object_mut);
     let is_aws = |environment: &Value| {
@@ -89,7 +89,7 @@ fn require_aws(json: &mut Value) -> Result<(), String> {
     };
     match source {
         Some(source) if source.get("environment_id").is_some_and(is_aws) => {
-            // The metadata service of EC2, which no Lambda function reaches.
+            // The metadata service of EC2, which Lambda functions can't reach.
             source.remove("imdsv2_session_token_url");
             Ok(())
         }
@@ -98,62 +98,60 @@ fn require_aws(json: &mut Value) -> Result<(), String> {
     }
 }
 
-/// Shows nothing of what is secret.
+/// Shows no secrets.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-/// Gives access tokens.
+/// Where access tokens come from.
 #[derive(Debug)]
-pub(crate) enum Tokens {
+pub(crate) enum AccessTokens {
     Emulator,
-    Google { credentials: Credentials, kept: Mutex<Option<Kept>> },
+    Google { credentials: Credentials, held: Mutex<Option<HeldCredentials>> },
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Kept {
+pub(crate) struct HeldCredentials {
     credentials: AccessTokenCredentials,
     since: SystemTime,
 }
 
-impl Tokens {
+impl AccessTokens {
     /// # Errors
     /// The credentials lack something.
     pub(crate) fn new(access: &Access) -> Result<Self, BigQueryError> {
         match access {
             Access::Emulator(_) => Ok(Self::Emulator),
             Access::Google(credentials) => {
-                let kept = Kept { credentials: credentials.build()?, since: SystemTime::now() };
-                Ok(Self::Google { credentials: credentials.clone(), kept: Mutex::new(Some(kept)) })
+                let held = HeldCredentials::new(credentials)?;
+                Ok(Self::Google { credentials: credentials.clone(), held: Mutex::new(Some(held)) })
             }
         }
     }
 
-    /// A token that is good at the moment.
+    /// A token that is valid now.
     ///
     /// # Errors
-    /// Google gives none, at the moment or for good.
+    /// Google gives none, for now or for good.
     pub(crate) async fn token(&self) -> Result<String, Failure> {
-        let Self::Google { credentials, kept } = self else {
+        let Self::Google { credentials, held } = self else {
             return Ok(EMULATOR_TOKEN.to_owned());
         };
-        let current = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_fresh = |kept: &Kept| kept.since.elapsed().is_ok_and(|age| age < KEPT);
-        let current = match current.filter(is_fresh) {
+        let current = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = match current.filter(HeldCredentials::is_fresh) {
             Some(current) => current,
             None => {
-                let credentials = credentials.build().map_err(Failure::Final)?;
-                let new = Kept { credentials, since: SystemTime::now() };
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
+                let new = HeldCredentials::new(credentials).map_err(Failure::Final)?;
+                *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
                 new
             }
         };
         match current.credentials.access_token().await {
             Ok(token) => Ok(token.token),
             Err(error) => {
-                // The library would repeat this error for a while, or for ever.
+                // The library would repeat this error for a while, or forever.
                 self.forget();
                 let is_transient = error.is_transient();
                 let error = BigQueryError::Credentials(error.into());
@@ -165,11 +163,21 @@ impl Tokens {
         }
     }
 
-    /// Forgets the token, since BigQuery takes it no more.
+    /// Forgets the token, which BigQuery no longer takes.
     pub(crate) fn forget(&self) {
-        if let Self::Google { kept, .. } = self {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Self::Google { held, .. } = self {
+            *held.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
+    }
+}
+
+impl HeldCredentials {
+    fn new(credentials: &Credentials) -> Result<Self, BigQueryError> {
+        Ok(Self { credentials: credentials.build()?, since: SystemTime::now() })
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed().is_ok_and(|age| age < LONGEST_HOLD)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why BigQuery did not do what it was asked.
+//! Why BigQuery did not do what it was asked to.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 /// A cause, for the log.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why BigQuery did not do what it was asked.
+/// Why BigQuery did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum BigQueryError {
     /// BigQuery refuses the request, and would again.
@@ -20,10 +20,10 @@ pub enum BigQueryError {
         /// BigQuery's explanation.
         message: String,
     },
-    /// A quota or rate of BigQuery was exceeded until time was up.
+    /// Until the deadline, a quota or rate of BigQuery was exceeded.
     #[error("BigQuery throttles")]
     Throttled(#[source] Cause),
-    /// BigQuery gave no answer, or none that makes sense, until time was up.
+    /// Until the deadline, BigQuery gave no answer, or none that makes sense.
     #[error("BigQuery is not available")]
     Unavailable(#[source] Cause),
     /// The credentials give no token.
@@ -38,7 +38,7 @@ impl BigQueryError {
         matches!(self, Self::Refused { status: refused, .. } if *refused == status)
     }
 
-    /// Whether BigQuery refuses what was sent as not valid.
+    /// Whether BigQuery refuses the request as not valid.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.is(StatusCode::BAD_REQUEST)

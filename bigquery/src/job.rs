@@ -1,28 +1,28 @@
-//! Jobs: what BigQuery does on its own account once it has accepted it.
+//! Jobs: work that BigQuery has accepted, and does whether or not anybody waits for it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::deadline::Deadline;
-use tokio::time::{Instant, sleep};
 
 use crate::{BigQuery, BigQueryError, TableId};
 
 /// Longest id of a job. Source: *`JobReference`*, BigQuery REST reference.
 const MAX_ID_CHARS: usize = 1_024;
 
-/// The id of a job. BigQuery accepts at most one job of an id, so an id that is derived from what is to be
-/// done makes it done at most once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The id of a job. BigQuery accepts one job of an id at most, so work whose id is derived from its
+/// purpose is done at most once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JobId(String);
 
 impl JobId {
-    /// The id for a `purpose`; another for each.
+    /// The id for a `purpose`; no two purposes share one.
     ///
-    /// It is the purpose itself if that consists of ASCII letters, digits, `_` and `-`, else its SHA-256.
+    /// A purpose that consists of ASCII letters, digits, `_` and `-` is the id itself; of others,
+    /// the id has the SHA-256.
     #[must_use]
     pub fn of(purpose: &str) -> Self {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -45,6 +45,32 @@ impl fmt::Display for JobId {
     }
 }
 
+/// What BigQuery identifies a job by: its project, location and id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRef {
+    project_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    job_id: JobId,
+}
+
+impl JobRef {
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &JobId {
+        &self.job_id
+    }
+
+    pub(crate) fn project(&self) -> &str {
+        &self.project_id
+    }
+
+    pub(crate) fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+}
+
 /// A job that BigQuery has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -63,7 +89,7 @@ pub enum JobState {
     Running,
     /// It is done.
     Succeeded,
-    /// It is over, and has changed nothing.
+    /// It is over, and changed nothing.
     Failed {
         /// BigQuery's word for it, such as `invalid`.
         reason: String,
@@ -75,27 +101,27 @@ pub enum JobState {
 #[derive(Deserialize)]
 struct JobJson {
     #[serde(default)]
-    status: Status,
+    status: StatusJson,
     #[serde(default)]
-    configuration: Configuration,
+    configuration: ConfigurationJson,
     #[serde(default)]
-    statistics: Statistics,
+    statistics: StatisticsJson,
 }
 
 #[derive(Default, Deserialize)]
-struct Statistics {
-    load: Option<LoadStatistics>,
+struct StatisticsJson {
+    load: Option<LoadStatisticsJson>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LoadStatistics {
+struct LoadStatisticsJson {
     output_rows: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+struct StatusJson {
     state: Option<String>,
     error_result: Option<ErrorJson>,
 }
@@ -109,19 +135,19 @@ struct ErrorJson {
 }
 
 #[derive(Default, Deserialize)]
-struct Configuration {
-    load: Option<Load>,
+struct ConfigurationJson {
+    load: Option<LoadJson>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Load {
-    destination_table: Option<Destination>,
+struct LoadJson {
+    destination_table: Option<DestinationJson>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Destination {
+struct DestinationJson {
     dataset_id: String,
     table_id: String,
 }
@@ -147,50 +173,58 @@ impl From<JobJson> for Job {
 }
 
 impl BigQuery {
-    /// A job; `None` if BigQuery has accepted none of this id in this location.
+    /// A job of this project. Jobs on a table are in the location of the table.
+    #[must_use]
+    pub fn job_ref(&self, id: JobId, location: Option<&str>) -> JobRef {
+        JobRef {
+            project_id: self.project.clone(),
+            location: location.map(str::to_owned),
+            job_id: id,
+        }
+    }
+
+    /// A job; `None` if BigQuery has not accepted it.
     ///
     /// # Errors
     /// See [`BigQueryError`].
     pub async fn job(
         &self,
-        id: &JobId,
-        location: Option<&str>,
+        job: &JobRef,
         deadline: Deadline,
     ) -> Result<Option<Job>, BigQueryError> {
-        let url = located(&self.url(&["jobs", &id.0]), location);
-        match self.request::<JobJson>(self.sending(deadline), |http| http.get(&url)).await {
+        let mut url = self.url(job.project(), &["jobs", job.id().as_str()]);
+        if let Some(location) = job.location() {
+            // It consists of letters, digits and dashes.
+            url = format!("{url}?location={location}");
+        }
+        match self.request::<JobJson>(deadline, |http| http.get(&url)).await {
             Ok(job) => Ok(Some(job.into())),
             Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// A job once it is over; still `Running` if that is not before the deadline. `None` if BigQuery has
-    /// accepted none of this id.
+    /// A job once it is over; still `Running` if the deadline passes first. `None` if BigQuery has
+    /// not accepted it.
     ///
     /// # Errors
     /// See [`BigQueryError`].
     pub async fn job_when_over(
         &self,
-        id: &JobId,
-        location: Option<&str>,
+        job: &JobRef,
         deadline: Deadline,
     ) -> Result<Option<Job>, BigQueryError> {
         let mut pauses = self.pauses();
         loop {
-            let job = self.job(id, location, deadline).await?;
-            if job.as_ref().is_none_or(|job| job.state != JobState::Running) {
-                return Ok(job);
+            let found = self.job(job, deadline).await?;
+            let is_over = found.as_ref().is_none_or(|found| found.state != JobState::Running);
+            if is_over || !pauses.pause_before(deadline, Duration::ZERO).await {
+                return Ok(found);
             }
-            let wait = pauses.next();
-            if Instant::now() + wait >= deadline.instant() {
-                return Ok(job);
-            }
-            sleep(wait).await;
         }
     }
 
-    /// Whether a job into a table of this dataset goes where it should.
+    /// Whether a load job loads into this table.
     #[must_use]
     pub fn is_for(&self, job: &Job, table: &TableId) -> bool {
         job.destination
@@ -199,9 +233,9 @@ impl BigQuery {
     }
 
     /// The job that loads rows of NDJSON into a table: all of them or none.
-    pub(crate) fn load_job(&self, id: &JobId, table: &TableId, location: Option<&str>) -> Value {
+    pub(crate) fn load_job(&self, job: &JobRef, table: &TableId) -> Value {
         json!({
-            "jobReference": self.job_reference(id, location),
+            "jobReference": job,
             "configuration": { "load": {
                 "destinationTable": self.table_reference(table),
                 "sourceFormat": "NEWLINE_DELIMITED_JSON",
@@ -209,23 +243,6 @@ impl BigQuery {
                 "writeDisposition": "WRITE_APPEND",
             }},
         })
-    }
-
-    pub(crate) fn job_reference(&self, id: &JobId, location: Option<&str>) -> Value {
-        match location {
-            Some(location) => {
-                json!({ "projectId": self.project, "jobId": id.0, "location": location })
-            }
-            None => json!({ "projectId": self.project, "jobId": id.0 }),
-        }
-    }
-}
-
-/// The address with a location, which consists of letters, digits and dashes.
-fn located(url: &str, location: Option<&str>) -> String {
-    match location {
-        Some(location) => format!("{url}?location={location}"),
-        None => url.to_owned(),
     }
 }
 

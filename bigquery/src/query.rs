@@ -1,20 +1,22 @@
 //! Queries.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::deadline::Deadline;
 
-use crate::{BigQuery, BigQueryError, JobId, table::JsonBody};
+use crate::{BigQuery, BigQueryError, JobRef, send::JsonBody};
 
-/// A query in `GoogleSQL`, whose values are parameters.
+/// A query in `GoogleSQL`, with parameters for its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The SQL, with `@name` for each parameter.
     pub sql: String,
     /// The parameters.
     pub parameters: Vec<(&'static str, Parameter)>,
-    /// How many bytes it may read; beyond that BigQuery refuses it, free of charge.
+    /// How many bytes it may read. If it would read more, BigQuery refuses it free of charge.
     pub max_bytes_billed: u64,
 }
 
@@ -29,15 +31,15 @@ pub enum Parameter {
 
 /// A page of a query's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// The rows; a cell is text, or none for `NULL`.
-    pub rows: Vec<Vec<Cell>>,
-    /// By what to ask for the next page; none if this is the last.
+pub struct ResultPage {
+    /// The rows.
+    pub rows: Vec<ResultRow>,
+    /// The token that asks for the next page; none if this is the last.
     pub next: Option<String>,
 }
 
-/// A cell of a row.
-pub type Cell = Option<String>;
+/// A row: the text of each column, or none for `NULL`.
+pub type ResultRow = Vec<Option<String>>;
 
 /// Why a query has no rows to give.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ pub enum QueryFailure {
     /// It would read more than it may.
     #[error("the query would read more than it may")]
     TooManyBytes,
-    /// There is no such query (any more), or no such page of it.
+    /// There is no such query, or no longer, or no such page of it.
     #[error("there is no such page")]
     NoSuchPage,
     /// BigQuery refuses it, or is away.
@@ -55,16 +57,16 @@ pub enum QueryFailure {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Results {
+struct ResultsJson {
     #[serde(default)]
     job_complete: bool,
     #[serde(default)]
-    rows: Vec<Row>,
+    rows: Vec<RowJson>,
     page_token: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Row {
+struct RowJson {
     f: Vec<CellJson>,
 }
 
@@ -74,22 +76,21 @@ struct CellJson {
 }
 
 impl BigQuery {
-    /// Starts a query under an id. If it was started before under that id, it goes on.
+    /// Starts a query as a job. If there is such a job already, it goes on.
     ///
     /// # Errors
     /// See [`BigQueryError`].
     pub async fn start_query(
         &self,
-        id: &JobId,
+        job: &JobRef,
         query: &Query,
-        location: Option<&str>,
         deadline: Deadline,
     ) -> Result<(), QueryFailure> {
-        let url = self.url(&["jobs"]);
+        let url = self.url(job.project(), &["jobs"]);
         let parameters: Vec<_> =
             query.parameters.iter().map(|(name, value)| parameter_json(name, value)).collect();
         let body = json!({
-            "jobReference": self.job_reference(id, location),
+            "jobReference": job,
             "configuration": { "query": {
                 "query": query.sql,
                 "useLegacySql": false,
@@ -98,54 +99,49 @@ impl BigQuery {
                 "maximumBytesBilled": query.max_bytes_billed.to_string(),
             }},
         });
-        let sending = self.sending(deadline);
-        match self.request::<Value>(sending, |http| http.post(&url).json_body(&body)).await {
+        match self.request::<Value>(deadline, |http| http.post(&url).json_body(&body)).await {
             Ok(_) => Ok(()),
             Err(error) if error.is(StatusCode::CONFLICT) => Ok(()),
             Err(error) => Err(explain(error)),
         }
     }
 
-    /// A page of the rows of a query that was started, when it is done: at most `limit` rows.
+    /// A page of at most `limit` rows of a query that was started, once the query is done.
     ///
     /// # Errors
     /// See [`QueryFailure`].
     pub async fn page(
         &self,
-        id: &JobId,
-        location: Option<&str>,
+        job: &JobRef,
         limit: u32,
         page: Option<&str>,
         deadline: Deadline,
-    ) -> Result<Page, QueryFailure> {
-        let url = self.url(&["queries", id.as_str()]);
+    ) -> Result<ResultPage, QueryFailure> {
+        let url = self.url(job.project(), &["queries", job.id().as_str()]);
         let limit = limit.to_string();
-        // The wait for the query to be done, which has to end before the attempt does.
+        // `timeoutMs` is how long BigQuery waits for the query, which must be less than an attempt.
         let mut arguments = vec![
             ("maxResults", limit.as_str()),
             ("timeoutMs", "10000"),
             ("formatOptions.useInt64Timestamp", "true"),
         ];
-        arguments.extend(location.map(|location| ("location", location)));
+        arguments.extend(job.location().map(|location| ("location", location)));
         arguments.extend(page.map(|page| ("pageToken", page)));
         let url = with_arguments(&url, &arguments);
         let mut pauses = self.pauses();
         loop {
-            let sending = self.sending(deadline);
-            let results = self.request::<Results>(sending, |http| http.get(&url)).await;
+            let results = self.request::<ResultsJson>(deadline, |http| http.get(&url)).await;
             let results = results.map_err(explain)?;
             if results.job_complete {
-                return Ok(Page {
-                    rows: results.rows.into_iter().map(cells).collect(),
+                return Ok(ResultPage {
+                    rows: results.rows.into_iter().map(row).collect(),
                     next: results.page_token.filter(|page| !page.is_empty()),
                 });
             }
-            let wait = pauses.next();
-            if tokio::time::Instant::now() + wait >= deadline.instant() {
+            if !pauses.pause_before(deadline, Duration::ZERO).await {
                 let cause = "the query takes too long".into();
                 return Err(BigQueryError::Unavailable(cause).into());
             }
-            tokio::time::sleep(wait).await;
         }
     }
 }
@@ -170,7 +166,7 @@ fn parameter_json(name: &str, value: &Parameter) -> Value {
     json!({ "name": name, "parameterType": { "type": r#type }, "parameterValue": { "value": value } })
 }
 
-fn cells(row: Row) -> Vec<Cell> {
+fn row(row: RowJson) -> ResultRow {
     let text = |cell: CellJson| match cell.v {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text),

@@ -14,21 +14,21 @@ pub struct Schema {
 /// A column or field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Field {
-    /// Its name; another that differs only in case can't be in the same record.
+    /// Its name. No other field of the same record differs only in case.
     pub name: String,
     /// `STRING`, `TIMESTAMP`, `INTEGER`, `RECORD` or another type.
     pub r#type: String,
     /// The fields of a `RECORD`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
-    /// All else that BigQuery or somebody says of it (mode, description, policy tags, defaults), which has
-    /// to be there again in a change of the schema.
+    /// What else BigQuery or somebody says about it (mode, description, policy tags, defaults). A
+    /// change of the schema must repeat it.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
 
 impl Schema {
-    /// The columns that every table begins with: the dimension key, and the slot's time.
+    /// The columns with which every table begins: the dimension key, and the slot's time.
     #[must_use]
     pub fn new() -> Self {
         let described = |field: Field, text: &str| field.described(text);
@@ -43,13 +43,13 @@ impl Schema {
         }
     }
 
-    /// The column of this name, whatever the case.
+    /// The column of this name in any case.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
-    /// How many columns there are, those in records and the records themselves included.
+    /// How many columns there are, including records and the columns in them.
     #[must_use]
     pub fn count(&self) -> usize {
         count(&self.fields)
@@ -75,7 +75,7 @@ impl Field {
         self
     }
 
-    /// Whether it is of this type, by either of its names, and not an array.
+    /// Whether it is of this type, by any of the type's names, and not an array.
     #[must_use]
     pub fn is(&self, r#type: Type) -> bool {
         let is_array = self.rest.get("mode").and_then(Value::as_str) == Some("REPEATED");
@@ -83,7 +83,7 @@ impl Field {
     }
 }
 
-/// The types that tables of statshub have.
+/// The types of columns in tables of statshub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// Text.

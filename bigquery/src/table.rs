@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::{deadline::Deadline, domain::DimensionName};
 
-use crate::{BigQuery, BigQueryError, Schema};
+use crate::{BigQuery, BigQueryError, Schema, send::JsonBody};
 
-/// The name of a dimension's table, which is the dimension's: BigQuery takes them all.
+/// The name of a dimension's table: that of the dimension, since BigQuery accepts every one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableId(String);
 
@@ -36,12 +36,12 @@ impl fmt::Display for TableId {
 /// A table as it is.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Table {
-    /// Where its data is, which jobs on it have to name.
+    /// Where its data is. Jobs on the table have to name it.
     pub location: Option<String>,
     /// Its columns.
     #[serde(default)]
     pub schema: Schema,
-    /// Changes with each change of it.
+    /// The version of the table.
     etag: Option<String>,
 }
 
@@ -56,16 +56,15 @@ impl BigQuery {
         deadline: Deadline,
     ) -> Result<Option<Table>, BigQueryError> {
         let url = self.table_url(table);
-        let answer = self.request(self.sending(deadline), |http| http.get(&url)).await;
-        match answer {
+        match self.request(deadline, |http| http.get(&url)).await {
             Ok(table) => Ok(Some(table)),
             Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The table of a dimension, which is made if there is none, partitioned by day and clustered by key;
-    /// so is the dataset.
+    /// The table of a dimension. If there is none, creates it, partitioned by day and clustered by
+    /// key; and its dataset, if there is none.
     ///
     /// # Errors
     /// See [`BigQueryError`].
@@ -84,7 +83,7 @@ impl BigQuery {
                 Err(error) => Err(error),
             };
         }
-        // What was created now, or by another run at the same time.
+        // This run created it, or another one at the same time.
         match self.table(table, deadline).await? {
             Some(table) => Ok(table),
             None => {
@@ -95,10 +94,11 @@ impl BigQuery {
         }
     }
 
-    /// Gives a table another schema, provided that it is still as it was read. `false` if it is not.
+    /// Gives a table another schema, unless the table has changed since it was read: then returns
+    /// `false`.
     ///
     /// # Errors
-    /// BigQuery refuses to remove columns, for one; see [`BigQueryError`].
+    /// BigQuery refuses to remove columns, for example; see [`BigQueryError`].
     pub async fn change_schema(
         &self,
         id: &TableId,
@@ -108,7 +108,7 @@ impl BigQuery {
     ) -> Result<bool, BigQueryError> {
         let url = self.table_url(id);
         let body = json!({ "schema": schema });
-        let answer = self.request::<Value>(self.sending(deadline), |http| {
+        let answer = self.request::<Value>(deadline, |http| {
             let request = http.patch(&url).json_body(&body);
             match &table.etag {
                 Some(etag) => request.header(IF_MATCH, etag),
@@ -117,14 +117,14 @@ impl BigQuery {
         });
         match answer.await {
             Ok(_) => Ok(true),
-            // An attempt whose answer was lost has changed it, or somebody else has.
+            // An attempt whose answer was lost has changed the table, or somebody else has.
             Err(error) if error.is(StatusCode::PRECONDITION_FAILED) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     async fn create_table(&self, table: &TableId, deadline: Deadline) -> Result<(), BigQueryError> {
-        let url = self.url(&["datasets", &self.dataset, "tables"]);
+        let url = self.url(&self.project, &["datasets", &self.dataset, "tables"]);
         let body = json!({
             "tableReference": self.table_reference(table),
             "description": "archived by statshub",
@@ -136,7 +136,7 @@ impl BigQuery {
     }
 
     async fn create_dataset(&self, deadline: Deadline) -> Result<(), BigQueryError> {
-        let url = self.url(&["datasets"]);
+        let url = self.url(&self.project, &["datasets"]);
         let mut body = json!({
             "datasetReference": { "projectId": self.project, "datasetId": self.dataset },
         });
@@ -153,32 +153,20 @@ impl BigQuery {
         body: &Value,
         deadline: Deadline,
     ) -> Result<(), BigQueryError> {
-        let sending = self.sending(deadline);
-        let answer = self.request::<Value>(sending, |http| http.post(url).json_body(body)).await;
+        let answer = self.request::<Value>(deadline, |http| http.post(url).json_body(body)).await;
         match answer {
             Ok(_) => Ok(()),
-            // An attempt whose answer was lost has made it, or another run at the same time.
+            // An attempt whose answer was lost has created it, or another run has.
             Err(error) if error.is(StatusCode::CONFLICT) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     fn table_url(&self, table: &TableId) -> String {
-        self.url(&["datasets", &self.dataset, "tables", &table.0])
+        self.url(&self.project, &["datasets", &self.dataset, "tables", &table.0])
     }
 
     pub(crate) fn table_reference(&self, table: &TableId) -> Value {
         json!({ "projectId": self.project, "datasetId": self.dataset, "tableId": table.0 })
-    }
-}
-
-/// A request with a body of JSON.
-pub(crate) trait JsonBody {
-    fn json_body(self, body: &Value) -> Self;
-}
-
-impl JsonBody for reqwest::RequestBuilder {
-    fn json_body(self, body: &Value) -> Self {
-        self.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.to_string())
     }
 }

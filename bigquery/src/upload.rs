@@ -1,28 +1,30 @@
 //! Uploads: load jobs that bring their rows along, in one request or in many.
 
+use std::ops::ControlFlow;
+
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    StatusCode,
+    RequestBuilder, StatusCode,
     header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE},
 };
 use serde_json::Value;
 use shared::deadline::Deadline;
 
 use crate::{
-    BigQuery, BigQueryError, JobId, TableId,
-    client::{Answer, Failure},
-    table::JsonBody,
+    BigQuery, BigQueryError, JobRef, TableId,
+    failure::Failure,
+    send::{Exchange, JsonBody, Once, Reply},
 };
 
-/// Chunks other than the last have to be a multiple of this long, in bytes. Source: *Resumable uploads*,
-/// BigQuery documentation.
+/// Chunks other than the last must be multiples of this long, in bytes. Source: *Resumable
+/// uploads*, BigQuery documentation.
 pub const CHUNK_STEP: usize = 256 * 1_024;
 
-/// What separates the parts of a request. Rows are JSON in lines of their own, so no line of theirs begins
+/// What separates the parts of a request. Rows are JSON in lines of their own, none of which begins
 /// with it.
 const BOUNDARY: &str = "statshub_part";
 
-/// Whose job it is that there is after an upload.
+/// Whose job there is after an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
     /// The one of this upload.
@@ -34,7 +36,7 @@ pub enum Accepted {
 /// Why an upload did not end with an accepted job.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// What was uploaded so far is lost. A job may have been accepted or not.
+    /// BigQuery lost what was uploaded so far. It may have accepted a job or not.
     #[error("the upload was forgotten by BigQuery")]
     Gone,
     /// BigQuery refuses it, or is away.
@@ -48,65 +50,57 @@ pub struct Upload<'a> {
     bigquery: &'a BigQuery,
     /// Where its chunks go.
     session: String,
-    /// How many bytes are there.
-    sent: u64,
-}
-
-/// What becomes of a chunk.
-enum Progress {
-    /// So many bytes are there.
-    Stored(u64),
-    /// All are, and there is a job.
-    Accepted,
+    /// How many bytes BigQuery has stored.
+    stored: u64,
 }
 
 impl BigQuery {
-    /// Has rows of NDJSON loaded, in one request. On success there is a job of this id: this one, or an
-    /// earlier one with rows of its own.
+    /// Has rows of NDJSON loaded, in one request. On success there is this job: with these rows, or
+    /// an earlier one with rows of its own.
     ///
     /// # Errors
-    /// See [`BigQueryError`]. It may have been accepted all the same if it is `Unavailable`.
+    /// See [`BigQueryError`]. After `Unavailable`, the job may have been accepted all the same.
     pub async fn load(
         &self,
-        id: &JobId,
+        job: &JobRef,
         table: &TableId,
-        location: Option<&str>,
         rows: &[u8],
         deadline: Deadline,
     ) -> Result<Accepted, BigQueryError> {
-        let url = format!("{}?uploadType=multipart", self.upload_url());
-        let body = multipart(&self.load_job(id, table, location), rows);
-        let answer = self.request::<Value>(self.uploading(deadline), |http| {
+        let url = format!("{}?uploadType=multipart", self.upload_url(job.project()));
+        let body = multipart(&self.load_job(job, table), rows);
+        let request = |http: &reqwest::Client| {
             let content_type = format!("multipart/related; boundary={BOUNDARY}");
             http.post(&url).header(CONTENT_TYPE, content_type).body(body.clone())
-        });
-        match answer.await {
+        };
+        let exchange = Once { request, read: Reply::json::<Value> };
+        match self.sender.send(exchange, self.sender.upload_limits(deadline)).await {
             Ok(_) => Ok(Accepted::Now),
             Err(error) if error.is(StatusCode::CONFLICT) => Ok(Accepted::Before),
             Err(error) => Err(error),
         }
     }
 
-    /// Begins to upload rows of NDJSON in chunks. There is no job until the last chunk has come.
+    /// Begins to upload rows of NDJSON in chunks. There is no job until the last chunk has arrived.
     ///
     /// # Errors
     /// See [`BigQueryError`].
     pub async fn start_upload(
         &self,
-        id: &JobId,
+        job: &JobRef,
         table: &TableId,
-        location: Option<&str>,
         deadline: Deadline,
     ) -> Result<Upload<'_>, BigQueryError> {
-        let url = format!("{}?uploadType=resumable", self.upload_url());
-        let job = self.load_job(id, table, location);
-        let start = |http: &reqwest::Client| {
+        let url = format!("{}?uploadType=resumable", self.upload_url(job.project()));
+        let job = self.load_job(job, table);
+        let request = |http: &reqwest::Client| {
             http.post(&url)
                 .header("X-Upload-Content-Type", "application/octet-stream")
                 .json_body(&job)
         };
-        let session = self.request_for(self.sending(deadline), start, session).await?;
-        Ok(Upload { bigquery: self, session, sent: 0 })
+        let exchange = Once { request, read: session };
+        let session = self.sender.send(exchange, self.sender.limits(deadline)).await?;
+        Ok(Upload { bigquery: self, session, stored: 0 })
     }
 }
 
@@ -120,8 +114,8 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Uploads the last chunk, of any length but 0. On success there is a job of this id: this one, or an
-    /// earlier one with rows of its own.
+    /// Uploads the last chunk, of any length but 0. On success there is this job: with these rows,
+    /// or an earlier one with rows of its own.
     ///
     /// # Errors
     /// See [`UploadError`]. The job may have been accepted all the same.
@@ -133,67 +127,104 @@ impl Upload<'_> {
         self.put(last, true, deadline).await?.ok_or(UploadError::Gone)
     }
 
-    /// Whose job there is then; none if there is none yet.
+    /// Whose job there is after this chunk; none if there is none yet.
     async fn put(
         &mut self,
         chunk: Bytes,
         is_last: bool,
         deadline: Deadline,
     ) -> Result<Option<Accepted>, UploadError> {
-        let sending = self.bigquery.uploading(deadline);
-        let end = self.sent + length(&chunk);
-        let total = if is_last { end.to_string() } else { "*".to_owned() };
-        let mut rest = chunk;
-        let mut waits = self.bigquery.waits();
-        let mut has_new_token = false;
-        // After a failure it is not known how much has come, so that is asked.
-        let mut asks = false;
-        loop {
-            let (range, body) = match asks {
-                true => (format!("bytes */{total}"), Bytes::new()),
-                false => (format!("bytes {}-{}/{total}", self.sent, end - 1), rest.clone()),
-            };
-            let http = self.bigquery.http();
-            let request = http.put(&self.session).header(CONTENT_RANGE, range).body(body);
-            let answer = self.bigquery.attempt(sending, request).await;
-            match answer.and_then(|answer| progress(&answer)) {
-                Ok(Progress::Accepted) => return Ok(Some(Accepted::Now)),
-                Ok(Progress::Stored(stored)) if stored == end && !is_last => {
-                    self.sent = end;
-                    return Ok(None);
-                }
-                Ok(Progress::Stored(stored)) => {
-                    let new =
-                        stored.checked_sub(self.sent).and_then(|new| usize::try_from(new).ok());
-                    let Some(new) = new.filter(|new| *new <= rest.len()) else {
-                        return Err(UploadError::Gone);
-                    };
-                    // All of the last chunk, and yet no job: BigQuery is asked what became of it.
-                    asks = is_last && new == rest.len();
-                    if asks || new == 0 {
-                        let failure = Failure::transient("an upload makes no progress".into());
-                        self.bigquery.wait(&mut waits, failure, sending.deadline).await?;
-                    }
-                    if !asks {
-                        rest = rest.slice(new..);
-                        self.sent = stored;
-                    }
-                }
-                Err(Failure::Token(_)) if !has_new_token => has_new_token = true,
-                Err(Failure::Final(error)) if error.is(StatusCode::CONFLICT) => {
-                    return Ok(Some(Accepted::Before));
-                }
-                Err(Failure::Final(error))
-                    if error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) =>
-                {
-                    return Err(UploadError::Gone);
-                }
-                Err(failure) => {
-                    self.bigquery.wait(&mut waits, failure, sending.deadline).await?;
-                    asks = true;
-                }
+        let end = self.stored + length(&chunk);
+        let chunk = Chunk {
+            session: &self.session,
+            stored: self.stored,
+            rest: chunk,
+            end,
+            is_last,
+            asks: false,
+        };
+        let sender = &self.bigquery.sender;
+        match sender.send(chunk, sender.upload_limits(deadline)).await {
+            Ok(ChunkEnd::Stored) => {
+                self.stored = end;
+                Ok(None)
             }
+            Ok(ChunkEnd::Job) => Ok(Some(Accepted::Now)),
+            Ok(ChunkEnd::Gone) => Err(UploadError::Gone),
+            Err(error) if error.is(StatusCode::CONFLICT) => Ok(Some(Accepted::Before)),
+            Err(error) if error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) => {
+                Err(UploadError::Gone)
+            }
+            Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A chunk on its way. After a failure it asks how much has arrived, and sends what has not.
+struct Chunk<'a> {
+    session: &'a str,
+    /// How many bytes of the upload BigQuery has stored.
+    stored: u64,
+    /// The bytes after these, up to `end`.
+    rest: Bytes,
+    end: u64,
+    is_last: bool,
+    /// Whether the next request asks how much has arrived.
+    asks: bool,
+}
+
+/// What became of a chunk.
+enum ChunkEnd {
+    /// BigQuery has stored it.
+    Stored,
+    /// It was the last one, and there is a job.
+    Job,
+    /// BigQuery has lost what was uploaded before it.
+    Gone,
+}
+
+impl Exchange for Chunk<'_> {
+    type Outcome = ChunkEnd;
+
+    fn request(&self, http: &reqwest::Client) -> RequestBuilder {
+        let total = if self.is_last { self.end.to_string() } else { "*".to_owned() };
+        let (range, body) = match self.asks {
+            true => (format!("bytes */{total}"), Bytes::new()),
+            false => (format!("bytes {}-{}/{total}", self.stored, self.end - 1), self.rest.clone()),
+        };
+        http.put(self.session).header(CONTENT_RANGE, range).body(body)
+    }
+
+    fn read(&mut self, reply: &Reply) -> Result<ControlFlow<ChunkEnd>, Failure> {
+        let stored = match arrived(reply) {
+            Ok(Arrived::All) => return Ok(ControlFlow::Break(ChunkEnd::Job)),
+            Ok(Arrived::Bytes(stored)) if stored == self.end && !self.is_last => {
+                return Ok(ControlFlow::Break(ChunkEnd::Stored));
+            }
+            Ok(Arrived::Bytes(stored)) => stored,
+            Err(failure) => {
+                self.asks = true;
+                return Err(failure);
+            }
+        };
+        let new = stored.checked_sub(self.stored).and_then(|new| usize::try_from(new).ok());
+        let Some(new) = new.filter(|new| *new <= self.rest.len()) else {
+            return Ok(ControlFlow::Break(ChunkEnd::Gone));
+        };
+        // If all of the last chunk is there, and yet no job, ask what became of it.
+        self.asks = self.is_last && new == self.rest.len();
+        if !self.asks {
+            self.rest = self.rest.slice(new..);
+            self.stored = stored;
+        }
+        if self.asks || new == 0 {
+            return Err(Failure::transient("an upload makes no progress"));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn lost(&mut self) {
+        self.asks = true;
     }
 }
 
@@ -216,25 +247,34 @@ fn multipart(job: &Value, rows: &[u8]) -> Bytes {
     body.freeze()
 }
 
-fn session(answer: &Answer) -> Result<String, Failure> {
-    let address = answer.headers.get(LOCATION).and_then(|address| address.to_str().ok());
+/// The address for the chunks of an upload.
+fn session(reply: &Reply) -> Result<String, Failure> {
+    let address = reply.headers.get(LOCATION).and_then(|address| address.to_str().ok());
     address
         .map(str::to_owned)
-        .ok_or_else(|| Failure::transient("an upload was started, but no address given".into()))
+        .ok_or_else(|| Failure::transient("an upload was started, but no address given"))
 }
 
-fn progress(answer: &Answer) -> Result<Progress, Failure> {
-    if answer.status != StatusCode::PERMANENT_REDIRECT {
-        // The job; if it can't be read, what became of it is found out by its id.
-        return answer.json::<Value>().map(|_| Progress::Accepted);
+/// How much of an upload has arrived.
+enum Arrived {
+    /// So many bytes.
+    Bytes(u64),
+    /// All of it, and there is a job.
+    All,
+}
+
+fn arrived(reply: &Reply) -> Result<Arrived, Failure> {
+    if reply.status != StatusCode::PERMANENT_REDIRECT {
+        // The job. If it can't be read, its id finds out what became of it.
+        return reply.json::<Value>().map(|_| Arrived::All);
     }
-    // `bytes=0-524287`; absent when nothing is there yet.
-    let Some(range) = answer.headers.get(RANGE) else {
-        return Ok(Progress::Stored(0));
+    // `bytes=0-524287`; absent if nothing has arrived yet.
+    let Some(range) = reply.headers.get(RANGE) else {
+        return Ok(Arrived::Bytes(0));
     };
     let last = range.to_str().ok().and_then(|range| range.rsplit_once('-')?.1.parse::<u64>().ok());
-    last.map(|last| Progress::Stored(last + 1))
-        .ok_or_else(|| Failure::transient("a range that can't be read".into()))
+    last.map(|last| Arrived::Bytes(last + 1))
+        .ok_or_else(|| Failure::transient("a range that can't be read"))
 }
 
 fn length(bytes: &Bytes) -> u64 {

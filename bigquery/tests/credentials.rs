@@ -1,4 +1,4 @@
-//! Access tokens, from each kind of credentials: got, refreshed, refused and expired.
+//! Access tokens of each kind of credentials: obtained, replaced, refused and expired.
 
 #![allow(
     missing_docs,
@@ -69,21 +69,21 @@ impl Test {
         })
     }
 
-    /// The grants that tokens were asked by.
+    /// The grants by which tokens were requested.
     fn grants(&self) -> Vec<Grant> {
         let grants = self.tokens.requests().into_iter().map(|request| request.grant);
         grants.filter(|grant| *grant != Grant::AwsMetadata).collect()
     }
 }
 
-/// Any request: whether there is a table.
+/// Sends a request, for whether there is a table.
 async fn ask(bigquery: &BigQuery) -> Result<bool, BigQueryError> {
     let table = TableId::from(&DimensionName::new("country").unwrap());
     let deadline = Deadline::after(Duration::from_secs(60));
     bigquery.table(&table, deadline).await.map(|table| table.is_some())
 }
 
-/// A token is used until BigQuery refuses it; then there is another.
+/// The client uses a token until BigQuery refuses it, then gets another.
 async fn an_expired_token_is_replaced(test: &Test, credentials: &Value, grant: Grant) {
     test.google.require_token(Some("token-1"));
     let bigquery = test.bigquery(credentials);
@@ -95,7 +95,7 @@ async fn an_expired_token_is_replaced(test: &Test, credentials: &Value, grant: G
     assert!(!ask(&bigquery).await.unwrap());
     assert_eq!(test.grants(), [grant, grant]);
 
-    // A token that is refused at once is not asked for again and again.
+    // If BigQuery refuses the new token too, no third one is requested.
     test.google.require_token(Some("another"));
     let error = ask(&bigquery).await.unwrap_err();
     assert!(matches!(error, BigQueryError::Refused { .. }), "{error:?}");
@@ -153,12 +153,12 @@ async fn a_service_account_signs_its_tokens_itself() {
     assert_eq!(claims["scope"], "https://www.googleapis.com/auth/bigquery");
     let lifetime = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
     assert!((600..=3_700).contains(&lifetime), "{lifetime}");
-    // Refused, it signs another one, once.
+    // If the token is refused, it signs another one, once.
     let before = test.google.request_count();
     test.google.require_token(Some("another"));
     assert!(ask(&bigquery).await.is_err());
     assert_eq!(test.google.request_count(), before + 2);
-    // No endpoint is asked, so that a clock is all that it needs.
+    // It needs no endpoint, only a clock.
     assert_eq!(test.tokens.tokens_given(), 0);
     test.google.require_token(None);
     assert!(!ask(&bigquery).await.unwrap());

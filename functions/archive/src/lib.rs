@@ -1,11 +1,16 @@
-//! The scheduled job. For each dimension that is due, it writes the stats of its keys to BigQuery, and
-//! folds the cells of those that have gone quiet.
+//! The scheduled job. For each dimension that is due, it writes the stats of the dimension's keys
+//! to BigQuery, and folds the cells of keys that have gone quiet.
 
-mod load;
-mod metrics;
+mod clock;
+mod due;
 mod report;
 mod rows;
 mod schedule;
+mod slot;
+mod slot_error;
+mod slot_metrics;
+mod transfer;
+mod widen;
 
 use std::time::Instant;
 
@@ -20,20 +25,24 @@ use shared::{
     usage,
 };
 
-pub use load::{LoadError, Outcome};
 pub use report::{Entry, Report, SlotOutcome};
 pub use schedule::{Schedule, Slot, TimeError};
+pub use slot::SlotEnd;
+pub use slot_error::SlotError;
 
-use load::{Clock, Load};
+use clock::Clock;
+use due::Due;
 use rows::rfc3339;
 
-/// Most dimensions that are archived at once: each holds some pages of the table, and rows.
+/// The most dimensions that a run archives at once: for each it holds some pages of the table, and
+/// rows.
 const CONCURRENT_DIMENSIONS: usize = 3;
 
-/// The part of an EventBridge schedule's event that counts: its time decides the slot, never the clock.
+/// The part of an EventBridge schedule's event that counts: this time decides the slot, never the
+/// clock.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ScheduleEvent {
-    /// The time that the event was scheduled for, by RFC 3339.
+    /// The time for which the event was scheduled, by RFC 3339.
     pub time: String,
 }
 
@@ -51,7 +60,7 @@ pub enum ArchiveError {
     Dimensions(String),
 }
 
-/// What whoever invoked the function gets to see, and the dead-letter queue keeps.
+/// What the caller of the function sees, and the dead-letter queue keeps.
 impl From<ArchiveError> for Diagnostic {
     fn from(error: ArchiveError) -> Self {
         let error_type = match error {
@@ -89,14 +98,14 @@ impl Function {
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         let function = Self::new(store, schedule, bigquery.transpose()?);
-        Ok(Self { metrics: metrics::start()?, ..function })
+        Ok(Self { metrics: slot_metrics::start()?, ..function })
     }
 
-    /// Does the job for the dimensions that are due at the event's time.
+    /// Archives and folds the dimensions that are due at the event's time.
     ///
     /// # Errors
-    /// The event has no time, the dimensions can't be read, or some of them failed; the others are done
-    /// all the same.
+    /// The event has no time, the list of dimensions can't be read, or some dimensions failed; the
+    /// others are done all the same.
     pub async fn run(&self, event: &ScheduleEvent, call: Call) -> Result<Report, ArchiveError> {
         let step = self.schedule.step_at(&event.time)?;
         if self.bigquery.is_none() {
@@ -106,7 +115,7 @@ impl Function {
         let slot = |dimension: &DimensionName| self.schedule.slot(dimension, step);
         let due = dimensions.iter().filter_map(|dimension| Some((dimension, slot(dimension)?)));
         let clock = Clock::starting_at(call.now);
-        // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
+        // Boxed: the types of the SDK's futures nest too deeply for the compiler.
         let jobs: Vec<_> = due
             .map(|(dimension, slot)| Box::pin(self.dimension(dimension, slot, clock, call)))
             .collect();
@@ -125,7 +134,7 @@ impl Function {
         })
     }
 
-    /// Does all there is to do for a dimension, and meters it.
+    /// Archives and folds a dimension, and meters that.
     async fn dimension<'a>(
         &self,
         dimension: &'a DimensionName,
@@ -137,7 +146,7 @@ impl Function {
         let (done, usage) =
             usage::measured(self.archive_and_fold(dimension, slot, clock, call)).await;
         let entry = done.entry.as_ref();
-        metrics::write(self.metrics, dimension, slot, entry, &usage, began.elapsed());
+        slot_metrics::write(self.metrics, dimension, slot, entry, &usage, began.elapsed());
         done
     }
 
@@ -151,13 +160,13 @@ impl Function {
         let mut done = Done { dimension, entry: None, has_failed: false };
         let mut plan = None;
         if let Some(bigquery) = &self.bigquery {
-            let deadline = call.deadline;
-            let load = Load { store: &self.store, bigquery, dimension, slot, clock, deadline };
-            let (outcome, found) = load.run().await;
-            plan = found;
-            log(dimension, slot, &outcome);
-            done.has_failed = outcome.is_err();
-            done.entry = Some(Entry::from(outcome.ok()));
+            let (store, deadline) = (&self.store, call.deadline);
+            let due = Due { store, bigquery, dimension, slot, clock, deadline };
+            let archived = slot::archive(&due).await;
+            plan = archived.plan;
+            log(dimension, slot, &archived.end);
+            done.has_failed = archived.end.is_err();
+            done.entry = Some(Entry::from(&archived.end));
         }
         // The run that wrote the slot folded it.
         let is_folded =
@@ -169,7 +178,7 @@ impl Function {
         done
     }
 
-    /// Folds as was planned while the dimension was read, or reads it for that.
+    /// Folds as planned while archiving read the dimension; without a plan, reads the dimension.
     async fn fold(
         &self,
         dimension: &DimensionName,
@@ -190,26 +199,26 @@ impl Function {
     }
 }
 
-/// What was done for a dimension.
+/// What a run did for a dimension.
 #[derive(Debug)]
 struct Done<'a> {
     dimension: &'a DimensionName,
-    /// Of archiving, if that is configured.
+    /// What came of archiving, if that is configured.
     entry: Option<Entry>,
     has_failed: bool,
 }
 
-/// Says what became of a slot, and of a failure why.
-fn log(dimension: &DimensionName, slot: Slot, outcome: &Result<Outcome, LoadError>) {
+/// Logs what became of a slot, and the cause of a failure.
+fn log(dimension: &DimensionName, slot: Slot, end: &Result<SlotEnd, SlotError>) {
     let slot = rfc3339(slot.start());
-    match outcome {
-        Ok(Outcome::Written { rows, left_out }) => {
+    match end {
+        Ok(SlotEnd::Written { rows, left_out }) => {
             tracing::info!(%dimension, slot, outcome = "written", rows, left_out, "archived");
         }
-        Ok(Outcome::WrittenBefore) => {
+        Ok(SlotEnd::WrittenBefore) => {
             tracing::info!(%dimension, slot, outcome = "writtenBefore", "archived before");
         }
-        Ok(Outcome::Missed) => {
+        Ok(SlotEnd::Missed) => {
             tracing::error!(%dimension, slot, outcome = "missed", "the run came after the slot was over, \
                 which is left empty");
         }

@@ -1,10 +1,10 @@
-//! What a run did, for whoever invoked it.
+//! What a run did, as its caller reads it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::Outcome;
+use crate::{SlotEnd, SlotError};
 
 /// What a run did: its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// In a word.
+    /// What became of it, in a word.
     pub outcome: SlotOutcome,
     /// How many rows were written.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,26 +36,26 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SlotOutcome {
-    /// Its rows were written by this run.
+    /// This run wrote its rows.
     Written,
-    /// Its rows had been written before.
+    /// An earlier run wrote its rows, or another one at the same time.
     WrittenBefore,
     /// The run came too late.
     Missed,
-    /// It is not known to be written; the next run, or a repetition of this one, goes on.
+    /// Its rows are not known to be written. The next run, or a repetition of this one, goes on.
     Failed,
 }
 
-impl From<Option<Outcome>> for Entry {
-    fn from(outcome: Option<Outcome>) -> Self {
+impl From<&Result<SlotEnd, SlotError>> for Entry {
+    fn from(end: &Result<SlotEnd, SlotError>) -> Self {
         let entry = |outcome| Self { outcome, rows: None, left_out: 0 };
-        match outcome {
-            Some(Outcome::Written { rows, left_out }) => {
+        match *end {
+            Ok(SlotEnd::Written { rows, left_out }) => {
                 Self { rows, left_out, ..entry(SlotOutcome::Written) }
             }
-            Some(Outcome::WrittenBefore) => entry(SlotOutcome::WrittenBefore),
-            Some(Outcome::Missed) => entry(SlotOutcome::Missed),
-            None => entry(SlotOutcome::Failed),
+            Ok(SlotEnd::WrittenBefore) => entry(SlotOutcome::WrittenBefore),
+            Ok(SlotEnd::Missed) => entry(SlotOutcome::Missed),
+            Err(_) => entry(SlotOutcome::Failed),
         }
     }
 }

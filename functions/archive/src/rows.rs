@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use shared::domain::{DimensionKey, KeyStats, Overflow, StatName, Sum, TOTAL, UnixSeconds};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The greatest integer that BigQuery reads exactly from a number of JSON; others are given as text.
-/// Source: *Loading JSON data from Cloud Storage*, BigQuery documentation.
+/// The greatest integer that BigQuery reads exactly from a JSON number; greater ones are written as
+/// text. Source: *Loading JSON data from Cloud Storage*, BigQuery documentation.
 const MAX_JSON_INTEGER: u64 = (1 << 53) - 1;
 
 /// Why a row can't be written.
@@ -26,7 +26,7 @@ pub(crate) enum RowError {
     Json(#[from] serde_json::Error),
 }
 
-/// Writes the rows of a dimension's keys, and that of their total.
+/// Writes the rows of a dimension's keys, and the row of their total.
 #[derive(Debug)]
 pub(crate) struct Rows {
     time: String,
@@ -38,9 +38,9 @@ pub(crate) struct Rows {
 /// Fields that were left out, since their sums are beyond 64 bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
-    /// How many.
+    /// How many there are.
     pub(crate) count: u64,
-    /// The first, as key, record and stat.
+    /// The key, record and stat of the first one.
     pub(crate) first: Option<(String, Group, StatName)>,
 }
 
@@ -50,13 +50,13 @@ struct Row<'a> {
     key: &'a str,
     #[serde(rename = "_ts")]
     time: &'a str,
-    #[serde(skip_serializing_if = "Fields::is_empty")]
-    counter: Fields<'a>,
-    #[serde(skip_serializing_if = "Fields::is_empty")]
-    gauge: Fields<'a>,
+    #[serde(skip_serializing_if = "FieldValues::is_empty")]
+    counter: FieldValues<'a>,
+    #[serde(skip_serializing_if = "FieldValues::is_empty")]
+    gauge: FieldValues<'a>,
 }
 
-struct Fields<'a> {
+struct FieldValues<'a> {
     columns: &'a Columns,
     group: Group,
     values: Vec<(&'a StatName, i64)>,
@@ -87,7 +87,7 @@ impl Rows {
         self.row(key.as_str(), stats, to)
     }
 
-    /// Writes the row of the total of the keys that were written.
+    /// Writes the row of the total of all keys that were written.
     ///
     /// # Errors
     /// See [`RowError`].
@@ -116,15 +116,15 @@ impl Rows {
         let row = Row {
             key,
             time: &self.time,
-            counter: Fields { columns, group: Group::Counter, values: counters },
-            gauge: Fields { columns, group: Group::Gauge, values: gauges },
+            counter: FieldValues { columns, group: Group::Counter, values: counters },
+            gauge: FieldValues { columns, group: Group::Gauge, values: gauges },
         };
         serde_json::to_writer(to.writer(), &row)?;
         to.put_u8(b'\n');
         Ok(())
     }
 
-    /// The sums that BigQuery can hold, each of which has a column then.
+    /// The sums that BigQuery can hold, after giving each a column.
     fn values<'a>(
         &mut self,
         key: &str,
@@ -149,13 +149,13 @@ impl Rows {
     }
 }
 
-impl Fields<'_> {
+impl FieldValues<'_> {
     fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 }
 
-impl Serialize for Fields<'_> {
+impl Serialize for FieldValues<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.values.len()))?;
         for (stat, value) in &self.values {
@@ -174,7 +174,7 @@ impl Serialize for Fields<'_> {
 pub(crate) fn rfc3339(moment: UnixSeconds) -> String {
     let seconds = i64::try_from(moment.0).unwrap_or(i64::MAX);
     let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    // Years beyond 9999 don't come from RFC 3339, by which events give their time.
+    // RFC 3339, in which events give their time, has no years beyond 9999.
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
 }
 

@@ -8,13 +8,13 @@ use shared::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// How often the schedule runs, in seconds, where `ARCHIVE_STEP_SECONDS` does not say.
+/// How often the schedule runs, in seconds, if `ARCHIVE_STEP_SECONDS` is not set.
 const DEFAULT_STEP: u64 = 600;
 
 /// When dimensions are archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// How often the schedule runs, in seconds: what every interval is a multiple of.
+    /// How often the schedule runs, in seconds. Every interval is a multiple of it.
     step: u64,
     dimensions: Dimensions,
 }
@@ -26,11 +26,12 @@ enum Dimensions {
     Only(BTreeMap<DimensionName, u64>),
 }
 
-/// An interval of a dimension. It begins with a step of the schedule; both are aligned to the Unix epoch.
+/// An interval of a dimension. It begins with a step of the schedule; both are aligned to the Unix
+/// epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     start: UnixSeconds,
-    /// How long until the dimension's next one, in seconds.
+    /// How long until the dimension's next slot, in seconds.
     interval: u64,
 }
 
@@ -48,7 +49,7 @@ impl Schedule {
         Self::from_variables(shared::config::variable)
     }
 
-    /// Reads the schedule from variables, of which `get` gives the values.
+    /// Reads the schedule from variables whose values `get` gives.
     ///
     /// # Errors
     /// A variable is wrong.
@@ -80,7 +81,7 @@ impl Schedule {
     /// The step that contains the time of an event, by RFC 3339.
     ///
     /// # Errors
-    /// It is no time since 1970.
+    /// The text is not a time since 1970.
     pub fn step_at(&self, time: &str) -> Result<UnixSeconds, TimeError> {
         OffsetDateTime::parse(time, &Rfc3339)
             .ok()
@@ -89,10 +90,10 @@ impl Schedule {
             .ok_or_else(|| TimeError(time.to_owned()))
     }
 
-    /// The slot of a dimension that a step belongs to; none if the dimension is not archived.
+    /// The slot of a dimension to which a step belongs; none if the dimension is not archived.
     ///
-    /// So a slot of an hour has six steps. The first that succeeds archives it, the others find that done:
-    /// a run that fails is made up for by the next.
+    /// With the default step, a slot of an hour has six steps. The first that succeeds archives it,
+    /// and the others find that done: the next run makes up for one that failed.
     #[must_use]
     pub fn slot(&self, dimension: &DimensionName, step: UnixSeconds) -> Option<Slot> {
         let interval = match &self.dimensions {
@@ -110,8 +111,8 @@ impl Slot {
         self.start
     }
 
-    /// Whether the dimension's next slot has begun at `now`, so that what is there now is not what was
-    /// there in this one.
+    /// Whether the dimension's next slot has begun at `now`. Then the stats are no longer those of
+    /// this slot.
     #[must_use]
     pub fn is_over(self, now: UnixSeconds) -> bool {
         now.0 >= self.start.0.saturating_add(self.interval)
@@ -183,7 +184,7 @@ mod tests {
         let hourly = slot(&schedule("country=1h", "").unwrap(), "country", 7_200).unwrap();
         assert!(!hourly.is_over(UnixSeconds(10_799)));
         assert!(hourly.is_over(UnixSeconds(10_800)));
-        // A clock that is a little behind the schedule's.
+        // The clock may be a little behind that of the schedule.
         assert!(!hourly.is_over(UnixSeconds(7_199)));
     }
 

@@ -31,14 +31,15 @@ async fn on_emulator(more: &[(&'static str, &str)]) -> Test {
     Test::new(&variables).await
 }
 
-/// The rows of a query, a line each.
+/// The rows of a query, one per line.
 async fn sql(test: &Test, sql: &str) -> String {
     let bigquery = test.bigquery().unwrap();
     let sql = sql.replace("DATASET", bigquery.dataset());
     let id = JobId::of(&format!("test-{:x}", fastrand::u64(..)));
+    let job = bigquery.job_ref(id, None);
     let query = Query { sql, parameters: Vec::new(), max_bytes_billed: 1 << 30 };
-    bigquery.start_query(&id, &query, None, soon()).await.unwrap();
-    let page = bigquery.page(&id, None, 1_000, None, soon()).await.unwrap();
+    bigquery.start_query(&job, &query, soon()).await.unwrap();
+    let page = bigquery.page(&job, 1_000, None, soon()).await.unwrap();
     let rows = page.rows.into_iter().map(|row| {
         let cells = row.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
         cells.collect::<Vec<_>>().join(" ")
@@ -54,10 +55,10 @@ async fn every_slot_has_the_stats_of_its_time_exactly_once() {
         "gauges":{"g":7},"members":{"m":"x"}}"#;
     test.post(NOW, "i", body).await;
     test.post(NOW, "j", r#"{"dims":{"country":"fr"},"counters":{"a":3}}"#).await;
-    // The gauge is of the current period, and not complete.
+    // The gauge's period is not over yet.
     assert_eq!(line(&test.run(NOW).await.unwrap()), "country=written:3 user=written:2");
 
-    // New stats appear, one of which differs from another in case only.
+    // New stats appear. One differs from another only in case.
     let body = r#"{"dims":{"country":"es","user":"bob"},"counters":{"a":60,"A":1,"b":2}}"#;
     test.post(later(360), "i", body).await;
     test.post(later(599), "k", r#"{"dims":{"country":"de"},"increments":{"b":5}}"#).await;
@@ -85,7 +86,7 @@ async fn every_slot_has_the_stats_of_its_time_exactly_once() {
         FROM `DATASET.country` WHERE _dim = 'total' ORDER BY 1";
     assert_eq!(sql(&test, other_case).await, "0 -\n600 1\n1200 1");
 
-    // The same slot again, one after another and at once, adds nothing, whatever has changed.
+    // Archiving the slot again, later or several times at once, adds nothing, whatever has changed.
     test.post(later(1_300), "j", r#"{"dims":{"country":"fr"},"counters":{"a":1000}}"#).await;
     let again = run(&test.function(), later(1_200), later(1_310)).await.unwrap();
     assert_eq!(line(&again), "country=writtenBefore:- user=writtenBefore:-".replace(":-", ""));
@@ -134,12 +135,12 @@ async fn dimensions_have_intervals_of_their_own() {
     for step in 1..8 {
         lines.push(line(&test.run(later(step * 600)).await.unwrap()));
     }
-    // The first run comes after the slots have begun.
+    // The first run comes after the slots began.
     let both = "country=written:2 user=written:2";
     let neither = "country=writtenBefore user=writtenBefore";
     let user = "country=writtenBefore user=written:2";
     assert_eq!(lines, [both, user, neither, user, neither, both, neither]);
-    // Late, but still within the interval; and after it.
+    // Late but still within the interval of `country`, and after that of `user`.
     let late = run(&test.function(), later(7_200), later(7_200 + 1_500)).await.unwrap();
     assert_eq!(line(&late), "country=written:2 user=missed");
     let slots = "SELECT STRING_AGG(CAST(UNIX_SECONDS(_ts) - 1728000000 AS STRING) ORDER BY _ts) \

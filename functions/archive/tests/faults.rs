@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use shared::{lambda::Call, store::Deadline};
 use support::{NOW, Test, later, line, run, soon};
 
-/// As fast as a test wants it.
+/// As short as a test wants it.
 const PACE: Pace = Pace {
     connect: Duration::from_secs(5),
     attempt: Duration::from_secs(10),
@@ -31,7 +31,7 @@ const PACE: Pace = Pace {
     longest_wait: Duration::from_millis(5),
 };
 
-/// The requests of a run for one dimension, whose table is there.
+/// The requests of a run for one dimension whose table exists.
 const USUAL: [Operation; 5] = [
     Operation::TableGet,
     Operation::JobGet,
@@ -47,7 +47,7 @@ async fn on(fake: &FakeBigQuery, more: &[(&'static str, &str)]) -> Test {
     Test { pace: PACE, ..Test::new(&variables).await }
 }
 
-/// A dimension of two keys, `a=1` and `a=2`, not archived yet.
+/// A dimension of two keys with `a=1` and `a=2`, not archived yet.
 async fn with_two_keys() -> (FakeBigQuery, Test) {
     let fake = FakeBigQuery::start().await.unwrap();
     let test = on(&fake, &[]).await;
@@ -81,7 +81,7 @@ fn first_slot(fake: &FakeBigQuery) -> Vec<String> {
     rows(fake, "2024-10-04T00:00:00")
 }
 
-/// The ids of the jobs, without what they begin with, and how they ended.
+/// The ids of the jobs without their common beginning, and how the jobs ended.
 fn jobs(fake: &FakeBigQuery) -> Vec<String> {
     let jobs = fake.jobs().into_iter().map(|job| {
         let end = job.error.map_or("ok".to_owned(), |error| error.reason);
@@ -90,7 +90,7 @@ fn jobs(fake: &FakeBigQuery) -> Vec<String> {
     jobs.collect()
 }
 
-/// Runs the slot at `NOW` again and again, as a schedule's retries do.
+/// Runs the slot at `NOW` until a run succeeds, as the schedule's retries do.
 async fn run_until_done(test: &Test) -> Report {
     for _ in 0..10 {
         if let Ok(report) = test.run(NOW).await {
@@ -117,7 +117,7 @@ async fn a_slot_is_one_job_and_a_repetition_reads_nothing() {
     assert_eq!(table["clustering"], json!({"fields": ["_dim"]}));
 }
 
-/// Each fault, at each request of a run.
+/// Each fault at each request of a run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_at_any_request_leaves_each_row_exactly_once() {
     let faults = [
@@ -184,7 +184,7 @@ async fn a_job_that_may_still_succeed_is_waited_for_and_never_overtaken() {
     assert!(error.to_string().contains("country"), "{error}");
     assert_eq!((fake.jobs().len(), first_slot(&fake).len()), (1, 0));
 
-    // The next run finds it, and waits; then it is over.
+    // The next run finds the job, waits for it, and sees that it is over.
     change(&test).await;
     let before = fake.request_count();
     let (report, ()) = tokio::join!(test.run(NOW), async {
@@ -208,12 +208,12 @@ async fn runs_at_once_write_a_slot_once() {
     });
     assert_eq!(written.count(), 1);
     let rows = first_slot(&fake);
-    // One moment of a key: which one, is the job's that came first.
+    // One moment of each key: that of the job that came first.
     assert_eq!(rows.len(), 3, "{rows:?}");
     assert_eq!(fake.jobs().len(), 1);
 }
 
-/// A process that ends before or after any of its requests is carried out.
+/// A process ends before or after any of its requests is carried out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_anywhere_is_completed_by_the_next_one() {
     let (fake, test) = with_two_keys().await;
@@ -240,13 +240,13 @@ async fn a_run_that_is_killed_anywhere_is_completed_by_the_next_one() {
     .await;
 }
 
-/// An upload of a run that was killed arrives when the next run is done, or in the midst of it.
+/// The upload of a killed run arrives after the next run, or before it.
 #[tokio::test]
 async fn an_upload_that_comes_late_adds_nothing() {
     let (fake, test) = with_two_keys().await;
     let (at, function) = (fake.request_count(), test.function());
     fake.plan(vec![Fault::new(Operation::UploadMultipart, 0, What::LateRequest)]);
-    // Table, dataset and table anew, job, table, columns, upload; and the attempt after that.
+    // Table, dataset and table anew, job, table, columns, upload; then the second attempt.
     let killed = fake.signal_at_request(at + 11, Moment::Before);
     tokio::select! {
         () = killed => {}
@@ -258,7 +258,7 @@ async fn an_upload_that_comes_late_adds_nothing() {
     fake.deliver_late();
     assert_eq!(first_slot(&fake), CHANGED);
 
-    // The other way round: the late one is the slot.
+    // The other way round: the late upload is the slot.
     let (fake, test) = with_two_keys().await;
     test.run(NOW).await.unwrap();
     fake.plan(vec![Fault::new(Operation::UploadMultipart, 0, What::LateRequest)]);
@@ -315,7 +315,7 @@ async fn a_run_that_comes_after_its_slot_is_over_writes_nothing() {
     let report = run(&test.function(), NOW, later(600)).await.unwrap();
     assert_eq!(line(&report), "country=missed");
     assert_eq!(fake.jobs().len(), 0);
-    // But what was written in time is known to be.
+    // But a slot that was written in time is known to be.
     run(&test.function(), later(600), later(1_199)).await.unwrap();
     let report = run(&test.function(), later(600), later(86_400)).await.unwrap();
     assert_eq!(line(&report), "country=writtenBefore");
@@ -329,7 +329,7 @@ async fn a_dimension_that_fails_does_not_stop_the_others_and_is_named() {
     let body = r#"{"dims":{"a":"x","b":"x","c":"x","d":"x"},"counters":{"n":1}}"#;
     test.post(NOW, "i", body).await;
     test.run(NOW).await.unwrap();
-    // Somebody has given `b` a column of another type, by way of a stat that does not exist yet.
+    // Somebody has given `b` a column of another type, for a stat that does not exist yet.
     let bigquery = test.bigquery().unwrap();
     let id = TableId::from(&shared::domain::DimensionName::new("b").unwrap());
     let table = bigquery.table(&id, soon()).await.unwrap().unwrap();
@@ -375,13 +375,13 @@ async fn a_job_of_the_slots_id_for_another_table_is_an_error() {
     let user = TableId::from(&shared::domain::DimensionName::new("user").unwrap());
     let id = JobId::of("statshub_statshub-country-20241004T001000Z-0");
     let row = br#"{"_dim":"x","_ts":"2024-10-04T00:10:00Z"}"#;
-    bigquery.load(&id, &user, Some("EU"), row, soon()).await.unwrap();
+    bigquery.load(&bigquery.job_ref(id, Some("EU")), &user, row, soon()).await.unwrap();
     let error = test.run(later(600)).await.unwrap_err();
     assert!(error.to_string().contains("country"), "{error}");
     assert_eq!(fake.rows_loaded("statshub", "country"), 3);
 }
 
-/// 36 keys of 500 stats with long names: more than one request takes.
+/// 36 keys of 500 stats with long names: more rows than one request takes.
 async fn large() -> (FakeBigQuery, Test) {
     let fake = FakeBigQuery::start().await.unwrap();
     let test = on(&fake, &[]).await;
@@ -443,14 +443,14 @@ async fn a_large_dimension_is_uploaded_in_chunks_whatever_happens_to_them() {
     assert_eq!(sum, 36 * (0..500).sum::<i64>());
 }
 
-/// Faults of all kinds at random, and runs that are killed at random: at the end each slot that was not
-/// missed is there once, with numbers that were true at some moment.
+/// Faults of all kinds strike at random, and runs are killed at random. In the end each slot is
+/// there once, with numbers that were true at some moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_faults_and_kills_leave_each_row_exactly_once() {
     join_all((0..24).map(|seed| async move {
         let mut random = fastrand::Rng::with_seed(seed);
         let (fake, mut test) = with_two_keys().await;
-        // A signal for a process that has ended before makes a request wait for so long.
+        // If a process ends before its signal, some later request waits for this long.
         test.pace.attempt = Duration::from_secs(1);
         test.pace.upload = Duration::from_secs(1);
         for slot in 0..6 {

@@ -77,8 +77,8 @@ impl Function {
                 None => return Ok(Page::default()),
             },
         };
-        let (id, location) = (job.id(&fingerprint), job.location.as_deref());
-        let read = bigquery.page(&id, location, request.limit, page, deadline).await;
+        let job_ref = bigquery.job_ref(job.id(&fingerprint), job.location.as_deref());
+        let read = bigquery.page(&job_ref, request.limit, page, deadline).await;
         let read = read.map_err(|failure| match failure {
             // The result is kept for a day; and a token may be made up.
             QueryFailure::NoSuchPage if page.is_some() => ApiError::NoSuchPage,
@@ -122,8 +122,8 @@ impl Function {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             Job::new(table.location, &mut random)
         };
-        let location = job.location.as_deref();
-        let started = bigquery.start_query(&job.id(fingerprint), &query, location, deadline).await;
+        let job_ref = bigquery.job_ref(job.id(fingerprint), job.location.as_deref());
+        let started = bigquery.start_query(&job_ref, &query, deadline).await;
         started.map_err(|failure| self.failed(failure))?;
         Ok(Some(job))
     }

@@ -1,6 +1,6 @@
 //! The points of a history, from the rows of a query.
 
-use bigquery::Cell;
+use bigquery::ResultRow;
 use serde_json::Number;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -22,12 +22,12 @@ pub(crate) struct Point {
 /// A row that is no point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("BigQuery answers with a row that can't be read: {0:?}")]
-pub(crate) struct Unreadable(Vec<Cell>);
+pub(crate) struct Unreadable(ResultRow);
 
 impl Point {
     /// # Errors
     /// The row is not a key, a time and a value.
-    pub(crate) fn of(question: &Question, row: Vec<Cell>) -> Result<Self, Unreadable> {
+    pub(crate) fn of(question: &Question, row: ResultRow) -> Result<Self, Unreadable> {
         let [Some(key), Some(ts), Some(value)] = &row[..] else {
             return Err(Unreadable(row));
         };

@@ -86,10 +86,10 @@ async fn load(bigquery: &BigQuery, dimension: &DimensionName, rows: &[Row<'_>]) 
     });
     let lines: String = lines.collect();
     let job = JobId::of(&format!("load-{:x}", fastrand::u64(..)));
-    let location = table.location.as_deref();
-    bigquery.load(&job, &id, location, lines.as_bytes(), soon()).await.unwrap();
+    let job = bigquery.job_ref(job, table.location.as_deref());
+    bigquery.load(&job, &id, lines.as_bytes(), soon()).await.unwrap();
     loop {
-        match bigquery.job(&job, location, soon()).await.unwrap().unwrap().state {
+        match bigquery.job(&job, soon()).await.unwrap().unwrap().state {
             JobState::Running => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
             JobState::Succeeded => return,
             failed @ JobState::Failed { .. } => panic!("{failed:?}"),

@@ -379,7 +379,7 @@ fn own_metrics(template: &Value) -> Vec<(String, String)> {
 #[test]
 fn the_metrics_that_are_shown_are_counted_by_the_code() {
     let requests = read("shared/src/lambda/metrics.rs");
-    let archive = read("functions/archive/src/metrics.rs");
+    let archive = read("functions/archive/src/slot_metrics.rs");
     assert!(archive.contains("count_units(usage)"));
     let functions = FUNCTIONS.map(|(name, _)| name.to_lowercase());
     let metrics = own_metrics(&template());

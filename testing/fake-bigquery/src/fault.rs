@@ -1,24 +1,24 @@
-//! What can happen to a request, and to which.
+//! What can happen to a request, and to which one.
 
-use crate::{error, operation::Operation};
+use crate::{google_error, operation::Operation};
 
 /// Something that happens to a request, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// To which request.
+    /// Which request it strikes.
     pub when: When,
     /// What happens.
     pub what: What,
 }
 
 impl Fault {
-    /// What happens to the `nth` request of an operation (from 0) after the fault was added.
+    /// A fault of the `nth` request of an operation, counted from 0 since the fault was added.
     #[must_use]
     pub fn new(operation: Operation, nth: usize, what: What) -> Self {
         Self { when: When::Nth(operation, nth), what }
     }
 
-    /// What happens to a request by its number: where it is in
+    /// A fault of the request with this number: its position in
     /// [`FakeBigQuery::requests`](crate::FakeBigQuery::requests).
     #[must_use]
     pub fn at_request(number: usize, what: What) -> Self {
@@ -26,26 +26,26 @@ impl Fault {
     }
 }
 
-/// Which request a fault is for.
+/// Which request a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// The one of this operation that comes after so many others of it, since the fault was added.
+    /// The one after so many others of this operation, counted since the fault was added.
     Nth(Operation, usize),
-    /// The one with this number, from 0 since the start of the fake.
+    /// The one with this number, counted from 0 since the start of the fake.
     Request(usize),
 }
 
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// It is not carried out; the connection is closed without an answer.
+    /// The request is not carried out, and the connection closes without an answer.
     LoseRequest,
-    /// It is carried out, then the connection is closed without an answer.
+    /// The request is carried out, then the connection closes without an answer.
     LoseAnswer,
-    /// The connection is closed without an answer; the request is carried out by
-    /// [`FakeBigQuery::deliver_late`](crate::FakeBigQuery::deliver_late).
+    /// The connection closes without an answer, and
+    /// [`FakeBigQuery::deliver_late`](crate::FakeBigQuery::deliver_late) carries the request out.
     LateRequest,
-    /// It is not carried out, and this is the answer.
+    /// The request is not carried out, and this is the answer.
     Answer {
         /// The status.
         status: u16,
@@ -56,33 +56,34 @@ pub enum What {
         /// More headers, such as `Retry-After`.
         headers: Vec<(String, String)>,
     },
-    /// The job that an upload or a query makes is accepted, but ends with this error and loads nothing.
-    /// Nothing happens to other requests.
+    /// The job of an upload or a query is accepted, but ends with this error and loads nothing.
+    /// Other requests are not affected.
     JobFails {
-        /// As in `errorResult`.
+        /// The reason in `errorResult`.
         reason: String,
-        /// As in `errorResult`.
+        /// The message in `errorResult`.
         message: String,
     },
     /// A patch is answered as if it were carried out, but changes nothing.
     PatchLost,
-    /// A patch is answered as if it were carried out, but this many gets of the table and runs of jobs
-    /// after it still see the table as it was.
+    /// A patch is answered as if it were carried out, but the next so many gets of the table and
+    /// runs of jobs still see the table as it was.
     PatchLate(usize),
-    /// Data for a resumable upload: it is answered with 410, and so is all that comes for that upload.
+    /// Data for a resumable upload is answered with 410, and so is all that follows for that
+    /// upload.
     SessionGone,
-    /// It is carried out; of the answer's body there is only the first half. HTTP is content with it: its
-    /// `Content-Length` is that of the half.
+    /// The request is carried out, but the answer has only the first half of its body. It is valid
+    /// HTTP: its `Content-Length` is that of the half.
     Truncated,
 }
 
 impl What {
-    /// The request is not carried out; the answer is an error as BigQuery writes them.
+    /// The request is not carried out; the answer is an error in BigQuery's form.
     #[must_use]
     pub fn error(status: u16, reason: &str, message: &str) -> Self {
         Self::Answer {
             status,
-            body: error::body(status, reason, message).to_string(),
+            body: google_error::body(status, reason, message).to_string(),
             content_type: "application/json; charset=UTF-8".to_owned(),
             headers: Vec::new(),
         }
@@ -98,7 +99,7 @@ impl What {
         error
     }
 
-    /// The request is not carried out; the answer is a page of HTML, as a proxy on the way writes them.
+    /// The request is not carried out; the answer is a page of HTML, as from a proxy on the way.
     #[must_use]
     pub fn html(status: u16) -> Self {
         Self::Answer {
@@ -112,9 +113,9 @@ impl What {
 
 /// The faults that have not happened yet.
 #[derive(Debug, Default)]
-pub(crate) struct Plan(Vec<(Fault, usize)>);
+pub(crate) struct FaultPlan(Vec<(Fault, usize)>);
 
-impl Plan {
+impl FaultPlan {
     pub(crate) fn add(&mut self, fault: Fault) {
         self.0.push((fault, 0));
     }
@@ -127,8 +128,8 @@ impl Plan {
         self.0.iter().map(|(fault, _)| fault.clone()).collect()
     }
 
-    /// What happens to the request with this number: of several faults, the one that was added first. The
-    /// others are over too.
+    /// What happens to the request with this number. Of several faults the first one strikes; all
+    /// of them are over then.
     pub(crate) fn next(&mut self, operation: Operation, number: usize) -> Option<What> {
         let mut what = None;
         self.0.retain_mut(|(fault, seen)| {

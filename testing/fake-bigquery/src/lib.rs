@@ -1,12 +1,12 @@
 //! A BigQuery in this process, over HTTP, for tests of what can go wrong.
 //!
-//! It has what an archive needs: datasets, tables and their schemas, load jobs by multipart and resumable
-//! uploads, and queries whose results a test writes itself. It checks as strictly as BigQuery does, and
-//! what it does not have it refuses. An emulator understands SQL but never loses an answer; this one
-//! understands no SQL, and does lose answers, exactly where a test tells it to.
+//! It has what an archive needs: datasets, tables and their schemas, load jobs by multipart and
+//! resumable uploads, and queries whose results a test sets. It checks as strictly as BigQuery, and
+//! refuses what it does not have. An emulator understands SQL but never loses an answer. This fake
+//! understands no SQL, but loses answers exactly where a test asks for it.
 //!
-//! Everything is in memory, nothing depends on time, and a request is carried out as a whole or not at
-//! all, even when its client has gone.
+//! Everything is in memory, nothing depends on time, and a request is carried out as a whole or not
+//! at all, even if its client has gone.
 //!
 //! ```no_run
 //! use fake_bigquery::{FakeBigQuery, Fault, Operation, What};
@@ -25,20 +25,26 @@
 //! # }
 //! ```
 
-mod error;
+mod datasets;
+mod engine;
 mod fake;
 mod fault;
+mod fields;
+mod google_error;
 mod http;
-mod job;
+mod job_record;
+mod job_request;
+mod multipart;
 mod operation;
-mod rows;
-mod schema;
-mod token;
-mod upload;
+mod query_result;
+mod row_check;
+mod sessions;
+mod ticks;
+mod token_endpoint;
 mod warehouse;
 
 pub use fake::{FakeBigQuery, Moment, RequestRecord, Signal};
 pub use fault::{Fault, What, When};
-pub use job::{JobError, JobRecord, JobState, QueryRecord};
+pub use job_record::{JobError, JobRecord, JobState, QueryRecord};
 pub use operation::Operation;
-pub use token::{FakeTokenEndpoint, Grant, TokenRequest};
+pub use token_endpoint::{FakeTokenEndpoint, Grant, TokenRequest};

@@ -33,7 +33,7 @@ pub enum Operation {
     JobInsert,
     /// `jobs.getQueryResults`
     QueryResults,
-    /// Something that the fake does not have.
+    /// Something that the fake has not.
     Other,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Operation {
 
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum Resource {
     Project,
     Dataset(String),
     Table(String, String),
@@ -68,68 +68,68 @@ pub(crate) enum Target {
     Nothing,
 }
 
-/// What a request asks for, of what, and in which project.
+/// A request's operation, and what it is about, in which project.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct ApiCall {
     pub(crate) operation: Operation,
     pub(crate) project: String,
-    pub(crate) target: Target,
+    pub(crate) resource: Resource,
 }
 
-impl Call {
+impl ApiCall {
     pub(crate) fn of(request: &Received) -> Self {
         let segments: Vec<_> = request.path.split('/').skip(1).map(decoded).collect();
         let segments: Vec<_> = segments.iter().map(String::as_str).collect();
-        let (operation, project, target) = match segments.as_slice() {
+        let (operation, project, resource) = match segments.as_slice() {
             ["bigquery", "v2", "projects", project, rest @ ..] => {
-                let (operation, target) = of_resource(&request.method, rest);
-                (operation, *project, target)
+                let (operation, resource) = of_resource(&request.method, rest);
+                (operation, *project, resource)
             }
             ["upload", "bigquery", "v2", "projects", project, "jobs"] => {
-                let (operation, target) = of_upload(request);
-                (operation, *project, target)
+                let (operation, resource) = of_upload(request);
+                (operation, *project, resource)
             }
-            _ => (Operation::Other, "", Target::Nothing),
+            _ => (Operation::Other, "", Resource::Nothing),
         };
-        Self { operation, project: project.to_owned(), target }
+        Self { operation, project: project.to_owned(), resource }
     }
 }
 
-fn of_resource(method: &Method, path: &[&str]) -> (Operation, Target) {
+fn of_resource(method: &Method, path: &[&str]) -> (Operation, Resource) {
     let own = |name: &&str| (*name).to_owned();
     match (method.as_str(), path) {
-        ("POST", ["datasets"]) => (Operation::DatasetInsert, Target::Project),
-        ("GET", ["datasets", dataset]) => (Operation::DatasetGet, Target::Dataset(own(dataset))),
+        ("POST", ["datasets"]) => (Operation::DatasetInsert, Resource::Project),
+        ("GET", ["datasets", dataset]) => (Operation::DatasetGet, Resource::Dataset(own(dataset))),
         ("POST", ["datasets", dataset, "tables"]) => {
-            (Operation::TableInsert, Target::Dataset(own(dataset)))
+            (Operation::TableInsert, Resource::Dataset(own(dataset)))
         }
         ("GET", ["datasets", dataset, "tables", table]) => {
-            (Operation::TableGet, Target::Table(own(dataset), own(table)))
+            (Operation::TableGet, Resource::Table(own(dataset), own(table)))
         }
         ("PATCH", ["datasets", dataset, "tables", table]) => {
-            (Operation::TablePatch, Target::Table(own(dataset), own(table)))
+            (Operation::TablePatch, Resource::Table(own(dataset), own(table)))
         }
-        ("POST", ["jobs"]) => (Operation::JobInsert, Target::Project),
-        ("GET", ["jobs", job]) => (Operation::JobGet, Target::Job(own(job))),
-        ("GET", ["queries", job]) => (Operation::QueryResults, Target::Job(own(job))),
-        _ => (Operation::Other, Target::Nothing),
+        ("POST", ["jobs"]) => (Operation::JobInsert, Resource::Project),
+        ("GET", ["jobs", job]) => (Operation::JobGet, Resource::Job(own(job))),
+        ("GET", ["queries", job]) => (Operation::QueryResults, Resource::Job(own(job))),
+        _ => (Operation::Other, Resource::Nothing),
     }
 }
 
-fn of_upload(request: &Received) -> (Operation, Target) {
+fn of_upload(request: &Received) -> (Operation, Resource) {
     let parameters = request.parameters();
     let parameter = |name| parameters.get(name).map(String::as_str);
     match (request.method.as_str(), parameter("uploadType"), parameter("upload_id")) {
-        ("POST", Some("multipart"), None) => (Operation::UploadMultipart, Target::Project),
-        ("POST", Some("resumable"), None) => (Operation::UploadStart, Target::Project),
+        ("POST", Some("multipart"), None) => (Operation::UploadMultipart, Resource::Project),
+        ("POST", Some("resumable"), None) => (Operation::UploadStart, Resource::Project),
         ("PUT", _, Some(id)) => {
             let range = request.header("content-range").unwrap_or_default();
             let operation = match range.starts_with("bytes */") {
                 true => Operation::UploadStatus,
                 false => Operation::UploadChunk,
             };
-            (operation, Target::Upload(id.to_owned()))
+            (operation, Resource::Upload(id.to_owned()))
         }
-        _ => (Operation::Other, Target::Nothing),
+        _ => (Operation::Other, Resource::Nothing),
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong when a test says so, and what it leaves behind.
+//! Faults that a test asks for, and what they leave behind.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -61,7 +61,7 @@ async fn a_late_request_is_carried_out_when_it_is_delivered() {
     test.patch(larger()).await.unwrap_err();
     assert_eq!(test.fake.late_count(), 2);
     assert!(test.fake.jobs().is_empty());
-    // Its client tried again with other rows; these count.
+    // The client tried again with other rows, which count.
     test.load("job-1", &[row("es", 2)]).await.unwrap().ok();
     test.fake.deliver_late();
     assert_eq!(test.fake.late_count(), 0);
@@ -250,7 +250,7 @@ async fn faults_count_requests_of_their_operation_since_they_were_added() {
     assert_eq!([status().await, status().await, status().await], [200, 500, 200]);
 }
 
-/// A client that is stopped before or after any of its requests.
+/// A client stops before or after any of its requests is carried out.
 #[tokio::test]
 async fn a_client_can_be_stopped_at_any_request() {
     for moment in [Moment::Before, Moment::After] {
@@ -273,7 +273,7 @@ async fn a_client_can_be_stopped_at_any_request() {
             let done = stop + usize::from(moment == Moment::After);
             assert_eq!(test.schema() == larger(), done >= 2, "{moment:?} {stop}");
             assert_eq!(test.fake.jobs().len(), usize::from(done >= 3), "{moment:?} {stop}");
-            // It is over: another client is served.
+            // The fault is over, and another client is served.
             test.get_table().await.unwrap().ok();
         }
     }

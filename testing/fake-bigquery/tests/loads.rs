@@ -16,7 +16,7 @@ use support::{Answer, DATASET, TABLE, Test, field, job, ndjson, record, row, sch
 
 const CHUNK: usize = 256 * 1024;
 
-/// The reason of the error that a job ended with.
+/// The reason of the error with which a job ended.
 fn reason(job: &Value) -> &str {
     assert_eq!(job["status"]["state"], "DONE", "{job}");
     assert_eq!(job["status"]["errors"][0], job["status"]["errorResult"]);
@@ -79,7 +79,7 @@ async fn a_load_into_no_table_ends_as_not_found() {
         let job = test.upload(resource, &ndjson(&[row("es", 1)])).await.unwrap().ok();
         assert_eq!(reason(&job), "notFound");
     }
-    // It is there, but somewhere else.
+    // The job exists, but in another location.
     let mut resource = job("location");
     resource["jobReference"]["location"] = "US".into();
     let job = test.upload(resource.clone(), &ndjson(&[row("es", 1)])).await.unwrap().ok();
@@ -92,7 +92,7 @@ async fn a_load_into_no_table_ends_as_not_found() {
     assert_eq!(errors.collect::<Vec<_>>(), [not_found.clone(), not_found.clone(), not_found, None]);
 }
 
-/// Whether such a value of `v` is loaded, when `v` is of this type.
+/// Whether this value of `v` is loaded if `v` is of this type.
 async fn loads(kind: Value, values: &[Value]) -> Vec<bool> {
     let mut field = field("v", "");
     field.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
@@ -197,7 +197,7 @@ async fn lines_have_to_be_rows() {
     let twice = "{\"counter\": {\"a\": 1, \"A\": 2}}";
     let failed = test.upload(job("twice"), twice).await.unwrap().ok();
     assert_eq!(reason(&failed), "invalid");
-    // No line at all, empty lines, and a last one without its end.
+    // No line, empty lines, and a last line without its end.
     test.upload(job("empty"), "").await.unwrap().ok();
     test.upload(job("lines"), "\n{}\r\n\n{\"_dim\": null}").await.unwrap().ok();
     assert_eq!(test.rows(), [json!({}), json!({"_dim": null})]);
@@ -302,7 +302,7 @@ async fn a_job_runs_after_its_polls() {
     assert_eq!(state(test.get_job("job-1").await.unwrap()), "RUNNING");
     assert_eq!(state(test.get_job("job-1").await.unwrap()), "RUNNING");
     assert!(test.rows().is_empty());
-    // The schema counts that the table has when the job runs.
+    // The table's schema at the time when the job runs counts.
     let mut patch = schema();
     patch["fields"][2] = record("counter", &[field("a", "INTEGER"), field("b", "INTEGER")]);
     test.patch(patch).await.unwrap().ok();
@@ -353,7 +353,7 @@ async fn a_resumable_upload_comes_in_chunks() {
     assert_eq!(status.header("range"), Some(received.as_str()));
     assert!(test.fake.jobs().is_empty());
 
-    // The first chunk once more, with the next.
+    // The first chunk again, together with the next.
     let range = format!("bytes 0-{}/*", 2 * CHUNK - 1);
     test.put(&url, &range, data[..2 * CHUNK].to_vec()).await.unwrap();
     let total = data.len();
@@ -363,7 +363,7 @@ async fn a_resumable_upload_comes_in_chunks() {
     assert_eq!(job["jobReference"]["jobId"], "job-1");
     assert_eq!(test.rows(), rows);
 
-    // It is complete: the job is the answer, and nothing is loaded again.
+    // The upload is complete: the answer is the job, and nothing is loaded again.
     for range in ["bytes */*", &format!("bytes */{total}"), &range] {
         let body =
             if range.starts_with("bytes */") { Vec::new() } else { data[2 * CHUNK..].to_vec() };
@@ -447,7 +447,7 @@ async fn uploads_expire() {
     assert_eq!(test.fake.jobs().len(), 1);
 }
 
-/// As much as an archive may load at once.
+/// As many rows as an archive may load at once.
 #[tokio::test]
 async fn sixty_megabytes_are_loaded() {
     const ROWS: usize = 100_000;

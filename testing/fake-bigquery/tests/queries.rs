@@ -1,4 +1,4 @@
-//! Queries: what they result in is what the test says.
+//! Queries, whose results a test sets.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -52,7 +52,7 @@ async fn a_query_results_in_what_was_set() {
     let schema = five_rows(&test);
     let job = insert(&test, query("q")).await.ok();
     assert_eq!(job["status"], json!({"state": "DONE"}));
-    // What is set later is for later queries.
+    // A result that is set later is for later queries.
     test.fake.set_query_result(schema_of(&[]), vec![]);
     let answer = results(&test, "q", "").await.ok();
     assert_eq!(answer["jobComplete"], true);
@@ -137,7 +137,7 @@ async fn a_query_is_found_where_it_runs() {
     for path in ["/queries/q", "/queries/q?location=US", "/queries/other?location=EU"] {
         assert_eq!(test.get(path).await.unwrap().error(), (404, "notFound".to_owned()), "{path}");
     }
-    // Of the dataset that it names, or nowhere in particular.
+    // The location is that of the dataset that the query names; else there is none.
     test.fake.create_dataset(DATASET);
     let mut job = query("dataset");
     job["jobReference"].as_object_mut().unwrap().remove("location");

@@ -103,7 +103,7 @@ async fn references_have_to_fit_the_path() {
     assert_eq!(no_object.error(), (400, "parseError".to_owned()));
 }
 
-/// Both in a new table and in a patch, at the top and in a record.
+/// Checks fields both in a new table and in a patch, at the top and in a record.
 async fn is_invalid(fields: &[Value]) {
     let test = Test::start().await;
     let mut nested = schema();
@@ -181,7 +181,7 @@ async fn there_are_at_most_10_000_fields_at_all_depths() {
         fields.extend((0..count).map(|i| field(&format!("f{i}"), "INTEGER")));
         new
     };
-    // There are four already.
+    // The table already has four fields.
     assert_eq!(test.patch(with(9_997)).await.unwrap().error(), invalid());
     test.patch(with(9_996)).await.unwrap().ok();
     assert_eq!(test.schema(), with(9_996));
@@ -198,7 +198,7 @@ async fn a_patch_adds_fields_at_any_depth() {
     ]))
     .await;
     let before = test.get_table().await.unwrap().ok();
-    // The order is another one, and `INT64` another name.
+    // The order differs, and `INT64` is another name of the type.
     let patch = schema_of(&[
         field("new", "STRING"),
         record(
@@ -303,7 +303,7 @@ async fn a_required_token_is_required() {
     assert_eq!(test.load("a", &[row("es", 1)]).await.unwrap().error(), unauthorized);
     test.token = Some("token-1".to_owned());
     test.get_table().await.unwrap().ok();
-    // It expires.
+    // The token expires.
     test.fake.require_token(Some("token-2"));
     let answer = test.get_table().await.unwrap();
     assert_eq!(answer.error(), unauthorized);

@@ -27,7 +27,7 @@ pub fn later(seconds: u64) -> UnixSeconds {
 }
 
 impl Test {
-    /// On an empty table, archiving as these variables say.
+    /// An empty table, and an archive that these variables configure.
     pub async fn new(variables: &[(&'static str, &str)]) -> Self {
         let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
         let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
@@ -49,7 +49,7 @@ impl Test {
         config.map(|config| BigQuery::new(&config, self.pace, fastrand::Rng::new()).unwrap())
     }
 
-    /// A process of the function.
+    /// The function, as a new process of it.
     pub fn function(&self) -> Function {
         let schedule = Schedule::from_variables(|name| self.variable(name)).unwrap();
         Function::new(self.store(), schedule, self.bigquery())
@@ -61,7 +61,7 @@ impl Test {
         self.store().update(&id, &update, None, now, soon()).await.unwrap();
     }
 
-    /// A run at `now`, of the schedule's time `now`.
+    /// A run at `now`, scheduled for `now`.
     pub async fn run(&self, now: UnixSeconds) -> Result<Report, ArchiveError> {
         run(&self.function(), now, now).await
     }

@@ -1,4 +1,4 @@
-//! A client of a fake, and what tests send with it.
+//! A client of the fake, and what tests send with it.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::fmt::Write;
@@ -40,7 +40,7 @@ impl Answer {
         (self.status.as_u16(), error["errors"][0]["reason"].as_str().unwrap().to_owned())
     }
 
-    /// The JSON of an answer that is no error.
+    /// The JSON of an answer that is not an error.
     pub fn ok(self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
@@ -86,13 +86,13 @@ pub struct Test {
 }
 
 impl Test {
-    /// Without any dataset.
+    /// A fake without datasets.
     pub async fn empty() -> Self {
         let fake = FakeBigQuery::start().await.unwrap();
         Self { fake, http: Http::new(), token: None }
     }
 
-    /// With a table of the usual schema.
+    /// A fake with a table of the usual schema.
     pub async fn start() -> Self {
         Self::with_schema(schema()).await
     }
@@ -202,7 +202,7 @@ pub fn schema_of(fields: &[Value]) -> Value {
     json!({"fields": fields})
 }
 
-/// `_ts`, `_dim`, and `counter` with `a`.
+/// A schema of `_ts`, `_dim`, and `counter` with `a`.
 pub fn schema() -> Value {
     schema_of(&[
         field("_ts", "TIMESTAMP"),

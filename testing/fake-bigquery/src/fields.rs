@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// How many fields a table can have, those of records among them.
+/// How many fields a table can have, including those of records.
 const MAX_FIELDS: usize = 10_000;
 /// How deep records can be nested.
 const MAX_DEPTH: usize = 15;
 const MAX_NAME: usize = 300;
 const MISMATCH: &str = "Provided Schema does not match";
-/// What no name starts with, whatever its case.
+/// Beginnings that no name may have in any case.
 const RESERVED: [&str; 6] =
     ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier"];
 
@@ -18,32 +18,32 @@ const RESERVED: [&str; 6] =
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields {
     fields: Vec<Field>,
-    /// By their names as they are and in lower case.
+    /// The position of each field, by its name as it is and in lower case.
     positions: HashMap<String, usize>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     pub(crate) name: String,
-    /// The names from the table down to it, with dots.
+    /// The names from the table down to it, separated by dots.
     pub(crate) path: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FieldKind,
     pub(crate) mode: Mode,
-    /// As it was given, without the fields of a record.
+    /// The field as a client gave it, without the fields of a record.
     given: Map<String, Value>,
-    /// Those of a record.
+    /// The fields of a record.
     pub(crate) fields: Fields,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FieldKind {
     Integer,
     Float,
     Boolean,
     String,
     Timestamp,
     Record,
-    /// One whose values the fake does not understand.
+    /// A type whose values the fake does not understand.
     Other(String),
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Mode {
     Repeated,
 }
 
-impl Kind {
+impl FieldKind {
     fn of(name: &str) -> Result<Self, String> {
         let name = name.to_ascii_uppercase();
         match name.as_str() {
@@ -83,7 +83,7 @@ impl Mode {
 }
 
 impl Fields {
-    /// Those of `{"fields": [..]}`.
+    /// The fields of `{"fields": [..]}`.
     pub(crate) fn parse(schema: &Value) -> Result<Self, String> {
         let fields = Self::parse_at(schema, "", 1)?;
         fields.check_count()?;
@@ -116,7 +116,7 @@ impl Fields {
         self.fields.push(field);
     }
 
-    /// Where the field of this name is, whatever its case.
+    /// The position of the field of this name in any case.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         let exact = self.positions.get(name);
         exact.or_else(|| self.positions.get(&name.to_ascii_lowercase())).copied()
@@ -158,7 +158,7 @@ impl Fields {
         json!({"fields": fields})
     }
 
-    /// What a patch with this schema makes of these fields.
+    /// These fields after a patch with this schema.
     pub(crate) fn patched(&self, patch: &Self) -> Result<Self, String> {
         let fields = self.patched_at(patch)?;
         fields.check_count()?;
@@ -182,7 +182,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// These fields and the other ones; where both have one but it differs, it stays as it is.
+    /// These fields and the other ones. A field that both have stays as it is here.
     pub(crate) fn united(&self, others: &Self) -> Self {
         let mut fields = Self::default();
         for field in &self.fields {
@@ -209,14 +209,14 @@ impl Field {
             "" => name.clone(),
             parent => format!("{parent}.{name}"),
         };
-        let kind = Kind::of(text("type").ok_or_else(|| format!("Field {path} has no type"))?)?;
+        let kind = FieldKind::of(text("type").ok_or_else(|| format!("Field {path} has no type"))?)?;
         let mode = text("mode").map_or(Ok(Mode::Nullable), Mode::of)?;
         let fields = Fields::parse_at(field, &path, depth + 1)?;
         match (&kind, fields.len()) {
-            (Kind::Record, 0) => {
+            (FieldKind::Record, 0) => {
                 return Err(format!("Field {path} is type RECORD but has no schema"));
             }
-            (Kind::Record, _) | (_, 0) => {}
+            (FieldKind::Record, _) | (_, 0) => {}
             _ => return Err(format!("Field {path} has fields but is no RECORD")),
         }
         given.remove("fields");
@@ -247,7 +247,7 @@ impl Field {
 
     fn json(&self) -> Value {
         let mut json = self.given.clone();
-        if self.kind == Kind::Record {
+        if self.kind == FieldKind::Record {
             json.extend(self.fields.json().as_object().cloned().unwrap_or_default());
         }
         json.into()

@@ -1,20 +1,48 @@
-//! Rows to load: whether they are valid, and how they look in the table.
+//! Whether rows that a job loads are valid, and how they look in the table.
 
-use std::fmt;
+use std::{fmt, str};
 
+use hyper::body::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::schema::{Field, Fields, Kind, Mode};
+use crate::fields::{Field, FieldKind, Fields, Mode};
 
-/// BigQuery has microseconds.
+/// The most digits of a second's fraction: BigQuery has microseconds.
 const MAX_FRACTION: usize = 6;
 
+/// How many rows the data has, and the rows themselves if `keeps_rows`.
+///
+/// # Errors
+/// What is wrong with the first row that is not valid.
+pub(crate) fn rows(
+    data: &Bytes,
+    fields: &Fields,
+    keeps_rows: bool,
+) -> Result<(u64, Vec<Bytes>), String> {
+    let text = str::from_utf8(data).map_err(|error| format!("Bad character: {error}"))?;
+    let mut count = 0;
+    let mut rows = Vec::new();
+    for (number, line) in text.split('\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let wrong = |error| format!("Error while reading data in row {}: {error}", number + 1);
+        check(line, fields).map_err(wrong)?;
+        count += 1;
+        if keeps_rows {
+            rows.push(data.slice_ref(line.as_bytes()));
+        }
+    }
+    Ok((count, rows))
+}
+
 /// Whether a line is a row of a table; if not, why.
-pub(crate) fn check(line: &str, fields: &Fields) -> Result<(), String> {
+fn check(line: &str, fields: &Fields) -> Result<(), String> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    let checked = Row(fields, "").deserialize(&mut deserializer);
+    let checked = RowCheck(fields, "").deserialize(&mut deserializer);
     checked.and_then(|()| deserializer.end()).map_err(|error| error.to_string())
 }
 
@@ -35,9 +63,9 @@ pub(crate) fn canonical(value: Value, fields: &Fields) -> Value {
 
 /// A row, or a record in it with its path.
 #[derive(Clone, Copy)]
-struct Row<'a>(&'a Fields, &'a str);
+struct RowCheck<'a>(&'a Fields, &'a str);
 
-impl<'de> DeserializeSeed<'de> for Row<'_> {
+impl<'de> DeserializeSeed<'de> for RowCheck<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -45,7 +73,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Row<'_> {
+impl<'de> Visitor<'de> for RowCheck<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +83,7 @@ impl<'de> Visitor<'de> for Row<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self(fields, path) = self;
         let mut is_there = vec![false; fields.len()];
-        while let Some(position) = map.next_key_seed(Name(fields, path))? {
+        while let Some(position) = map.next_key_seed(NameCheck(fields, path))? {
             let (Some(field), Some(is_there)) = (fields.at(position), is_there.get_mut(position))
             else {
                 return Err(Error::custom("no such field"));
@@ -63,7 +91,7 @@ impl<'de> Visitor<'de> for Row<'_> {
             if std::mem::replace(is_there, true) {
                 return Err(Error::custom(format_args!("Duplicate field: {}", field.path)));
             }
-            map.next_value_seed(Cell { field, in_array: false })?;
+            map.next_value_seed(ValueCheck { field, in_array: false })?;
         }
         let mut missing = fields.iter().zip(is_there).filter(|(_, is_there)| !is_there);
         match missing.find(|(field, _)| field.mode == Mode::Required) {
@@ -75,10 +103,10 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 }
 
-/// The name of a field: where it is among its record's.
-struct Name<'a>(&'a Fields, &'a str);
+/// The name of a field, which becomes its position in its record.
+struct NameCheck<'a>(&'a Fields, &'a str);
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
+impl<'de> DeserializeSeed<'de> for NameCheck<'_> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -86,7 +114,7 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     }
 }
 
-impl Visitor<'_> for Name<'_> {
+impl Visitor<'_> for NameCheck<'_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,13 +131,13 @@ impl Visitor<'_> for Name<'_> {
 
 /// A value of a field.
 #[derive(Clone, Copy)]
-struct Cell<'a> {
+struct ValueCheck<'a> {
     field: &'a Field,
-    /// Whether it is one of several.
+    /// Whether the value is one of several in an array.
     in_array: bool,
 }
 
-impl Cell<'_> {
+impl ValueCheck<'_> {
     fn is(&self, is_valid: bool, value: impl fmt::Display) -> Result<(), String> {
         let is_alone = self.field.mode != Mode::Repeated || self.in_array;
         match is_valid && is_alone {
@@ -125,17 +153,19 @@ impl Cell<'_> {
 
     fn text(&self, text: &str) -> bool {
         match &self.field.kind {
-            Kind::Integer => is_integer(text),
-            Kind::Float => text.parse::<f64>().is_ok(),
-            Kind::Boolean => ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word)),
-            Kind::Timestamp => is_timestamp(text),
-            Kind::Record => false,
-            Kind::String | Kind::Other(_) => true,
+            FieldKind::Integer => is_integer(text),
+            FieldKind::Float => text.parse::<f64>().is_ok(),
+            FieldKind::Boolean => {
+                ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
+            }
+            FieldKind::Timestamp => is_timestamp(text),
+            FieldKind::Record => false,
+            FieldKind::String | FieldKind::Other(_) => true,
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Cell<'_> {
+impl<'de> DeserializeSeed<'de> for ValueCheck<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -143,7 +173,7 @@ impl<'de> DeserializeSeed<'de> for Cell<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Cell<'_> {
+impl<'de> Visitor<'de> for ValueCheck<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,26 +186,27 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        let is_valid = matches!(self.field.kind, Kind::Boolean | Kind::Other(_));
+        let is_valid = matches!(self.field.kind, FieldKind::Boolean | FieldKind::Other(_));
         self.is(is_valid, value).map_err(Error::custom)
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        let is_valid = matches!(self.field.kind, Kind::Integer | Kind::Float | Kind::Other(_));
+        let is_valid =
+            matches!(self.field.kind, FieldKind::Integer | FieldKind::Float | FieldKind::Other(_));
         self.is(is_valid, value).map_err(Error::custom)
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
         let is_valid = match self.field.kind {
-            Kind::Integer => i64::try_from(value).is_ok(),
-            Kind::Float | Kind::Other(_) => true,
+            FieldKind::Integer => i64::try_from(value).is_ok(),
+            FieldKind::Float | FieldKind::Other(_) => true,
             _ => false,
         };
         self.is(is_valid, value).map_err(Error::custom)
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        let is_valid = matches!(self.field.kind, Kind::Float | Kind::Other(_));
+        let is_valid = matches!(self.field.kind, FieldKind::Float | FieldKind::Other(_));
         self.is(is_valid, value).map_err(Error::custom)
     }
 
@@ -184,8 +215,8 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        self.is(self.field.kind == Kind::Record, "of an object").map_err(Error::custom)?;
-        Row(&self.field.fields, &self.field.path).visit_map(map)
+        self.is(self.field.kind == FieldKind::Record, "of an object").map_err(Error::custom)?;
+        RowCheck(&self.field.fields, &self.field.path).visit_map(map)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
@@ -197,12 +228,12 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 }
 
-/// Decimal digits with at most a minus before them.
+/// Whether the text is decimal digits, perhaps after a minus.
 fn is_integer(text: &str) -> bool {
     !text.starts_with('+') && text.parse::<i64>().is_ok()
 }
 
-/// RFC 3339 in UTC, written with `Z`.
+/// Whether the text is a moment by RFC 3339 in UTC, written with `Z`.
 fn is_timestamp(text: &str) -> bool {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     text.ends_with('Z')

@@ -1,21 +1,21 @@
-//! BigQuery's errors.
+//! Errors as BigQuery answers them.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
 
-/// An error that a request is answered with.
+/// An error with which a request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ApiError {
+pub(crate) struct GoogleError {
     status: StatusCode,
     reason: String,
     message: String,
 }
 
-pub(crate) type ApiResult<T> = Result<T, ApiError>;
+pub(crate) type GoogleResult<T> = Result<T, GoogleError>;
 
-impl ApiError {
+impl GoogleError {
     pub(crate) fn new(status: StatusCode, reason: &str, message: impl Into<String>) -> Self {
         Self { status, reason: reason.to_owned(), message: message.into() }
     }
@@ -24,7 +24,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid", message)
     }
 
-    /// Of something that is there in BigQuery, but not in the fake.
+    /// The request asks for something that BigQuery has, but the fake has not.
     pub(crate) fn not_in_fake(what: &str) -> Self {
         Self::invalid(format!("fake-bigquery has no {what}"))
     }

@@ -1,4 +1,5 @@
-//! What became of each dimension, as metrics: a line for each, whose properties name the dimension.
+//! What became of each slot, as metrics: a line for each, whose properties name the dimension and
+//! the slot.
 
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ fn describe() {
     describe_histogram!(TIME, Unit::Milliseconds, "");
 }
 
-/// Counts what became of a slot of a dimension, if it is archived, what that used and how long it took, and
-/// writes the line.
+/// Counts what became of a slot, what that used and how long it took, and writes the line. Without
+/// an entry, archiving is not configured.
 pub(crate) fn write(
     metrics: Metrics,
     dimension: &DimensionName,
@@ -107,7 +108,7 @@ mod tests {
         assert_eq!((&written["SlotsWritten"], &written["RowsWritten"]), (&json!(1), &json!(3)));
         assert_eq!((&written["SlotsMissed"], &written["FieldsLeftOut"]), (&json!(0), &json!(2)));
         assert_eq!((&written["ReadUnits"], &written["WriteUnits"]), (&json!([1.5]), &json!([2.0])));
-        // What was counted is counted once.
+        // A new line begins at zero.
         let missed = line("user", Entry { outcome: SlotOutcome::Missed, rows: None, left_out: 0 });
         assert_eq!((&missed["SlotsWritten"], &missed["SlotsMissed"]), (&json!(0), &json!(1)));
         assert_eq!(missed["Dimension"], "user");

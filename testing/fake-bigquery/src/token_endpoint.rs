@@ -1,4 +1,4 @@
-//! Google's token endpoints, and the AWS metadata that one of its credentials may ask for.
+//! Google's token endpoints, and the AWS metadata that external accounts need.
 
 use std::{
     collections::BTreeMap,
@@ -18,32 +18,32 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const DEFAULT_EXPIRES_IN: u64 = 3600;
 
-/// An endpoint for access tokens, over plain HTTP on a loopback port: `token-1`, `token-2`, and so on. It
-/// ends when it is dropped.
+/// An endpoint for access tokens, over plain HTTP on a loopback port: `token-1`, `token-2`, and so
+/// on. It ends when it is dropped.
 ///
-/// What it answers depends on the grant, not on the path; so it is Google's `/token` and the `/sts/v1/token`
-/// of workload identity federation. A path that ends with `:generateAccessToken` is that of a service
-/// account to impersonate. Below `/latest` there is the metadata of an EC2 instance.
+/// Its answers depend on the grant, not on the path: it is both Google's `/token` and the
+/// `/sts/v1/token` of workload identity federation. A path that ends with `:generateAccessToken`
+/// impersonates a service account. Below `/latest` there is the metadata of an EC2 instance.
 #[derive(Debug)]
 pub struct FakeTokenEndpoint {
     server: Server,
-    shared: Arc<Shared>,
+    shared: Arc<SharedEndpoint>,
 }
 
-/// How a token is asked for.
+/// How a client asks for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
     /// By a service account, with a signed assertion.
     JwtBearer,
     /// By a user, with a refresh token.
     RefreshToken,
-    /// With the token of somebody else, such as AWS (RFC 8693).
+    /// With a token of another issuer, such as AWS (RFC 8693).
     TokenExchange,
-    /// For a service account, by somebody who may impersonate it.
+    /// For a service account, by a client that may impersonate it.
     GenerateAccessToken,
-    /// For the metadata of an EC2 instance; this takes no access token.
+    /// For the metadata of an EC2 instance, which needs no access token.
     AwsMetadata,
-    /// In a way that this endpoint does not know; it is answered with 400.
+    /// In a way that this endpoint does not know. The answer is 400.
     Unknown,
 }
 
@@ -58,9 +58,9 @@ pub struct TokenRequest {
     pub path: String,
     /// Its headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// Its body: an object, also if it is a form.
+    /// Its body as an object, even if it is a form.
     pub body: Value,
-    /// The access token that it was answered with.
+    /// The access token in the answer.
     pub token: Option<String>,
 }
 
@@ -86,12 +86,13 @@ impl FakeTokenEndpoint {
         format!("http://{}{path}", self.address())
     }
 
-    /// For how many seconds tokens are said to be valid from now on; at first 3600.
+    /// For how many seconds tokens are valid from now on, as answers say; at first 3600.
     pub fn set_expires_in(&self, seconds: u64) {
         self.shared.state().expires_in = seconds;
     }
 
-    /// The next so many requests are answered with this status and body (of JSON, if it looks like it).
+    /// Answers the next so many requests with this status and body, which is JSON if it looks like
+    /// it.
     pub fn fail_next(&self, count: usize, status: u16, body: &str) {
         self.shared.state().failure = (count, status, body.to_owned());
     }
@@ -102,7 +103,7 @@ impl FakeTokenEndpoint {
         self.shared.state().requests.clone()
     }
 
-    /// How many tokens it gave: the last one was `token-` and this.
+    /// How many tokens it gave: the last one was `token-` and this number.
     #[must_use]
     pub fn tokens_given(&self) -> usize {
         self.shared.state().tokens
@@ -110,10 +111,10 @@ impl FakeTokenEndpoint {
 }
 
 #[derive(Debug, Default)]
-struct Shared(Mutex<State>);
+struct SharedEndpoint(Mutex<EndpointState>);
 
 #[derive(Debug)]
-struct State {
+struct EndpointState {
     expires_in: u64,
     /// How many requests are to fail, and how.
     failure: (usize, u16, String),
@@ -121,7 +122,7 @@ struct State {
     requests: Vec<TokenRequest>,
 }
 
-impl Default for State {
+impl Default for EndpointState {
     fn default() -> Self {
         Self {
             expires_in: DEFAULT_EXPIRES_IN,
@@ -132,19 +133,19 @@ impl Default for State {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedEndpoint {
+    fn state(&self) -> MutexGuard<'_, EndpointState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Handler for Shared {
+impl Handler for SharedEndpoint {
     async fn answer(&self, request: Received) -> Result<Answer, Closed> {
         Ok(self.state().answer(&request))
     }
 }
 
-impl State {
+impl EndpointState {
     fn answer(&mut self, request: &Received) -> Answer {
         let body = request.json().filter(Value::is_object).unwrap_or_else(|| as_form(request));
         let grant = Grant::of(request, &body);
@@ -245,7 +246,7 @@ fn with(mut body: Value, name: &str, value: &str) -> Value {
     body
 }
 
-/// RFC 3339
+/// The moment in so many seconds, by RFC 3339.
 fn in_seconds(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let now = OffsetDateTime::now_utc();

@@ -12,11 +12,12 @@
 use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
+use http::StatusCode;
 use lambda_runtime::Context;
 use serde_json::Value;
 use shared::{
     auth::Auth,
-    http::{ApiError, Request, Response},
+    http::{Problem, Request, Response},
     lambda::{Call, HttpFunction, answer_event, metrics::Metrics},
     usage,
 };
@@ -32,13 +33,13 @@ struct Busy;
 impl HttpFunction for Busy {
     const NAME: &'static str = "busy";
 
-    async fn answer(&self, _request: Request, _call: Call) -> Result<Response, ApiError> {
+    async fn answer(&self, _request: Request, _call: Call) -> Result<Response, Problem> {
         usage::note(|usage| {
             usage.read_units += 1.5;
             usage.write_units += 10.0;
             usage.conflicts += 1;
         });
-        Ok(Response::succeeded())
+        Ok(Response::json(StatusCode::OK, String::new()))
     }
 }
 

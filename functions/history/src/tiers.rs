@@ -1,12 +1,16 @@
-//! Which steps a history is divided into. All in whole seconds since the Unix epoch, UTC.
+//! Which steps a history is divided into. All times are whole seconds since the Unix epoch, UTC.
 //!
-//! A step longer ago may be coarser, so a range is a sequence of tiers, each of steps of one length.
+//! Steps that are longer ago may be coarser, so a range is a sequence of tiers. Within a tier all steps
+//! have the same length.
 
 use shared::domain::excerpt;
 
 pub(crate) const HOUR: i64 = 60 * 60;
 pub(crate) const DAY: i64 = 24 * HOUR;
 pub(crate) const WEEK: i64 = 7 * DAY;
+
+/// The last second of the year 9999, where RFC 3339 and BigQuery end.
+pub(crate) const LATEST: i64 = 253_402_300_799;
 
 /// How far back each step is the usual one.
 const MONTH: i64 = 31 * DAY;
@@ -15,8 +19,9 @@ const YEAR: i64 = 366 * DAY;
 const LONGEST_RANGE: i64 = 3_653 * DAY;
 /// Most steps of a range.
 const MAX_STEPS: i64 = 100_000;
-/// The epoch is a Thursday, three days after a Monday. Not four before the next, since `MOD` of BigQuery is
-/// negative where its dividend is, which so is no archived time.
+/// The epoch is a Thursday, three days after a Monday. The offset is not the four days to the next
+/// Monday, with a minus: BigQuery's `MOD` of a negative dividend is negative, and no archived time
+/// makes this one negative.
 const MONDAY_OFFSET: i64 = 3 * DAY;
 
 /// Why a range is refused, in words for the client.
@@ -70,8 +75,8 @@ impl Step {
         self.0
     }
 
-    /// What a time has to be increased by so that steps begin at multiples of their length. Steps of whole
-    /// weeks begin on Mondays, others at multiples since the epoch.
+    /// How much to add to a time so that steps begin at multiples of their length. Steps of whole weeks
+    /// begin on Mondays, others at multiples since the epoch.
     pub(crate) fn offset(self) -> i64 {
         if self.0 % WEEK == 0 { MONDAY_OFFSET } else { 0 }
     }
@@ -81,7 +86,7 @@ impl Step {
         time - (time + self.offset()).rem_euclid(self.0)
     }
 
-    /// The step that suits a range that is so long.
+    /// The step that suits a range of this length.
     fn for_range(length: i64) -> Self {
         if length <= WEEK {
             Self::HOUR
@@ -104,7 +109,7 @@ impl Step {
     }
 }
 
-/// A range of steps of one length, not empty. It begins with a step.
+/// A range of steps of one length, which is not empty and begins with a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tier {
     pub(crate) from: i64,
@@ -128,7 +133,7 @@ pub(crate) struct Tiers {
 }
 
 impl Tiers {
-    /// The tiers of a range, of which all but `now` may be left out.
+    /// The tiers of a range. Whatever is none gets what is usual.
     pub(crate) fn of(
         from: Option<i64>,
         to: Option<i64>,
@@ -160,8 +165,8 @@ impl Tiers {
         Self { older: None, last: Tier { from: step.start(from), to, step } }
     }
 
-    /// Hours for a week, before that days for a month, before that weeks for a year. Each tier begins where
-    /// a step of the one before would, so that none is cut.
+    /// Hours for the last week, before that days for a month, before that weeks for a year. Each tier
+    /// begins where a step of the one before would, so that no step is cut.
     fn usual(to: i64) -> Self {
         let weeks = Step::WEEK.start(to - YEAR);
         let days = Step::WEEK.start(to - MONTH);
@@ -209,9 +214,6 @@ mod tests {
 
     use super::*;
 
-    /// Long after the epoch, before the year 9999.
-    const LATEST: i64 = 253_402_300_799;
-
     fn at(time: time::OffsetDateTime) -> i64 {
         time.unix_timestamp()
     }
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_alone_is_seen_as_if_it_were_now() {
+    fn an_end_alone_stands_for_now() {
         let now = at(datetime!(2026-11-24 11:30 UTC));
         let earlier = at(datetime!(2024-02-29 0:00 UTC));
         assert_eq!(Tiers::of(None, Some(earlier), None, now), Tiers::of(None, None, None, earlier));

@@ -10,16 +10,16 @@
     clippy::unwrap_used
 )]
 
-mod support;
+mod history_client;
 
 use bigquery::{BigQuery, Columns, Config, Group, JobId, JobState, Pace, TableId};
-use history::{Function, Settings};
+use history::{Function, ScanLimit};
+use history_client::{NOW, header, json, next, send, soon, text};
 use serde_json::json;
 use shared::{
     domain::{DimensionName, StatName},
     lambda::Call,
 };
-use support::{NOW, header, json, next, send, soon, text};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 const IGNORED: &str = "the test step `bigquery` starts the emulator";
@@ -47,7 +47,7 @@ impl Test {
         let bigquery = BigQuery::new(&config, Pace::default(), fastrand::Rng::new()).unwrap();
         let dimension = DimensionName::new(dimension).unwrap();
         load(&bigquery, &dimension, rows).await;
-        let function = Function::new(Some(bigquery), Settings::default(), fastrand::Rng::new());
+        let function = Function::new(Some(bigquery), ScanLimit::default(), fastrand::Rng::new());
         Self { dimension, function }
     }
 

@@ -8,23 +8,23 @@
     clippy::unwrap_used
 )]
 
-mod support;
+mod history_client;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
 use bigquery::{BigQuery, Columns, Config, Group, Pace, TableId};
 use fake_bigquery::{FakeBigQuery, Fault, Operation, What};
-use history::{Function, Settings};
+use history::{Function, ScanLimit};
+use history_client::{header, json, next, send, soon, text};
 use serde_json::json;
 use shared::{
     deadline::Deadline,
     domain::{DimensionName, StatName, UnixSeconds},
     lambda::Call,
 };
-use support::{header, json, next, send, soon, text};
 
-const NOW: u64 = support::NOW.0;
+const NOW: u64 = history_client::NOW.0;
 const PATH: &str = "/history/country/*/counter/counterA";
 
 struct Test {
@@ -47,7 +47,7 @@ impl Test {
         let schema = columns.missing_from(&table.schema).unwrap().unwrap();
         assert!(bigquery.change_schema(&id, &table, &schema, soon()).await.unwrap());
         let random = fastrand::Rng::with_seed(1);
-        Self { function: Function::new(Some(bigquery), Settings::default(), random), fake }
+        Self { function: Function::new(Some(bigquery), ScanLimit::default(), random), fake }
     }
 
     fn set_rows(&self, rows: &[[&str; 3]]) {

@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use history::{Function, Settings};
+use history::{Function, ScanLimit};
 use lambda_runtime::Context;
 use serde_json::{Value, json};
 use shared::{
@@ -22,7 +22,7 @@ const NOT_CONFIGURED: &str = "there is no history: it needs the archive to BigQu
                               configured (GOOGLE_PROJECT)";
 
 async fn send(event: Value) -> ApiGatewayV2httpResponse {
-    let function = Function::new(None, Settings::default(), fastrand::Rng::with_seed(1));
+    let function = Function::new(None, ScanLimit::default(), fastrand::Rng::with_seed(1));
     let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
     let call = Call { now: NOW, ..Call::of(&Context::default(), SystemTime::now()) };
     answer_event(&function, &Auth::Off, event, call).await

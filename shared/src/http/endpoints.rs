@@ -1,145 +1,174 @@
-//! What a method and a path ask for.
+//! What the whole API offers, whichever function answers: the one table of its methods and paths.
+//!
+//! A request may reach a function that does not answer it, by the route `$default` or by the URL of
+//! a function. Every function refuses it in the same words, since they all look here.
+
+use std::{collections::BTreeSet, fmt::Write};
 
 use http::Method;
 
-use super::{ApiError, path::Path};
-use crate::domain::{DimensionKey, DimensionName, Group, Id, StatName, TOTAL, excerpt};
+use super::{PathName, RequestError, request_error::listed, request_path::RequestPath};
+use crate::auth::Scope;
 
-/// The segment of a path that stands for all keys.
-const ALL_KEYS: &str = "*";
+/// A method, and what the API offers under it.
+struct MethodEntry {
+    method: Method,
+    /// The scope that the method needs, at any path: see `authorization.rs`.
+    scope: Scope,
+    /// The paths that take the method. Names are in braces; the one with a plus may have slashes.
+    paths: &'static [&'static str],
+}
 
-/// What a request asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
-    /// `POST /stats/{id}`: count an update of an id.
-    Update(Id),
-    /// `GET /stats/{dim}`: the stats of a dimension.
-    Dimension(DimensionName),
-    /// `GET /stats/`: the stats of all dimensions.
-    AllDimensions,
-    /// `GET /history/{dim}/{key}/{kind}/{stat}`: what is archived of a stat.
-    History {
-        /// The dimension.
-        dimension: DimensionName,
-        /// Which of its keys.
-        key: HistoryKey,
-        /// Which of its groups the stat is in.
-        group: Group,
-        /// The stat.
-        stat: StatName,
+/// A function can be asked for nothing that is not in here. `HEAD` is at every path of `GET`.
+static TABLE: [MethodEntry; 2] = [
+    MethodEntry { method: Method::POST, scope: Scope::Write, paths: &["/stats/{id+}"] },
+    MethodEntry {
+        method: Method::GET,
+        scope: Scope::Read,
+        paths: &["/stats/{dim+}", "/stats/", "/history/{dim}/{key+}/{counter|gauge}/{stat}"],
     },
-}
+];
 
-/// The keys whose history is asked for.
+/// What a request asks for: an entry of the table, and the names in the request's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HistoryKey {
-    /// `*`: all of them, and the total.
-    All,
-    /// The sum over all keys.
-    Total,
-    /// One of them.
-    Key(DimensionKey),
+pub struct Asked {
+    /// The method; `GET` for a `HEAD`, too.
+    pub method: Method,
+    /// The path as the table has it, such as `/stats/{id+}`.
+    pub path: &'static str,
+    /// The names in the path, in their order.
+    pub names: Vec<PathName>,
 }
 
-impl HistoryKey {
-    /// As it is in a path.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::All => ALL_KEYS,
-            Self::Total => TOTAL,
-            Self::Key(key) => key.as_str(),
-        }
-    }
-
-    fn new(key: &str) -> Result<Self, ApiError> {
-        match key {
-            ALL_KEYS => Ok(Self::All),
-            key if key.eq_ignore_ascii_case(TOTAL) => Ok(Self::Total),
-            key => Ok(Self::Key(DimensionKey::new(key)?)),
-        }
-    }
+/// The scope that a method needs. Under a method that is not in the table there is nothing but 404
+/// and 405, which reading is enough for.
+pub(super) fn scope(method: &Method) -> Scope {
+    let method = table_method(method);
+    TABLE.iter().find(|entry| entry.method == *method).map_or(Scope::Read, |entry| entry.scope)
 }
 
-impl Route {
-    /// The route of a method and a path. The name at its end may have slashes.
-    pub(super) fn find(method: &Method, path: &Path) -> Result<Self, ApiError> {
-        let (first, rest) = path.split()?;
-        match (&*first, rest) {
-            ("stats", rest) => Self::stats(method, &path.decode(rest.unwrap_or_default())?),
-            ("history", Some(rest)) => {
-                let parts = HistoryParts::of(rest).ok_or(ApiError::NotFound)?;
-                match *method {
-                    Method::GET | Method::HEAD => Self::history(
-                        &path.decode(parts.dimension)?,
-                        &path.decode(parts.key)?,
-                        &path.decode(parts.group)?,
-                        &path.decode(parts.stat)?,
-                    ),
-                    _ => Err(ApiError::MethodNotAllowed("GET, HEAD")),
-                }
+/// What a method and a path ask for.
+///
+/// # Errors
+/// The API has no such path, the path does not take the method, or a name in it is not valid.
+pub(super) fn find(method: &Method, path: &RequestPath) -> Result<Asked, RequestError> {
+    let mut candidates = Vec::new();
+    for entry in &TABLE {
+        for pattern in entry.paths {
+            if let Some(parts) = path.parts(pattern)? {
+                candidates.push(Candidate { method: &entry.method, pattern, parts });
             }
-            _ => Err(ApiError::NotFound),
         }
     }
-
-    fn stats(method: &Method, name: &str) -> Result<Self, ApiError> {
-        match *method {
-            // Without an id it is an update all the same, and the id is what is wrong with it.
-            Method::POST => Ok(Self::Update(Id::new(name)?)),
-            Method::GET | Method::HEAD if name.is_empty() => Ok(Self::AllDimensions),
-            // The first statshub's client asks for `/stats/country/`. No dimension ends with a slash.
-            Method::GET | Method::HEAD => {
-                Ok(Self::Dimension(DimensionName::new(name.strip_suffix('/').unwrap_or(name))?))
-            }
-            _ if name.is_empty() => Err(ApiError::MethodNotAllowed("GET, HEAD")),
-            _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
-        }
-    }
-
-    fn history(dimension: &str, key: &str, group: &str, stat: &str) -> Result<Self, ApiError> {
-        let dimension = DimensionName::new(dimension)?;
-        let key = HistoryKey::new(key)?;
-        let Some(group) = Group::ALL.into_iter().find(|known| known.name() == group) else {
-            let group = excerpt(group);
-            let error = format!("\"{group}\" is not a kind of stat: use counter or gauge");
-            return Err(ApiError::Malformed(error));
-        };
-        Ok(Self::History { dimension, key, group, stat: StatName::new(stat)? })
+    let method = table_method(method);
+    let of_method = candidates.iter().filter(|candidate| candidate.method == method);
+    // `/stats/` is all dimensions rather than one without a name.
+    match of_method.min_by_key(|candidate| candidate.parts.len()) {
+        Some(candidate) => candidate.asked(path),
+        None => Err(refusal(&candidates)),
     }
 }
 
-/// The parts of a history's path. Of these only a key may have slashes.
-struct HistoryParts<'a> {
-    dimension: &'a str,
-    key: &'a str,
-    group: &'a str,
-    stat: &'a str,
+/// All that the table has, in words.
+pub(super) fn list() -> String {
+    let all = TABLE.iter().flat_map(|entry| {
+        entry.paths.iter().map(|path| format!("{} {}", entry.method, path.replace("+}", "}")))
+    });
+    let all: Vec<_> = all.collect();
+    listed(&all.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-impl<'a> HistoryParts<'a> {
-    fn of(path: &'a str) -> Option<Self> {
-        let (path, stat) = path.rsplit_once('/')?;
-        let (path, group) = path.rsplit_once('/')?;
-        let (dimension, key) = path.split_once('/')?;
-        Some(Self { dimension, key, group, stat })
+/// The method under which the table has a request's method.
+fn table_method(method: &Method) -> &Method {
+    if *method == Method::HEAD { &Method::GET } else { method }
+}
+
+/// An entry of the table whose path a request's path fits.
+struct Candidate<'a> {
+    method: &'static Method,
+    pattern: &'static str,
+    /// The names of the pattern, and what the request's path has in their places.
+    parts: Vec<(&'static str, &'a str)>,
+}
+
+impl Candidate<'_> {
+    fn asked(&self, path: &RequestPath) -> Result<Asked, RequestError> {
+        let texts = self.parts.iter().map(|(name, text)| Ok((*name, path.decode(text)?)));
+        let texts = texts.collect::<Result<Vec<_>, RequestError>>()?;
+        let names = texts.iter().map(|(name, text)| PathName::parse(name, text));
+        Ok(Asked {
+            method: self.method.clone(),
+            path: self.pattern,
+            names: names.collect::<Result<_, _>>()?,
+        })
     }
+
+    /// Whether all that the path should name is missing.
+    fn names_nothing(&self) -> bool {
+        matches!(self.parts[..], [(_, "")])
+    }
+}
+
+/// Why there is nothing for another method than those of the candidates.
+fn refusal(candidates: &[Candidate<'_>]) -> RequestError {
+    let mut methods = BTreeSet::new();
+    for candidate in candidates.iter().filter(|candidate| !candidate.names_nothing()) {
+        methods.insert(candidate.method.as_str());
+        if *candidate.method == Method::GET {
+            methods.insert(Method::HEAD.as_str());
+        }
+    }
+    if methods.is_empty() {
+        return RequestError::NotFound;
+    }
+    let mut allow = String::new();
+    for method in methods {
+        let comma = if allow.is_empty() { "" } else { ", " };
+        // Writing to a string does not fail.
+        let _ = write!(allow, "{comma}{method}");
+    }
+    RequestError::MethodNotAllowed { allow }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        domain::{DimensionKey, DimensionName, Group, Id, StatName},
+        http::KeyChoice,
+    };
 
-    fn find(method: &Method, path: &[&str]) -> Result<Route, String> {
-        let path = Path::decoded(path.join("/"));
-        Route::find(method, &path).map_err(|error| error.to_string())
+    const HISTORY: &str = "/history/{dim}/{key+}/{counter|gauge}/{stat}";
+
+    fn asked(method: Method, path: &'static str, names: &[PathName]) -> Asked {
+        Asked { method, path, names: names.to_vec() }
     }
 
-    fn history_key(path: Path) -> Result<String, String> {
-        match Route::find(&Method::GET, &path) {
-            Ok(Route::History { key, .. }) => Ok(key.as_str().to_owned()),
-            Ok(other) => Err(format!("{other:?}")),
-            Err(error) => Err(error.to_string()),
+    fn find(method: &Method, path: &[&str]) -> Result<Asked, String> {
+        let path = RequestPath::decoded(path.join("/"));
+        super::find(method, &path).map_err(|error| error.to_string())
+    }
+
+    fn dimension(name: &str) -> PathName {
+        PathName::Dimension(DimensionName::new(name).unwrap())
+    }
+
+    fn history(dim: &str, keys: KeyChoice, group: Group, stat: &str) -> Asked {
+        let stat = PathName::Stat(StatName::new(stat).unwrap());
+        let names = [dimension(dim), PathName::Keys(keys), PathName::Kind(group), stat];
+        asked(Method::GET, HISTORY, &names)
+    }
+
+    #[test]
+    fn only_post_writes() {
+        for (method, needed) in [
+            (Method::POST, Scope::Write),
+            (Method::GET, Scope::Read),
+            (Method::HEAD, Scope::Read),
+            (Method::OPTIONS, Scope::Read),
+            (Method::DELETE, Scope::Read),
+        ] {
+            assert_eq!(scope(&method), needed);
         }
     }
 
@@ -155,22 +184,28 @@ mod tests {
             ("a%3Fb%23", "a?b#", "a?b#"),
             ("%C3%A9+%20", "é+ ", "é+ "),
         ] {
-            let id = Ok(Route::Update(Id::new(name).unwrap()));
-            let post = |path| Route::find(&Method::POST, &path).map_err(|error| error.to_string());
-            assert_eq!(post(Path::encoded(format!("stats/{encoded}"))), id, "{encoded}");
-            assert_eq!(post(Path::decoded(format!("stats/{decoded}"))), id, "{decoded}");
-            let key = Ok(DimensionKey::new(name).unwrap().as_str().to_owned());
+            let update =
+                asked(Method::POST, "/stats/{id+}", &[PathName::Id(Id::new(name).unwrap())]);
+            let post = |path| super::find(&Method::POST, &path).unwrap();
+            assert_eq!(post(RequestPath::encoded(format!("stats/{encoded}"))), update, "{encoded}");
+            assert_eq!(post(RequestPath::decoded(format!("stats/{decoded}"))), update, "{decoded}");
+
+            let key = KeyChoice::One(DimensionKey::new(name).unwrap());
+            let history = history("d", key, Group::Counter, "x");
+            let get = |path| super::find(&Method::GET, &path).unwrap();
             let path = |name| format!("history/d/{name}/counter/x");
-            assert_eq!(history_key(Path::encoded(path(encoded))), key, "{encoded}");
-            assert_eq!(history_key(Path::decoded(path(decoded))), key, "{decoded}");
+            assert_eq!(get(RequestPath::encoded(path(encoded))), history, "{encoded}");
+            assert_eq!(get(RequestPath::decoded(path(decoded))), history, "{decoded}");
         }
     }
 
     #[test]
-    fn one_slash_at_the_end_of_what_is_asked_for_is_nothing() {
-        let country = Ok(Route::Dimension(DimensionName::new("country").unwrap()));
-        assert_eq!(find(&Method::GET, &["stats", "country", ""]), country);
-        assert_eq!(find(&Method::HEAD, &["stats", "country", ""]), country);
+    fn the_dimension_may_end_with_one_slash() {
+        let country = asked(Method::GET, "/stats/{dim+}", &[dimension("country")]);
+        for path in [&["stats", "country"][..], &["stats", "country", ""]] {
+            assert_eq!(find(&Method::GET, path).as_ref(), Ok(&country));
+            assert_eq!(find(&Method::HEAD, path).as_ref(), Ok(&country));
+        }
         for path in [&["stats", "country", "", ""][..], &["stats", "", ""], &["stats", "a", "b"]] {
             let refused = find(&Method::GET, path).unwrap_err();
             assert!(refused.contains("is not a valid dimension name"), "{refused}");
@@ -178,22 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn without_a_name_it_is_all_dimensions_or_an_id_that_is_missing() {
+        for path in [&["stats"][..], &["stats", ""]] {
+            assert_eq!(find(&Method::GET, path), Ok(asked(Method::GET, "/stats/", &[])));
+            let refused = find(&Method::POST, path).unwrap_err();
+            assert!(refused.starts_with("\"\" is not a valid id"), "{refused}");
+            assert_eq!(find(&Method::PUT, path).unwrap_err(), "this path takes GET, HEAD");
+        }
+    }
+
+    #[test]
     fn a_history_is_of_a_key_of_all_keys_or_of_the_total() {
-        for (text, key) in [
-            ("*", HistoryKey::All),
-            ("Total", HistoryKey::Total),
-            ("ES", HistoryKey::Key(DimensionKey::new("es").unwrap())),
-            ("**", HistoryKey::Key(DimensionKey::new("**").unwrap())),
-            ("'; DROP", HistoryKey::Key(DimensionKey::new("'; drop").unwrap())),
+        for (text, keys) in [
+            ("*", KeyChoice::All),
+            ("Total", KeyChoice::Total),
+            ("ES", KeyChoice::One(DimensionKey::new("es").unwrap())),
+            ("**", KeyChoice::One(DimensionKey::new("**").unwrap())),
+            ("'; DROP", KeyChoice::One(DimensionKey::new("'; drop").unwrap())),
         ] {
-            let route = find(&Method::GET, &["history", "Country", text, "gauge", "a-b"]);
-            let expected = Route::History {
-                dimension: DimensionName::new("country").unwrap(),
-                key,
-                group: Group::Gauge,
-                stat: StatName::new("a_b").unwrap(),
-            };
-            assert_eq!(route, Ok(expected), "{text}");
+            let found = find(&Method::GET, &["history", "Country", text, "gauge", "a-b"]);
+            assert_eq!(found, Ok(history("country", keys, Group::Gauge, "a_b")), "{text}");
         }
     }
 
@@ -215,7 +254,40 @@ mod tests {
         for path in [&["history"][..], &["history", "d", "*", "counter"]] {
             assert!(find(&Method::GET, path).unwrap_err().starts_with("there is nothing"));
         }
-        let path = ["history", "d", "*", "counter", "x"];
-        assert_eq!(find(&Method::POST, &path).unwrap_err(), "this path takes GET, HEAD");
+    }
+
+    #[test]
+    fn a_path_says_which_methods_it_takes() {
+        for (method, path, allow) in [
+            (Method::PUT, "stats/x", "GET, HEAD, POST"),
+            (Method::DELETE, "stats/a/b", "GET, HEAD, POST"),
+            (Method::OPTIONS, "stats/", "GET, HEAD"),
+            (Method::POST, "history/d/*/counter/x", "GET, HEAD"),
+            (Method::PATCH, "history/d//counters/", "GET, HEAD"),
+        ] {
+            let refused = super::find(&method, &RequestPath::encoded(path));
+            assert!(
+                matches!(&refused, Err(RequestError::MethodNotAllowed { allow: found }) if found == allow),
+                "{method} {path}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_utf_8_is_refused() {
+        for path in ["%FF", "%FF/x", "stats/%FF", "history/d/%FF/counter/x"] {
+            let refused = super::find(&Method::GET, &RequestPath::encoded(path)).unwrap_err();
+            assert_eq!(refused.to_string(), "the path is not UTF-8", "{path}");
+        }
+    }
+
+    #[test]
+    fn every_name_of_the_table_is_a_kind_of_name() {
+        for pattern in TABLE.iter().flat_map(|entry| entry.paths) {
+            for name in pattern.split('/').filter(|segment| segment.starts_with('{')) {
+                let refused = PathName::parse(name, "\0").unwrap_err();
+                assert!(!matches!(refused, RequestError::NotFound), "{pattern}: {name}");
+            }
+        }
     }
 }

@@ -176,7 +176,7 @@ impl Service {
             query: query::Function::new(&config, store()),
             history: history::Function::new(
                 None,
-                history::Settings::default(),
+                history::ScanLimit::default(),
                 fastrand::Rng::with_seed(1),
             ),
             proxy,

@@ -81,7 +81,7 @@ impl Service {
         Self {
             update: update::Function::new(&config, store()),
             query: query::Function::new(&config, store()),
-            history: history::Function::new(None, history::Settings::default(), random),
+            history: history::Function::new(None, history::ScanLimit::default(), random),
             template: Template::parse(&read("template.yaml")).unwrap(),
         }
     }

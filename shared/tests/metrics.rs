@@ -1,4 +1,5 @@
-//! The lines of metrics, and those that docs/operations.md shows, are of CloudWatch's embedded metric format.
+//! The lines of metrics, and those that docs/operations.md shows, are of CloudWatch's embedded
+//! metric format.
 
 #![allow(
     missing_docs,
@@ -91,7 +92,7 @@ async fn a_request_is_a_line_of_metrics_as_the_documentation_shows_it() {
     let metrics = Metrics::of("statshub".to_owned(), Busy::NAME).unwrap();
     let call = Call::of(&Context::default(), SystemTime::now());
     let answer = answer_event(&Busy, &Auth::Off, ApiGatewayV2httpRequest::default(), call).await;
-    // Nothing is at this path: the function was not asked.
+    // There is nothing at this path, so the function was not asked.
     assert_eq!(answer.headers["x-statshub-units"], "read=0; write=0");
     let mut written = Vec::new();
     metrics.write(&[], &mut written).unwrap();

@@ -32,8 +32,8 @@ impl AnswerFormat {
     }
 }
 
-/// What an entry such as `text/csv;q=0.5` says of a type that is in these ranges, the most exact one
-/// last.
+/// What an entry such as `text/csv;q=0.5` says of a type that is in these ranges, the most exact
+/// one last.
 fn preference(entry: &str, ranges: [&str; 3]) -> Option<Preference> {
     let mut parts = entry.split(';').map(str::trim);
     let range = parts.next()?;

@@ -19,8 +19,8 @@ struct HistoryJson<'a> {
     aggregate: &'static str,
     /// By key.
     series: BTreeMap<&'a str, Vec<PointJson<'a>>>,
-    /// The token of the next page. It is there but empty on the last one: programs that follow cursors
-    /// look for it there, too.
+    /// The token of the next page. It is there but empty on the last one: programs that follow
+    /// cursors look for it there, too.
     next: String,
 }
 

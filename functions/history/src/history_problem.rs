@@ -17,7 +17,8 @@ pub(crate) enum HistoryProblem {
     Question(QuestionError),
     /// Nothing is archived here.
     NotConfigured,
-    /// The answer would take reading more than so many bytes, which is what the configuration allows.
+    /// The answer would take reading more than so many bytes, which is what the configuration
+    /// allows.
     ScanTooLarge(u64),
     /// The page is not there any more, or never was.
     NoSuchPage,

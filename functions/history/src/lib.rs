@@ -1,5 +1,5 @@
-//! `GET /history/{dim}/{key}/{kind}/{stat}`: from the request to a query of the archive in BigQuery,
-//! and from its rows to JSON or CSV.
+//! `GET /history/{dim}/{key}/{kind}/{stat}`: from the request to a query of the archive in
+//! BigQuery, and from its rows to JSON or CSV.
 //!
 //! One job of BigQuery answers a question, however many pages the answer has: later pages are read
 //! from the job's result, and scan nothing.

@@ -1,9 +1,9 @@
 //! Page tokens: what a client gives back to get the next page of an answer.
 //!
 //! A token names the job that holds the answer, but not by its whole id: the id begins with the
-//! fingerprint of the question, which is calculated anew. Whatever somebody makes up, it leads only to
-//! jobs of this function, and among those to answers to the question that is asked. So tokens need no
-//! signature.
+//! fingerprint of the question, which is calculated anew. Whatever somebody makes up, it leads only
+//! to jobs of this function, and among those to answers to the question that is asked. So tokens
+//! need no signature.
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     question::{Aggregate, Question},
-    tiers::Step,
+    tiers::StepLength,
 };
 
 /// The value of a key in a step.
@@ -15,7 +15,7 @@ pub(crate) struct Point {
     pub(crate) key: String,
     /// The start of the step, by RFC 3339.
     pub(crate) ts: String,
-    pub(crate) step: Step,
+    pub(crate) step: StepLength,
     pub(crate) value: Number,
 }
 

@@ -11,7 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     history_route::HistoryRoute,
     page_token::{MAX_POINTS, PageToken},
-    tiers::{LATEST, RangeError, Step, Tiers},
+    tiers::{LATEST, RangeError, StepLength, Tiers},
 };
 
 /// Points of a page if the request names no limit.
@@ -141,7 +141,7 @@ impl HistoryRequest {
         let asked_at = page.as_ref().map_or(now, |page| page.asked_at);
         let from = from.map(|text| time("from", text)).transpose()?;
         let to = to.map(|text| time("to", text)).transpose()?;
-        let step = step.map(Step::parse).transpose()?;
+        let step = step.map(StepLength::parse).transpose()?;
         let tiers = Tiers::of(from, to, step, asked_at)?;
         let aggregate = aggregate_name.map_or(Ok(Aggregate::Last), aggregate)?;
         let limit = points.map(limit).transpose()?;
@@ -253,7 +253,7 @@ mod tests {
     fn a_page_is_one_of_the_same_question() {
         let first = request("es", "step=1d").unwrap();
         let page = PageToken { asked_at: NOW - 1_000, ..token(&first) };
-        let earlier = Tiers::of(None, None, Some(Step::DAY), NOW - 1_000).unwrap();
+        let earlier = Tiers::of(None, None, Some(StepLength::DAY), NOW - 1_000).unwrap();
         let question = Question { tiers: earlier, ..first.question };
         let page = PageToken { fingerprint: question.fingerprint(), limit: 7, ..page };
         let text = page.to_string();

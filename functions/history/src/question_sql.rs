@@ -47,8 +47,8 @@ impl TierParameters {
     }
 }
 
-/// The query that answers a question from a column of the dimension's table. Its rows are a key, the
-/// start of a step in Unix seconds, and a value, in the order of keys and steps.
+/// The query that answers a question from a column of the dimension's table. Its rows are a key,
+/// the start of a step in Unix seconds, and a value, in the order of keys and steps.
 ///
 /// The condition on `_ts` lets BigQuery read only the partitions of the range.
 ///

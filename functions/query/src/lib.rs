@@ -79,7 +79,8 @@ impl HttpFunction for Function {
     const NAME: &'static str = "query";
 
     async fn answer(&self, request: Request, call: Call) -> Result<Response, Problem> {
-        Ok(self.query(&request, call).await?)
+        // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
+        Ok(Box::pin(self.query(&request, call)).await?)
     }
 }
 

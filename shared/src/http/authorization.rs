@@ -13,12 +13,12 @@ const SCHEME: &[u8] = b"bearer";
 /// The longest token that is worth hashing, in bytes. Those of `cargo xtask token` have 52.
 const MAX_TOKEN_BYTES: usize = 1_024;
 
-/// Lets a request pass, or refuses it. This takes the token out of its header, so that nothing later
-/// can show it.
+/// Lets a request pass, or refuses it. This takes the token out of its header, so that nothing
+/// later can show it.
 ///
 /// The method alone decides which scope is needed. So whoever may not pass gets the same answer,
-/// after the same time, whether they ask for an id that exists, for one that does not, or for a path
-/// that never did.
+/// after the same time, whether they ask for an id that exists, for one that does not, or for a
+/// path that never did.
 pub(super) fn authorize(
     auth: &Auth,
     method: &Method,

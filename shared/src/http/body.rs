@@ -46,8 +46,8 @@ pub(super) fn content<'a>(
     Ok(content)
 }
 
-/// Whether the body is compressed by gzip. `x-gzip` is another name of it, and `identity` stands for
-/// no coding (RFC 9110, sections 8.4.1.3 and 12.5.3).
+/// Whether the body is compressed by gzip. `x-gzip` is another name of it, and `identity` stands
+/// for no coding (RFC 9110, sections 8.4.1.3 and 12.5.3).
 fn is_gzip(headers: &HeaderMap) -> Result<bool, RequestError> {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();

@@ -1,9 +1,14 @@
 //! HTTP as statshub speaks it: how API Gateway's events become requests, and problems become
-//! responses. The functions bring what is theirs: [`endpoints`] alone knows the whole API.
+//! responses.
+//!
+//! Only `endpoints.rs` knows the whole API. Each function makes its own route of what a request
+//! asks for, and its own errors into a [`Problem`].
 
+mod asked;
 mod authorization;
 mod body;
 mod endpoints;
+mod listed;
 mod parameters;
 mod path_name;
 mod preflight;
@@ -14,8 +19,8 @@ mod request_path;
 mod response;
 mod store_problem;
 
+pub use asked::Asked;
 pub use body::BodyLimit;
-pub use endpoints::Asked;
 pub use parameters::Parameters;
 pub use path_name::{KeyChoice, PathName};
 pub(crate) use preflight::answer_preflight;

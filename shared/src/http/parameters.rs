@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{RequestError, request_error::listed};
+use super::{RequestError, listed::listed};
 use crate::domain::excerpt;
 
 /// The parameters of a query, decoded, in their order.

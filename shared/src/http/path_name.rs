@@ -22,19 +22,20 @@ pub enum PathName {
 }
 
 impl PathName {
-    /// What `text` names in the place of `name`, which is one of the table in `endpoints.rs`.
+    /// What `text` names in the place of `name`, a name in the table of `endpoints.rs`.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, RequestError> {
         Ok(match name {
             "{id+}" => Self::Id(Id::new(text)?),
             "{dim}" => Self::Dimension(DimensionName::new(text)?),
-            // The first statshub's client asks for `/stats/country/`. No dimension ends with a slash.
+            // The first statshub's client asks for `/stats/country/`. No dimension ends with a
+            // slash.
             "{dim+}" => {
                 Self::Dimension(DimensionName::new(text.strip_suffix('/').unwrap_or(text))?)
             }
             "{key+}" => Self::Keys(KeyChoice::parse(text)?),
             "{counter|gauge}" => Self::Kind(kind(text)?),
             "{stat}" => Self::Stat(StatName::new(text)?),
-            // A test finds what is missing above.
+            // A test finds a name of the table that is missing above.
             _ => return Err(RequestError::NotFound),
         })
     }

@@ -1,8 +1,8 @@
 //! The preflights of browsers: may a page of another origin send this request?
 //!
 //! API Gateway knows the answer (docs/auth.md), and adds the headers that say so. But its route
-//! `$default` gets the preflight first, and a browser accepts only a success. A preflight never has a
-//! token (Fetch Standard, section 4.8), so none is asked for.
+//! `$default` gets the preflight first, and a browser accepts only a success. A preflight never has
+//! a token (Fetch Standard, section 4.8), so none is asked for.
 
 use http::{
     HeaderMap, HeaderName, Method, StatusCode,

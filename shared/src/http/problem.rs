@@ -10,8 +10,8 @@ use super::Response;
 /// After how many seconds a client should try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
 
-/// What a client gets in place of what it asked for. Every error that a request can end with becomes
-/// one of these.
+/// What a client gets in place of what it asked for. Every error that a request can end with
+/// becomes one of these.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Problem {
@@ -32,7 +32,8 @@ impl Problem {
         Self { status, text: text.into(), headers: Vec::new(), cause: None }
     }
 
-    /// A defect, or a permission that is missing: a 500 that says nothing but that the log has more.
+    /// A defect, or a permission that is missing: a 500 that says nothing but that the log has
+    /// more.
     #[must_use]
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let text = "an internal error, which has been logged";
@@ -52,8 +53,8 @@ impl Problem {
         self.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
-    /// The same with a cause, which the log shows. A problem that the client caused has none: its text
-    /// may quote the request, and the log must not.
+    /// The same with a cause, which the log shows. A problem that the client caused has none: its
+    /// text may quote the request, and the log must not.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());

@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 
 use super::{
-    Asked, BodyLimit, Parameters, RequestError, authorization::authorize, body, endpoints,
+    Asked, BodyLimit, Parameters, RequestError, asked, authorization::authorize, body,
     request_path::RequestPath,
 };
 use crate::auth::{Auth, Caller};
@@ -37,7 +37,7 @@ impl Request {
         let caller = authorize(auth, &event.request_context.http.method, &mut event.headers)?;
         Ok(Self {
             caller,
-            asked: endpoints::find(&event.request_context.http.method, &path(&event))?,
+            asked: asked::find(&event.request_context.http.method, &path(&event))?,
             parameters: Parameters::parse(event.raw_query_string.as_deref().unwrap_or_default())?,
             body: bytes(event.body, event.is_base64_encoded)?,
             headers: event.headers,
@@ -61,9 +61,9 @@ impl Request {
 
 /// The path of an event.
 ///
-/// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. It decodes
-/// the path parameters of its route too, but keeps them whole. Without a route (`cargo lambda`, a
-/// function URL), `rawPath` is as the client sent it.
+/// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. It
+/// decodes the path parameters of its route too, but keeps them whole. Without a route (`cargo
+/// lambda`, a function URL), `rawPath` is as the client sent it.
 fn path(event: &ApiGatewayV2httpRequest) -> RequestPath {
     if let Some(path) = routed_path(event) {
         return RequestPath::decoded(path);
@@ -75,8 +75,8 @@ fn path(event: &ApiGatewayV2httpRequest) -> RequestPath {
     RequestPath::encoded(path.strip_prefix('/').unwrap_or(path))
 }
 
-/// The path of an event that came by a route such as `GET /stats/{dim+}`: the route's own path, with
-/// each parameter in its place.
+/// The path of an event that came by a route such as `GET /stats/{dim+}`: the route's own path,
+/// with each parameter in its place.
 fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<String> {
     // The key `$default` stands for no route.
     let (_, template) = event.route_key.as_deref()?.split_once(' ')?;

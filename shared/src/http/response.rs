@@ -8,8 +8,8 @@ use http::{
 
 /// The longest body, in bytes of the event that carries it as a string.
 ///
-/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide). This leaves some
-/// room for the rest of the event.
+/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide). This leaves
+/// some room for the rest of the event.
 const MAX_BODY_BYTES: usize = 6_000_000;
 
 /// A response.

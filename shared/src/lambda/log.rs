@@ -1,8 +1,9 @@
-//! The log, on the standard output, at the level and in the format that Lambda's own variables name.
+//! The log, on the standard output, at the level and in the format that Lambda's own variables
+//! name.
 //!
-//! No line of it has a token, a header or a body. Our own code logs none of them. Other crates do at
-//! the level `TRACE`, which is therefore left out: the Lambda runtime then logs each event as it came,
-//! `Authorization` included, and the AWS SDK each request to DynamoDB.
+//! No line of it has a token, a header or a body. Our own code logs none of them. Other crates do
+//! at the level `TRACE`, which is therefore left out: the Lambda runtime then logs each event as it
+//! came, `Authorization` included, and the AWS SDK each request to DynamoDB.
 
 use std::{env, io};
 
@@ -53,8 +54,8 @@ pub fn subscriber(
     // A line says enough without its module.
     let lines = fmt::layer().with_target(false).with_writer(writer);
     let lines = match format {
-        // Lambda takes a line of JSON for one of INFO unless it has a level and an RFC 3339 timestamp
-        // (source: *Log-level filtering*, AWS Lambda Developer Guide).
+        // Lambda takes a line of JSON for one of INFO unless it has a level and an RFC 3339
+        // timestamp (source: *Log-level filtering*, AWS Lambda Developer Guide).
         Format::Json => lines.json().boxed(),
         // CloudWatch adds times.
         Format::Text => lines.without_time().boxed(),

@@ -1,7 +1,8 @@
-//! Metrics of CloudWatch: each call writes a line of JSON in the *embedded metric format* to the log.
+//! Metrics of CloudWatch: each call writes a line of JSON in the *embedded metric format* to the
+//! log.
 //!
-//! The function is their only dimension, since CloudWatch bills each value of a dimension as a metric
-//! of its own. All else in a line are properties, which *Logs Insights* finds.
+//! The function is their only dimension, since CloudWatch bills each value of a dimension as a
+//! metric of its own. All else in a line are properties, which *Logs Insights* finds.
 #![expect(clippy::doc_markdown, reason = "CloudWatch is a name")]
 
 use std::{fmt, io, time::Duration};

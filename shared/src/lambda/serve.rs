@@ -103,8 +103,8 @@ async fn connect(config: &Config) -> Store {
 
 /// Answers an event of API Gateway, if the sender may ask. A failure is an answer too.
 ///
-/// The answer to a `HEAD` has its body: whoever speaks HTTP to the client leaves it out, but takes its
-/// length for `Content-Length` (RFC 9110, section 9.3.2). That of an empty body would be 0.
+/// The answer to a `HEAD` has its body: whoever speaks HTTP to the client leaves it out, but takes
+/// its length for `Content-Length` (RFC 9110, section 9.3.2). That of an empty body would be 0.
 pub async fn answer_event(
     function: &impl HttpFunction,
     auth: &Auth,
@@ -141,8 +141,8 @@ fn span(caller: &Caller) -> Span {
     }
 }
 
-/// Logs a problem with its causes, once. A problem without a cause is the client's to know. Its text
-/// may quote the request, and the log shows nothing of a request.
+/// Logs a problem with its causes, once. A problem without a cause is the client's to know. Its
+/// text may quote the request, and the log shows nothing of a request.
 fn log(problem: &Problem) {
     let status = problem.status();
     let Some(error) = problem.cause() else {

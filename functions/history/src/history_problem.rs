@@ -1,4 +1,4 @@
-//! What can become of a request for a history instead of an answer.
+//! Why there is no history to give, and what the client gets instead.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use crate::question::QuestionError;
 /// Why there is no history to give.
 #[derive(Debug)]
 pub(crate) enum HistoryProblem {
-    /// The request has an unknown or repeated parameter, or asks another function.
+    /// The request has an unknown or repeated parameter, or another function answers it.
     Request(RequestError),
     /// A parameter is not valid.
     Question(QuestionError),

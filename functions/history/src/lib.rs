@@ -190,7 +190,7 @@ fn link(headers: &mut HeaderMap, parameters: &Parameters, next: Option<&PageToke
         .extend_pairs(same)
         .append_pair("page", &next.to_string())
         .finish();
-    // What is encoded for a URL is fit for a header.
+    // A percent-encoded query is fit for a header.
     if let Ok(value) = HeaderValue::from_str(&format!("<?{query}>; rel=\"next\"")) {
         headers.insert(LINK, value);
     }

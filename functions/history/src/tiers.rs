@@ -133,7 +133,7 @@ pub(crate) struct Tiers {
 }
 
 impl Tiers {
-    /// The tiers of a range. Whatever is none gets what is usual.
+    /// The tiers of a range. Arguments that are none take their usual values.
     pub(crate) fn of(
         from: Option<i64>,
         to: Option<i64>,

@@ -27,7 +27,7 @@ pub(crate) struct Freshness {
     pub(crate) age: Duration,
 }
 
-/// The answers of the dimensions that the configuration names, so its size is bounded.
+/// The last answers of the dimensions that the configuration names. Their number bounds its size.
 #[derive(Debug)]
 pub(crate) struct Cache {
     places: BTreeMap<DimensionName, CachePlace>,
@@ -36,7 +36,7 @@ pub(crate) struct Cache {
 #[derive(Debug)]
 struct CachePlace {
     lifetime: Duration,
-    /// Locked while the dimension is read, so that of many queries at once one goes to the table.
+    /// Locked while the dimension is read, so that only one of many queries goes to the table.
     last_read: Mutex<Option<LastRead>>,
 }
 
@@ -55,7 +55,8 @@ impl Cache {
         Self { places: places.collect() }
     }
 
-    /// What is kept of a dimension, or else what `read` returns. A failure is not kept.
+    /// The answer that is kept of a dimension, or else the one that `read` returns. A failure is
+    /// not kept.
     pub(crate) async fn get_or_read(
         &self,
         dimension: &DimensionName,

@@ -48,7 +48,8 @@ impl Function {
         };
         let body = stats_json::body(dimensions.iter().map(|dimension| &dimension.json))?;
         let mut response = Response::json(StatusCode::OK, body);
-        // All dimensions together are as fresh as some of them, so only one alone is called cached.
+        // Some of all dimensions may be cached and others not, so only one alone says how fresh it
+        // is.
         if let [CachedJson { freshness: Some(freshness), .. }] = dimensions[..] {
             report(freshness, &mut response.headers);
         }

@@ -1,4 +1,4 @@
-//! What can become of a query instead of an answer.
+//! Why a query has no answer, and what the client gets instead.
 
 use http::StatusCode;
 use shared::{
@@ -9,11 +9,11 @@ use shared::{
 /// Why a query has no answer.
 #[derive(Debug)]
 pub(crate) enum QueryProblem {
-    /// The request has a parameter that there is not, or asks another function.
+    /// The request has an unknown parameter, or another function answers it.
     Request(RequestError),
     /// The store failed.
     Store(StoreError),
-    /// The answer could not be written as JSON. It always can, but the type system does not know.
+    /// The answer could not be written as JSON. Names and sums always can be.
     Json(serde_json::Error),
     /// The answer would be larger than a Lambda function may return.
     AnswerTooLarge,

@@ -62,7 +62,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Update
     if values.next().is_some() {
         return Err(UpdateProblem::TwoKeys);
     }
-    // What is not text is no valid key either. The error quotes what can be read of it.
+    // A value that is not text is not a valid key. The error quotes what can be read of it.
     let text = String::from_utf8_lossy(value.as_bytes());
     Ok(Some(IdempotencyKey::new(&text)?))
 }

@@ -1,4 +1,4 @@
-//! What can become of a request to this function instead of a success.
+//! Why an update is not counted, and what the client gets instead.
 
 use http::StatusCode;
 use shared::{

@@ -67,13 +67,13 @@ impl Candidate<'_> {
         })
     }
 
-    /// Whether all that the path should name is missing.
+    /// Whether the path lacks the one name that it should have.
     fn names_nothing(&self) -> bool {
         matches!(self.parts[..], [(_, "")])
     }
 }
 
-/// Why a method that none of the candidates has gets nothing.
+/// The error for a method that no candidate has.
 fn refusal(candidates: &[Candidate<'_>]) -> RequestError {
     let mut methods = BTreeSet::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.names_nothing()) {

@@ -3,11 +3,9 @@
 /// Several things in words: `a, b and c`.
 pub(super) fn listed(things: &[&str]) -> String {
     match things {
-        [most @ .., before, last] => {
-            let most: String = most.iter().map(|thing| format!("{thing}, ")).collect();
-            format!("{most}{before} and {last}")
-        }
-        few => few.concat(),
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
 

@@ -82,8 +82,8 @@ impl From<RequestError> for Problem {
     }
 }
 
-/// What programs should do about a denial: RFC 6750, section 3. By its section 3.1, the challenge
-/// names no error if no token came.
+/// The challenge says to programs what to do about a denial: RFC 6750, section 3. By its section
+/// 3.1, the challenge names no error if no token came.
 fn challenge(denial: Denial) -> HeaderValue {
     HeaderValue::from_static(match denial {
         Denial::NoToken => r#"Bearer realm="statshub""#,

@@ -31,7 +31,7 @@ pub struct Asked {
 /// The API has no such path, the path does not take the method, or a name in it is not valid.
 pub(super) fn find(method: &Method, path: &RequestPath) -> Result<Asked, RequestError> {
     let mut candidates = Vec::new();
-    for entry in &TABLE {
+    for entry in TABLE {
         for pattern in entry.paths {
             if let Some(parts) = path.parts(pattern)? {
                 candidates.push(Candidate { method: &entry.method, pattern, parts });

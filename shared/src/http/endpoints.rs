@@ -19,7 +19,7 @@ pub(super) struct MethodEntry {
 
 /// Each method once. `HEAD` is at every path of `GET`. Nobody can ask a function for anything that
 /// is not in here.
-pub(super) static TABLE: [MethodEntry; 2] = [
+pub(super) static TABLE: &[MethodEntry] = &[
     MethodEntry { method: Method::POST, scope: Scope::Write, paths: &["/stats/{id+}"] },
     MethodEntry {
         method: Method::GET,

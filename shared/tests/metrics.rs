@@ -12,11 +12,12 @@
 use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
+use http::StatusCode;
 use lambda_runtime::Context;
 use serde_json::Value;
 use shared::{
     auth::Auth,
-    http::{ApiError, Request, Response},
+    http::{Problem, Request, Response},
     lambda::{Call, HttpFunction, answer_event, metrics::Metrics},
     usage,
 };
@@ -33,13 +34,13 @@ struct Busy;
 impl HttpFunction for Busy {
     const NAME: &'static str = "busy";
 
-    async fn answer(&self, _request: Request, _call: Call) -> Result<Response, ApiError> {
+    async fn answer(&self, _request: Request, _call: Call) -> Result<Response, Problem> {
         usage::note(|usage| {
             usage.read_units += 1.5;
             usage.write_units += 10.0;
             usage.conflicts += 1;
         });
-        Ok(Response::succeeded())
+        Ok(Response::json(StatusCode::OK, String::new()))
     }
 }
 
@@ -91,7 +92,7 @@ async fn a_request_is_a_line_of_metrics_as_the_documentation_shows_it() {
     let metrics = Metrics::of("statshub".to_owned(), Busy::NAME).unwrap();
     let call = Call::of(&Context::default(), SystemTime::now());
     let answer = answer_event(&Busy, &Auth::Off, ApiGatewayV2httpRequest::default(), call).await;
-    // Nothing is at this path: the function was not asked.
+    // There is nothing at this path, so the function was not asked.
     assert_eq!(answer.headers["x-statshub-units"], "read=0; write=0");
     let mut written = Vec::new();
     metrics.write(&[], &mut written).unwrap();

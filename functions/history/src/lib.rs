@@ -1,50 +1,57 @@
-//! `GET /history/{dim}/{key}/{kind}/{stat}`: from the request to a query of the archive in BigQuery, and
-//! from its rows to JSON or CSV.
+//! `GET /history/{dim}/{key}/{kind}/{stat}`: from the request to a query of the archive in
+//! BigQuery, and from its rows to JSON or CSV.
 //!
-//! A question is answered by one job of BigQuery, however many pages its answer has: later pages are read
+//! One job of BigQuery answers a question, however many pages the answer has: later pages are read
 //! from the job's result, and scan nothing.
 
-mod csv;
-mod format;
-mod json;
-mod page;
+mod accept;
+mod history_csv;
+mod history_json;
+mod history_problem;
+mod history_route;
+mod page_token;
 mod point;
-mod request;
-mod settings;
-mod sql;
+mod question;
+mod question_sql;
+#[cfg(test)]
+mod samples;
+mod scan_limit;
 mod tiers;
 
 use std::sync::{Mutex, PoisonError};
 
-use bigquery::{BigQuery, BigQueryError, Columns, Config, Pace, QueryFailure, TableId};
+use bigquery::{BigQuery, Columns, Config, Pace, QueryFailure, TableId};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, LINK, VARY},
 };
 use shared::{
     deadline::Deadline,
-    http::{ApiError, Parameters, Request, Response, Route, Upstream},
+    http::{Parameters, Problem, Request, Response},
     lambda::{Call, HttpFunction},
 };
 
-use format::Format;
-use page::{Job, LATEST, PageToken};
+use accept::AnswerFormat;
+use history_problem::HistoryProblem;
+use history_route::HistoryRoute;
+use page_token::{AnswerJob, PageToken};
 use point::Point;
-use request::HistoryRequest;
-pub use settings::Settings;
+use question::HistoryRequest;
+pub use scan_limit::ScanLimit;
+use tiers::LATEST;
 
 /// The function that answers from the archive.
 #[derive(Debug)]
 pub struct Function {
-    /// None where nothing is archived.
+    /// None if nothing is archived.
     bigquery: Option<BigQuery>,
-    settings: Settings,
+    scan_limit: ScanLimit,
     random: Mutex<fastrand::Rng>,
 }
 
 /// A page of an answer.
 #[derive(Debug, Default)]
-struct Page {
+struct HistoryPage {
     points: Vec<Point>,
     next: Option<PageToken>,
 }
@@ -52,8 +59,8 @@ struct Page {
 impl Function {
     /// The function on this archive, if there is one.
     #[must_use]
-    pub fn new(bigquery: Option<BigQuery>, settings: Settings, random: fastrand::Rng) -> Self {
-        Self { bigquery, settings, random: Mutex::new(random) }
+    pub fn new(bigquery: Option<BigQuery>, scan_limit: ScanLimit, random: fastrand::Rng) -> Self {
+        Self { bigquery, scan_limit, random: Mutex::new(random) }
     }
 
     /// The function as the environment configures it.
@@ -61,34 +68,62 @@ impl Function {
     /// # Errors
     /// A variable is missing or wrong.
     pub fn from_env() -> Result<Self, lambda_runtime::Error> {
-        let settings = Settings::from_variables(shared::config::variable)?;
+        let scan_limit = ScanLimit::from_variables(shared::config::variable)?;
         let bigquery = Config::from_env()?
             .map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
-        Ok(Self::new(bigquery.transpose()?, settings, fastrand::Rng::new()))
+        Ok(Self::new(bigquery.transpose()?, scan_limit, fastrand::Rng::new()))
     }
 
-    async fn page(&self, request: &HistoryRequest, deadline: Deadline) -> Result<Page, ApiError> {
-        let bigquery = self.bigquery.as_ref().ok_or(ApiError::HistoryNotConfigured)?;
+    async fn history(&self, request: Request, call: Call) -> Result<Response, HistoryProblem> {
+        let route = HistoryRoute::of(request.asked)?;
+        let now = i64::try_from(call.now.0).unwrap_or(LATEST);
+        let history = HistoryRequest::new(route, &request.parameters, now)?;
+        let page = self.page(&history, call.deadline).await?;
+        let (content_type, body) = match AnswerFormat::wanted_by(&request.headers) {
+            AnswerFormat::Json => {
+                let body = history_json::body(&history.question, &page.points, page.next.as_ref());
+                ("application/json", body.map_err(HistoryProblem::defect)?)
+            }
+            AnswerFormat::Csv => {
+                let body = history_csv::body(&page.points).map_err(HistoryProblem::defect)?;
+                ("text/csv; charset=utf-8", body)
+            }
+        };
+        if !Response::fits(&body) {
+            return Err(HistoryProblem::PageTooLarge);
+        }
+        let mut response = Response::new(StatusCode::OK, content_type, body);
+        response.headers.insert(VARY, ACCEPT.into());
+        link(&mut response.headers, &request.parameters, page.next.as_ref());
+        Ok(response)
+    }
+
+    async fn page(
+        &self,
+        request: &HistoryRequest,
+        deadline: Deadline,
+    ) -> Result<HistoryPage, HistoryProblem> {
+        let bigquery = self.bigquery.as_ref().ok_or(HistoryProblem::NotConfigured)?;
         let fingerprint = request.question.fingerprint();
         let (job, page) = match &request.page {
             Some(token) => (token.job.clone(), Some(token.page.as_str())),
             None => match self.start(bigquery, request, &fingerprint, deadline).await? {
                 Some(job) => (job, None),
-                None => return Ok(Page::default()),
+                None => return Ok(HistoryPage::default()),
             },
         };
         let job_ref = bigquery.job_ref(job.id(&fingerprint), job.location.as_deref());
         let read = bigquery.page(&job_ref, request.limit, page, deadline).await;
         let read = read.map_err(|failure| match failure {
-            // The result is kept for a day; and a token may be made up.
-            QueryFailure::NoSuchPage if page.is_some() => ApiError::NoSuchPage,
+            // BigQuery keeps a result for a day. Besides, somebody may have made the token up.
+            QueryFailure::NoSuchPage if page.is_some() => HistoryProblem::NoSuchPage,
             QueryFailure::BigQuery(error) if page.is_some() && error.is_invalid() => {
-                ApiError::NoSuchPage
+                HistoryProblem::NoSuchPage
             }
             failure => self.failed(failure),
         })?;
         let points = read.rows.into_iter().map(|row| Point::of(&request.question, row));
-        let points = points.collect::<Result<_, _>>().map_err(internal)?;
+        let points = points.collect::<Result<_, _>>().map_err(HistoryProblem::defect)?;
         let next = read.next.map(|page| PageToken {
             fingerprint,
             job,
@@ -96,31 +131,32 @@ impl Function {
             limit: request.limit,
             page,
         });
-        Ok(Page { points, next })
+        Ok(HistoryPage { points, next })
     }
 
-    /// Starts the job that answers a question; none if nothing of it is archived.
+    /// Starts the job that answers a question; none if nothing that it asks for is archived.
     async fn start(
         &self,
         bigquery: &BigQuery,
         request: &HistoryRequest,
         fingerprint: &str,
         deadline: Deadline,
-    ) -> Result<Option<Job>, ApiError> {
+    ) -> Result<Option<AnswerJob>, HistoryProblem> {
         let question = &request.question;
-        let table = bigquery.table(&TableId::from(&question.dimension), deadline).await;
-        let Some(table) = table.map_err(upstream)? else {
+        let Some(table) = bigquery.table(&TableId::from(&question.dimension), deadline).await?
+        else {
             return Ok(None);
         };
-        let columns = Columns::of(&table.schema).map_err(internal)?;
+        let columns = Columns::of(&table.schema).map_err(HistoryProblem::defect)?;
         let Some(column) = columns.find(question.group, &question.stat) else {
             return Ok(None);
         };
-        let most = self.settings.max_bytes_billed;
-        let query = sql::query(question, bigquery.dataset(), column, most).map_err(internal)?;
+        let most = self.scan_limit.bytes();
+        let query = question_sql::query(question, bigquery.dataset(), column, most)
+            .map_err(HistoryProblem::defect)?;
         let job = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-            Job::new(table.location, &mut random)
+            AnswerJob::new(table.location, &mut random)
         };
         let job_ref = bigquery.job_ref(job.id(fingerprint), job.location.as_deref());
         let started = bigquery.start_query(&job_ref, &query, deadline).await;
@@ -128,12 +164,12 @@ impl Function {
         Ok(Some(job))
     }
 
-    fn failed(&self, failure: QueryFailure) -> ApiError {
+    fn failed(&self, failure: QueryFailure) -> HistoryProblem {
         match failure {
-            QueryFailure::TooManyBytes => ApiError::ScanTooLarge(self.settings.max_bytes_billed),
-            QueryFailure::BigQuery(error) => upstream(error),
-            // Not a page that a client asks for.
-            failure @ QueryFailure::NoSuchPage => internal(failure),
+            QueryFailure::TooManyBytes => HistoryProblem::ScanTooLarge(self.scan_limit.bytes()),
+            QueryFailure::BigQuery(error) => error.into(),
+            // The client did not ask for this page.
+            failure @ QueryFailure::NoSuchPage => HistoryProblem::defect(failure),
         }
     }
 }
@@ -141,32 +177,12 @@ impl Function {
 impl HttpFunction for Function {
     const NAME: &'static str = "history";
 
-    async fn answer(&self, request: Request, call: Call) -> Result<Response, ApiError> {
-        let Route::History { dimension, key, group, stat } = request.route else {
-            return Err(ApiError::NotFound);
-        };
-        let now = i64::try_from(call.now.0).unwrap_or(LATEST);
-        let path = (dimension, key, group, stat);
-        let history = HistoryRequest::new(path, &request.parameters, now)?;
-        let page = self.page(&history, call.deadline).await?;
-        let (content_type, body) = match Format::wanted_by(&request.headers) {
-            Format::Json => {
-                let body = json::body(&history.question, &page.points, page.next.as_ref());
-                ("application/json", body.map_err(internal)?)
-            }
-            Format::Csv => ("text/csv; charset=utf-8", csv::body(&page.points).map_err(internal)?),
-        };
-        if !Response::fits(&body) {
-            return Err(ApiError::PageTooLarge);
-        }
-        let mut response = Response::new(StatusCode::OK, content_type, body);
-        response.headers.insert(VARY, ACCEPT.into());
-        link(&mut response.headers, &request.parameters, page.next.as_ref());
-        Ok(response)
+    async fn answer(&self, request: Request, call: Call) -> Result<Response, Problem> {
+        Ok(self.history(request, call).await?)
     }
 }
 
-/// Tells where the next page is: at the same path, whatever comes before it in a deployment.
+/// Names the next page in a header: it is at the same path, whatever a deployment puts before it.
 fn link(headers: &mut HeaderMap, parameters: &Parameters, next: Option<&PageToken>) {
     let Some(next) = next else { return };
     let same = parameters.iter().filter(|(name, _)| *name != "page");
@@ -174,21 +190,8 @@ fn link(headers: &mut HeaderMap, parameters: &Parameters, next: Option<&PageToke
         .extend_pairs(same)
         .append_pair("page", &next.to_string())
         .finish();
-    // What is encoded for a URL is fit for a header.
+    // A percent-encoded query is fit for a header.
     if let Ok(value) = HeaderValue::from_str(&format!("<?{query}>; rel=\"next\"")) {
         headers.insert(LINK, value);
     }
-}
-
-fn upstream(error: BigQueryError) -> ApiError {
-    let kind = match &error {
-        BigQueryError::Throttled(_) => Upstream::Throttled,
-        BigQueryError::Unavailable(_) => Upstream::Unavailable,
-        BigQueryError::Refused { .. } | BigQueryError::Credentials(_) => Upstream::Internal,
-    };
-    ApiError::Upstream { kind, cause: error.into() }
-}
-
-fn internal(cause: impl Into<shared::store::Cause>) -> ApiError {
-    ApiError::Upstream { kind: Upstream::Internal, cause: cause.into() }
 }

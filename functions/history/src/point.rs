@@ -5,8 +5,8 @@ use serde_json::Number;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    request::{Aggregate, Question},
-    tiers::Step,
+    question::{Aggregate, Question},
+    tiers::StepLength,
 };
 
 /// The value of a key in a step.
@@ -15,21 +15,21 @@ pub(crate) struct Point {
     pub(crate) key: String,
     /// The start of the step, by RFC 3339.
     pub(crate) ts: String,
-    pub(crate) step: Step,
+    pub(crate) step: StepLength,
     pub(crate) value: Number,
 }
 
-/// A row that is no point.
+/// A row that is not a point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("BigQuery answers with a row that can't be read: {0:?}")]
-pub(crate) struct Unreadable(ResultRow);
+pub(crate) struct UnreadableRow(ResultRow);
 
 impl Point {
     /// # Errors
     /// The row is not a key, a time and a value.
-    pub(crate) fn of(question: &Question, row: ResultRow) -> Result<Self, Unreadable> {
+    pub(crate) fn of(question: &Question, row: ResultRow) -> Result<Self, UnreadableRow> {
         let [Some(key), Some(ts), Some(value)] = &row[..] else {
-            return Err(Unreadable(row));
+            return Err(UnreadableRow(row));
         };
         let point = || {
             let ts = ts.parse().ok()?;
@@ -43,21 +43,14 @@ impl Point {
             let step = question.tiers.step_at(ts);
             Some(Self { key: key.clone(), ts: time.format(&Rfc3339).ok()?, step, value })
         };
-        point().ok_or(Unreadable(row))
+        point().ok_or(UnreadableRow(row))
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::request::tests::request;
-
-    /// The points of rows that answer a request without parameters.
-    pub(crate) fn points(rows: &[[&str; 3]]) -> Vec<Point> {
-        let question = request("*", "").unwrap().question;
-        let cells = |row: &[&str; 3]| row.map(|cell| Some(cell.to_owned())).to_vec();
-        rows.iter().map(|row| Point::of(&question, cells(row)).unwrap()).collect()
-    }
+    use crate::samples::{points, request};
 
     #[test]
     fn a_row_is_a_point_of_its_tier() {
@@ -88,7 +81,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_rows_are_an_error() {
+    fn a_row_that_is_not_a_point_is_an_error() {
         let question = request("*", "").unwrap().question;
         for row in [
             vec![],
@@ -101,7 +94,7 @@ pub(crate) mod tests {
             vec![Some("es"), Some("1"), Some("1"), Some("1")],
         ] {
             let row: Vec<_> = row.into_iter().map(|cell| cell.map(str::to_owned)).collect();
-            assert_eq!(Point::of(&question, row.clone()), Err(Unreadable(row)));
+            assert_eq!(Point::of(&question, row.clone()), Err(UnreadableRow(row)));
         }
     }
 }

@@ -1,12 +1,16 @@
-//! Which steps a history is divided into. All in whole seconds since the Unix epoch, UTC.
+//! Which steps a history is divided into. All times are whole seconds since the Unix epoch, UTC.
 //!
-//! A step longer ago may be coarser, so a range is a sequence of tiers, each of steps of one length.
+//! Steps that are longer ago may be coarser, so a range is a sequence of tiers. Within a tier all
+//! steps have the same length.
 
 use shared::domain::excerpt;
 
 pub(crate) const HOUR: i64 = 60 * 60;
 pub(crate) const DAY: i64 = 24 * HOUR;
 pub(crate) const WEEK: i64 = 7 * DAY;
+
+/// The last second of the year 9999, where RFC 3339 and BigQuery end.
+pub(crate) const LATEST: i64 = 253_402_300_799;
 
 /// How far back each step is the usual one.
 const MONTH: i64 = 31 * DAY;
@@ -15,8 +19,9 @@ const YEAR: i64 = 366 * DAY;
 const LONGEST_RANGE: i64 = 3_653 * DAY;
 /// Most steps of a range.
 const MAX_STEPS: i64 = 100_000;
-/// The epoch is a Thursday, three days after a Monday. Not four before the next, since `MOD` of BigQuery is
-/// negative where its dividend is, which so is no archived time.
+/// The epoch is a Thursday, three days after a Monday. The offset is not the four days to the next
+/// Monday, with a minus: BigQuery's `MOD` of a negative dividend is negative, and no archived time
+/// makes this one negative.
 const MONDAY_OFFSET: i64 = 3 * DAY;
 
 /// Why a range is refused, in words for the client.
@@ -38,9 +43,9 @@ pub(crate) enum RangeError {
 
 /// The length of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Step(i64);
+pub(crate) struct StepLength(i64);
 
-impl Step {
+impl StepLength {
     pub(crate) const HOUR: Self = Self(HOUR);
     pub(crate) const DAY: Self = Self(DAY);
     pub(crate) const WEEK: Self = Self(WEEK);
@@ -70,7 +75,7 @@ impl Step {
         self.0
     }
 
-    /// What a time has to be increased by so that steps begin at multiples of their length. Steps of whole
+    /// How much to add to a time so that steps begin at multiples of their length. Steps of whole
     /// weeks begin on Mondays, others at multiples since the epoch.
     pub(crate) fn offset(self) -> i64 {
         if self.0 % WEEK == 0 { MONDAY_OFFSET } else { 0 }
@@ -81,7 +86,7 @@ impl Step {
         time - (time + self.offset()).rem_euclid(self.0)
     }
 
-    /// The step that suits a range that is so long.
+    /// The step that suits a range of this length.
     fn for_range(length: i64) -> Self {
         if length <= WEEK {
             Self::HOUR
@@ -104,13 +109,13 @@ impl Step {
     }
 }
 
-/// A range of steps of one length, not empty. It begins with a step.
+/// A range of steps of one length, which is not empty and begins with a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tier {
     pub(crate) from: i64,
     /// Exclusive. The next tier begins here.
     pub(crate) to: i64,
-    pub(crate) step: Step,
+    pub(crate) step: StepLength,
 }
 
 impl Tier {
@@ -128,11 +133,11 @@ pub(crate) struct Tiers {
 }
 
 impl Tiers {
-    /// The tiers of a range, of which all but `now` may be left out.
+    /// The tiers of a range. Arguments that are none take their usual values.
     pub(crate) fn of(
         from: Option<i64>,
         to: Option<i64>,
-        step: Option<Step>,
+        step: Option<StepLength>,
         now: i64,
     ) -> Result<Self, RangeError> {
         let to = to.unwrap_or(now);
@@ -146,7 +151,7 @@ impl Tiers {
                 if to - from > LONGEST_RANGE {
                     return Err(RangeError::TooLong);
                 }
-                Self::single(from, to, step.unwrap_or_else(|| Step::for_range(to - from)))
+                Self::single(from, to, step.unwrap_or_else(|| StepLength::for_range(to - from)))
             }
         };
         let steps = tiers.iter().map(Tier::steps).sum();
@@ -156,22 +161,22 @@ impl Tiers {
         }
     }
 
-    fn single(from: i64, to: i64, step: Step) -> Self {
+    fn single(from: i64, to: i64, step: StepLength) -> Self {
         Self { older: None, last: Tier { from: step.start(from), to, step } }
     }
 
-    /// Hours for a week, before that days for a month, before that weeks for a year. Each tier begins where
-    /// a step of the one before would, so that none is cut.
+    /// Hours for the last week, before that days for a month, before that weeks for a year. Each
+    /// tier begins where a step of the one before would, so that no step is cut.
     fn usual(to: i64) -> Self {
-        let weeks = Step::WEEK.start(to - YEAR);
-        let days = Step::WEEK.start(to - MONTH);
-        let hours = Step::DAY.start(to - WEEK);
+        let weeks = StepLength::WEEK.start(to - YEAR);
+        let days = StepLength::WEEK.start(to - MONTH);
+        let hours = StepLength::DAY.start(to - WEEK);
         Self {
             older: Some([
-                Tier { from: weeks, to: days, step: Step::WEEK },
-                Tier { from: days, to: hours, step: Step::DAY },
+                Tier { from: weeks, to: days, step: StepLength::WEEK },
+                Tier { from: days, to: hours, step: StepLength::DAY },
             ]),
-            last: Tier { from: hours, to, step: Step::HOUR },
+            last: Tier { from: hours, to, step: StepLength::HOUR },
         }
     }
 
@@ -196,7 +201,7 @@ impl Tiers {
     }
 
     /// The step that a time in the range is in.
-    pub(crate) fn step_at(&self, time: i64) -> Step {
+    pub(crate) fn step_at(&self, time: i64) -> StepLength {
         let older = self.older().find(|tier| time < tier.to);
         older.unwrap_or(&self.last).step
     }
@@ -208,9 +213,6 @@ mod tests {
     use time::{Weekday, macros::datetime};
 
     use super::*;
-
-    /// Long after the epoch, before the year 9999.
-    const LATEST: i64 = 253_402_300_799;
 
     fn at(time: time::OffsetDateTime) -> i64 {
         time.unix_timestamp()
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_alone_is_seen_as_if_it_were_now() {
+    fn an_end_alone_stands_for_now() {
         let now = at(datetime!(2026-11-24 11:30 UTC));
         let earlier = at(datetime!(2024-02-29 0:00 UTC));
         assert_eq!(Tiers::of(None, Some(earlier), None, now), Tiers::of(None, None, None, earlier));
@@ -249,7 +251,7 @@ mod tests {
             (3_653 * DAY, WEEK),
         ] {
             let range = Tiers::of(Some(now - length), None, None, now).unwrap();
-            let step = Step(step);
+            let step = StepLength(step);
             assert_eq!(tiers(&range), [(step.start(now - length), now, step.0)], "{length}");
         }
         for (step, length) in [
@@ -261,7 +263,7 @@ mod tests {
             ("1w", 366 * DAY),
             ("366d", 366 * DAY),
         ] {
-            let step = Step::parse(step).unwrap();
+            let step = StepLength::parse(step).unwrap();
             let range = Tiers::of(None, None, Some(step), now).unwrap();
             assert_eq!(tiers(&range), [(step.start(now - length), now, step.0)]);
         }
@@ -272,13 +274,13 @@ mod tests {
         for (text, seconds) in
             [("1s", 1), ("90s", 90), ("10m", 600), ("2h", 7_200), ("7d", WEEK), ("366d", YEAR)]
         {
-            assert_eq!(Step::parse(text), Ok(Step(seconds)));
+            assert_eq!(StepLength::parse(text), Ok(StepLength(seconds)));
         }
         for text in ["", "s", "10", "1.5h", "+1h", "-1h", "1 h", "1H", "1y", "h1", "1é", "１h"] {
-            assert_eq!(Step::parse(text), Err(RangeError::NotAStep(text.to_owned())));
+            assert_eq!(StepLength::parse(text), Err(RangeError::NotAStep(text.to_owned())));
         }
         for text in ["0s", "367d", "53w", "99999999999999999999s", "9223372036854775807w"] {
-            assert_eq!(Step::parse(text), Err(RangeError::NoSuchStep(text.to_owned())));
+            assert_eq!(StepLength::parse(text), Err(RangeError::NoSuchStep(text.to_owned())));
         }
     }
 
@@ -288,37 +290,40 @@ mod tests {
         let of = |from, to, step| Tiers::of(from, to, step, now).unwrap_err();
         assert_eq!(of(Some(now), None, None), RangeError::Empty);
         assert_eq!(of(Some(5), Some(5), None), RangeError::Empty);
-        assert_eq!(of(Some(6), Some(5), Some(Step::HOUR)), RangeError::Empty);
+        assert_eq!(of(Some(6), Some(5), Some(StepLength::HOUR)), RangeError::Empty);
         assert_eq!(of(Some(now - LONGEST_RANGE - 1), None, None), RangeError::TooLong);
-        assert_eq!(of(Some(0), Some(100_001), Some(Step(1))), RangeError::TooManySteps(100_001));
-        assert!(Tiers::of(Some(0), Some(100_000), Some(Step(1)), now).is_ok());
+        assert_eq!(
+            of(Some(0), Some(100_001), Some(StepLength(1))),
+            RangeError::TooManySteps(100_001)
+        );
+        assert!(Tiers::of(Some(0), Some(100_000), Some(StepLength(1)), now).is_ok());
     }
 
     #[test]
     fn weeks_begin_on_mondays() {
         let monday = datetime!(2026-11-23 0:00 UTC);
         assert_eq!(monday.weekday(), Weekday::Monday);
-        assert_eq!(Step::WEEK.start(at(monday)), at(monday));
-        assert_eq!(Step::WEEK.start(at(monday) - 1), at(monday) - WEEK);
-        assert_eq!(Step::WEEK.start(0), -3 * DAY);
-        let two_weeks = Step::parse("2w").unwrap();
+        assert_eq!(StepLength::WEEK.start(at(monday)), at(monday));
+        assert_eq!(StepLength::WEEK.start(at(monday) - 1), at(monday) - WEEK);
+        assert_eq!(StepLength::WEEK.start(0), -3 * DAY);
+        let two_weeks = StepLength::parse("2w").unwrap();
         let start = two_weeks.start(at(monday));
         let start = time::OffsetDateTime::from_unix_timestamp(start).unwrap();
         assert_eq!(start.weekday(), Weekday::Monday);
     }
 
-    fn any_step() -> impl Strategy<Value = Step> {
+    fn any_step() -> impl Strategy<Value = StepLength> {
         prop_oneof![
-            (1..=YEAR).prop_map(Step),
-            (1..=52_i64).prop_map(|weeks| Step(weeks * WEEK)),
-            Just(Step::HOUR),
-            Just(Step::DAY),
-            Just(Step::WEEK),
+            (1..=YEAR).prop_map(StepLength),
+            (1..=52_i64).prop_map(|weeks| StepLength(weeks * WEEK)),
+            Just(StepLength::HOUR),
+            Just(StepLength::DAY),
+            Just(StepLength::WEEK),
         ]
     }
 
-    /// Every time in the range is in exactly one step, as the SQL calculates it, which lies in one tier;
-    /// and tiers follow each other without a gap.
+    /// Every time in the range is in exactly one step, as the SQL calculates it, which lies in one
+    /// tier; and tiers follow each other without a gap.
     fn check(range: &Tiers, time: i64) {
         let mut expected = range.from();
         for tier in range.iter() {

@@ -10,16 +10,16 @@
     clippy::unwrap_used
 )]
 
-mod support;
+mod history_client;
 
 use bigquery::{BigQuery, Columns, Config, Group, JobId, JobState, Pace, TableId};
-use history::{Function, Settings};
+use history::{Function, ScanLimit};
+use history_client::{NOW, header, json, next, send, soon, text};
 use serde_json::json;
 use shared::{
     domain::{DimensionName, StatName},
     lambda::Call,
 };
-use support::{NOW, header, json, next, send, soon, text};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 const IGNORED: &str = "the test step `bigquery` starts the emulator";
@@ -47,11 +47,11 @@ impl Test {
         let bigquery = BigQuery::new(&config, Pace::default(), fastrand::Rng::new()).unwrap();
         let dimension = DimensionName::new(dimension).unwrap();
         load(&bigquery, &dimension, rows).await;
-        let function = Function::new(Some(bigquery), Settings::default(), fastrand::Rng::new());
+        let function = Function::new(Some(bigquery), ScanLimit::default(), fastrand::Rng::new());
         Self { dimension, function }
     }
 
-    /// The CSV of a key, without its header, a line each.
+    /// The lines of a key's CSV, without the header.
     async fn get(&self, key: &str, query: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let mut page = Some(query.to_owned());
@@ -99,7 +99,7 @@ async fn load(bigquery: &BigQuery, dimension: &DimensionName, rows: &[Row<'_>]) 
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the test step `bigquery` starts the emulator"]
-async fn a_point_is_of_the_values_in_its_step() {
+async fn a_point_sums_up_the_values_in_its_step() {
     let test = Test::new(
         "country",
         &[
@@ -116,7 +116,7 @@ async fn a_point_is_of_the_values_in_its_step() {
         ],
     )
     .await;
-    // Rounded down to 9:00; without what is of now.
+    // `from` is rounded down to 9:00. The row of 11:30 is left out, which is now.
     let from = "from=2026-11-24T09%3A40%3A00Z";
     let hours = |values: &[&str]| {
         let lines = values.iter().zip(["09", "10"]);
@@ -157,7 +157,7 @@ async fn a_point_is_of_the_values_in_its_step() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the test step `bigquery` starts the emulator"]
 async fn the_usual_tiers_count_each_slot_once() {
-    // A slot each 6 hours of 400 days and into the future, whose value is its number.
+    // A slot every 6 hours, from 400 days ago into the future. Its value is its number.
     let first = i64::try_from(NOW.0).unwrap() - 400 * 86_400;
     let first = first - first % 21_600;
     let slots = (0..1_602_i64).map(|number| (number, first + number * 21_600));
@@ -178,7 +178,7 @@ async fn the_usual_tiers_count_each_slot_once() {
             slot if slot < hours => 86_400,
             _ => 3_600,
         };
-        // Weeks since the Monday that is `weeks`.
+        // Weeks are counted from `weeks`, which is a Monday.
         let start = slot - (slot - weeks) % step;
         expected.insert(start, (step, *number));
     }

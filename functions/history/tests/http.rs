@@ -1,11 +1,11 @@
-//! Histories, from events to responses, as far as no BigQuery is needed.
+//! Histories, from events to responses, as far as they need no BigQuery.
 
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::time::SystemTime;
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use history::{Function, Settings};
+use history::{Function, ScanLimit};
 use lambda_runtime::Context;
 use serde_json::{Value, json};
 use shared::{
@@ -17,12 +17,12 @@ use shared::{
 /// 2026-11-24T11:30:00Z
 const NOW: UnixSeconds = UnixSeconds(1_795_519_800);
 
-/// What there is to say where nothing is archived, once a request is found to be valid.
+/// What a valid request gets if nothing is archived.
 const NOT_CONFIGURED: &str = "there is no history: it needs the archive to BigQuery, which is not \
                               configured (GOOGLE_PROJECT)";
 
 async fn send(event: Value) -> ApiGatewayV2httpResponse {
-    let function = Function::new(None, Settings::default(), fastrand::Rng::with_seed(1));
+    let function = Function::new(None, ScanLimit::default(), fastrand::Rng::with_seed(1));
     let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
     let call = Call { now: NOW, ..Call::of(&Context::default(), SystemTime::now()) };
     answer_event(&function, &Auth::Off, event, call).await
@@ -59,7 +59,7 @@ async fn refused(event: Value, status: i64) -> String {
 }
 
 #[tokio::test]
-async fn without_an_archive_there_is_no_history_and_that_is_said() {
+async fn without_an_archive_there_is_a_404_that_says_so() {
     assert_eq!(refused(routed(), 404).await, NOT_CONFIGURED);
     let path = "/history/country/*/gauge/a-b";
     assert_eq!(refused(local("GET", path, ""), 404).await, NOT_CONFIGURED);
@@ -70,8 +70,7 @@ async fn without_an_archive_there_is_no_history_and_that_is_said() {
 
 #[tokio::test]
 async fn names_are_decoded_once_wherever_the_event_comes_from() {
-    // `%60` is a backtick: refused in a dimension where it is encoded once, and by its percent sign where
-    // it is encoded twice.
+    // `%60` is a backtick. Encoded once, it is refused as such; encoded twice, as a percent sign.
     for (dimension, decoded) in [("a%60b", "a`b"), ("a%2560b", "a%60b")] {
         let path = format!("/history/{dimension}/*/counter/x");
         let expected = format!("\"{decoded}\" is not a valid dimension name");
@@ -94,7 +93,7 @@ async fn names_are_decoded_once_wherever_the_event_comes_from() {
         let path = format!("/history/country/{encoded}/counter/x");
         assert_eq!(refused(local("GET", &path, ""), 404).await, NOT_CONFIGURED);
         let mut event = routed();
-        // Cut and decoded, and not used.
+        // Gateways cut and decode this, and the function does not use it.
         event["rawPath"] = format!("/history/country/{key}/counter/x").into();
         event["pathParameters"]["path"] = format!("country/{key}/counter/x").into();
         assert_eq!(refused(event, 404).await, NOT_CONFIGURED);
@@ -102,7 +101,7 @@ async fn names_are_decoded_once_wherever_the_event_comes_from() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_that_are_not_there() {
+async fn paths_and_methods_that_the_api_does_not_have() {
     for (method, path, status, text) in [
         ("GET", "/history", 404, "there is nothing at this path"),
         ("GET", "/history/country/es/counter", 404, "there is nothing at this path"),

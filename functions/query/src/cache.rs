@@ -4,70 +4,83 @@ use std::{collections::BTreeMap, time::Duration};
 
 use shared::{
     domain::{DimensionName, UnixSeconds},
-    http::ApiError,
     usage,
 };
 use tokio::sync::Mutex;
 
-use super::{Answer, Caching, json::DimensionJson};
+use crate::{query_problem::QueryProblem, stats_json::DimensionJson};
 
-/// The answers of the dimensions that the configuration names: its size is bounded.
+/// A dimension as it was read just now or, if it is cached, some time ago.
+#[derive(Debug, Clone)]
+pub(crate) struct CachedJson {
+    pub(crate) json: DimensionJson,
+    /// None if the dimension is not cached.
+    pub(crate) freshness: Option<Freshness>,
+}
+
+/// How fresh a cached answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Freshness {
+    /// How long it is kept.
+    pub(crate) lifetime: Duration,
+    /// How long ago it was read.
+    pub(crate) age: Duration,
+}
+
+/// The last answers of the dimensions that the configuration names. Their number bounds its size.
 #[derive(Debug)]
-pub(super) struct Cache {
-    slots: BTreeMap<DimensionName, Slot>,
+pub(crate) struct Cache {
+    places: BTreeMap<DimensionName, CachePlace>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct CachePlace {
     lifetime: Duration,
-    /// Locked while it is read anew, so that of many queries at once one goes to the table.
-    kept: Mutex<Option<Kept>>,
+    /// Locked while the dimension is read, so that only one of many queries goes to the table.
+    last_read: Mutex<Option<LastRead>>,
 }
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct LastRead {
     json: DimensionJson,
-    read_at: UnixSeconds,
+    at: UnixSeconds,
 }
 
 impl Cache {
-    pub(super) fn new(lifetimes: &BTreeMap<DimensionName, Duration>) -> Self {
-        let slots = lifetimes.iter().map(|(dimension, lifetime)| {
-            let slot = Slot { lifetime: *lifetime, kept: Mutex::default() };
-            (dimension.clone(), slot)
+    pub(crate) fn new(lifetimes: &BTreeMap<DimensionName, Duration>) -> Self {
+        let places = lifetimes.iter().map(|(dimension, lifetime)| {
+            let place = CachePlace { lifetime: *lifetime, last_read: Mutex::default() };
+            (dimension.clone(), place)
         });
-        Self { slots: slots.collect() }
+        Self { places: places.collect() }
     }
 
-    /// What is kept of a dimension, else what `read` gives. A failure is not kept.
-    pub(super) async fn get_or_read(
+    /// The answer that is kept of a dimension, or else the one that `read` returns. A failure is
+    /// not kept.
+    pub(crate) async fn get_or_read(
         &self,
         dimension: &DimensionName,
         now: UnixSeconds,
-        read: impl AsyncFnOnce() -> Result<DimensionJson, ApiError>,
-    ) -> Result<Answer, ApiError> {
-        let Some(slot) = self.slots.get(dimension) else {
-            let json = read().await?;
-            return Ok(Answer { json, caching: None });
+        read: impl AsyncFnOnce() -> Result<DimensionJson, QueryProblem>,
+    ) -> Result<CachedJson, QueryProblem> {
+        let Some(place) = self.places.get(dimension) else {
+            return Ok(CachedJson { json: read().await?, freshness: None });
         };
-        let mut kept = slot.kept.lock().await;
-        let fresh = kept.as_ref().filter(|kept| kept.read_at.after(slot.lifetime) > now);
-        let current = match fresh {
+        let mut last_read = place.last_read.lock().await;
+        let fresh = last_read.as_ref().filter(|last| last.at.after(place.lifetime) > now);
+        let LastRead { json, at } = match fresh {
             Some(fresh) => {
                 usage::note(|usage| usage.cache_hits += 1);
                 fresh.clone()
             }
             None => {
                 let json = read().await?;
-                let read = Kept { json, read_at: now };
-                kept.insert(read).clone()
+                last_read.insert(LastRead { json, at: now }).clone()
             }
         };
-        let age = now.0.saturating_sub(current.read_at.0);
-        Ok(Answer {
-            json: current.json,
-            caching: Some(Caching { lifetime: slot.lifetime, age: Duration::from_secs(age) }),
-        })
+        let age = Duration::from_secs(now.0.saturating_sub(at.0));
+        let freshness = Some(Freshness { lifetime: place.lifetime, age });
+        Ok(CachedJson { json, freshness })
     }
 }
 
@@ -83,9 +96,9 @@ mod tests {
 
     async fn age(cache: &Cache, dimension: &str, now: u64) -> Option<u64> {
         let dimension = DimensionName::new(dimension).unwrap();
-        let read = async || DimensionJson::new(&dimension, &DimensionSummary::default());
+        let read = async || Ok(DimensionJson::new(&dimension, &DimensionSummary::default())?);
         let answer = cache.get_or_read(&dimension, UnixSeconds(now), read).await.unwrap();
-        answer.caching.map(|caching| caching.age.as_secs())
+        answer.freshness.map(|freshness| freshness.age.as_secs())
     }
 
     #[tokio::test]
@@ -106,7 +119,7 @@ mod tests {
     async fn a_failure_is_not_kept() {
         let cache = cache();
         let country = DimensionName::new("country").unwrap();
-        let fail = async || Err(ApiError::NotFound);
+        let fail = async || Err(QueryProblem::AnswerTooLarge);
         let failed = cache.get_or_read(&country, UnixSeconds(1_000), fail).await;
         assert!(failed.is_err());
         assert_eq!(age(&cache, "country", 1_001).await, Some(0));

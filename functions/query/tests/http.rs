@@ -102,7 +102,7 @@ async fn a_dimension_and_all_dimensions() {
 }
 
 #[tokio::test]
-async fn an_unknown_dimension_has_an_empty_total_and_an_impossible_one_is_refused() {
+async fn an_unknown_dimension_has_an_empty_total_and_an_invalid_one_is_refused() {
     let service = Service::new().await;
     let unknown = body(&service.get(0, "/stats/nowhere").await);
     assert_eq!(unknown["dims"], json!({"nowhere": {"total": {}}}));
@@ -134,7 +134,7 @@ async fn country_is_cached_for_a_minute_and_says_so() {
 }
 
 #[tokio::test]
-async fn head_answers_as_get_so_that_its_length_is_that_of_get() {
+async fn the_answer_to_head_has_the_body_and_so_the_length_of_get() {
     let service = Service::new().await;
     let [head, get] = ["HEAD", "GET"].map(|method| service.send(0, method, "/stats/user"));
     let (head, get) = (head.await, get.await);
@@ -153,7 +153,7 @@ async fn a_slash_at_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_parameter_with_a_typing_error_does_not_answer_with_everything() {
+async fn a_parameter_with_a_typing_error_is_refused_rather_than_ignored() {
     let service = Service::new().await;
     for path in ["/stats/user", "/stats/"] {
         let response = service.ask(0, "GET", path, "kye=bob").await;

@@ -103,7 +103,7 @@ async fn a_recorded_event_is_counted_and_answered() {
 }
 
 #[tokio::test]
-async fn what_is_refused_says_why_and_leaves_nothing_behind() {
+async fn a_refused_update_says_why_and_leaves_nothing_behind() {
     let service = Service::new().await;
     for (body, status, error) in [
         ("{", 400, "the body is not a JSON object"),
@@ -142,13 +142,13 @@ async fn what_is_refused_says_why_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn ids_are_decoded_once_wherever_the_event_comes_from() {
     let service = Service::new().await;
-    // HTTP APIs decode, and cut rawPath at a decoded question mark.
+    // An HTTP API decodes the path, and cuts rawPath at a decoded question mark.
     let mut event = routed(r#"{"increments":{"x":1},"dims":{"d":"k"}}"#);
     event["rawPath"] = "/stats/a%20b".into();
     event["pathParameters"]["id"] = "a%20b?c/d".into();
     assert_eq!(service.send(&event).await.status_code, 200);
     let path = "/stats/a%2520b%3Fc%2Fd";
-    // {"counters":{"x":1},"dims":{"d":"k"}}: the same id has x = 1 already, so nothing is added.
+    // {"counters":{"x":1},"dims":{"d":"k"}}: if it is the same id, its x is 1 already.
     let body = "eyJjb3VudGVycyI6eyJ4IjoxfSwiZGltcyI6eyJkIjoiayJ9fQ==";
     assert_eq!(service.send(&local("POST", path, body)).await.status_code, 200);
     let dimension = DimensionName::new("d").unwrap();
@@ -186,7 +186,7 @@ async fn an_odd_id_is_one_id_through_an_http_api_and_through_a_function_url() {
         local["body"] = body.into();
         local["isBase64Encoded"] = false.into();
         assert_eq!(service.send(&local).await.status_code, 200, "{id}");
-        // The second one changes nothing, if both are of one id.
+        // The second update changes nothing if both have the same id.
         assert_eq!(service.total("x").await, number, "{id}");
     }
 }
@@ -215,7 +215,7 @@ async fn a_compressed_body_is_counted_and_another_coding_is_not() {
 }
 
 #[tokio::test]
-async fn a_parameter_counts_nothing_since_an_id_may_have_been_meant() {
+async fn a_parameter_is_refused_since_it_may_be_a_part_of_the_id() {
     let service = Service::new().await;
     let mut event = local("POST", "/stats/a", "e30=");
     event["rawQueryString"] = "b".into();
@@ -225,7 +225,7 @@ async fn a_parameter_counts_nothing_since_an_id_may_have_been_meant() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_that_are_not_there() {
+async fn paths_and_methods_that_the_api_does_not_have() {
     let service = Service::new().await;
     for (method, path, status) in [
         ("POST", "/", 404),
@@ -289,7 +289,7 @@ async fn a_database_that_is_away_is_a_503_before_the_deadline_and_no_restart_is_
         proxy.set_away(true);
         let started = Instant::now();
         let response = answer().await;
-        // It waited for as long as it could, and no longer, but for what a busy machine takes.
+        // It waited until the deadline, and a busy machine may have taken some more.
         assert!(started.elapsed() < time + Duration::from_secs(5), "{:?}", started.elapsed());
         assert_eq!(response.status_code, 503);
         assert_eq!(response.headers["retry-after"], "2");
@@ -318,7 +318,7 @@ async fn a_database_that_is_away_is_a_503_before_the_deadline_and_no_restart_is_
 }
 
 #[tokio::test]
-async fn copies_of_an_update_at_the_same_moment_are_counted_once_and_get_the_same_answer() {
+async fn copies_sent_at_the_same_moment_are_counted_once_and_get_the_same_answer() {
     let service = Service::new().await;
     let mut event = routed(r#"{"dims":{"d":"k"},"increments":{"x":1}}"#);
     event["headers"]["idempotency-key"] = "the-same".into();

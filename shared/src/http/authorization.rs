@@ -1,55 +1,47 @@
-//! Whether a request may pass: before anything else of it is looked at.
+//! Whether a request may pass. This is decided before anything else of the request is looked at.
 //!
-//! Bearer tokens come as RFC 6750 has them in a header (section 2.1). Its two other ways, in a form or in the
-//! URL, are not there: URLs end up in logs.
+//! A bearer token comes in a header (RFC 6750, section 2.1). The RFC's two other ways, in a form or
+//! in the URL, are not supported: URLs end up in logs.
 
 use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 
-use super::ApiError;
+use super::endpoints;
 use crate::auth::{Auth, Caller, Denial, Scope};
 
-/// The scheme of the header, which no case distinguishes (RFC 9110, section 11.1).
+/// The scheme of the header, in any case of letters (RFC 9110, section 11.1).
 const SCHEME: &[u8] = b"bearer";
 /// The longest token that is worth hashing, in bytes. Those of `cargo xtask token` have 52.
 const MAX_TOKEN_BYTES: usize = 1_024;
 
-/// Lets a request pass, or refuses it; the token is taken out of its header, so that nothing that comes
+/// Lets a request pass, or refuses it. This takes the token out of its header, so that nothing
 /// later can show it.
 ///
-/// Only the method decides what is needed. So whoever may not pass gets one answer, in one time, whatever he
-/// asks for: of an id that is there, of one that is not, or of a path that never was.
+/// The method alone decides which scope is needed. So whoever may not pass gets the same answer,
+/// after the same time, whether they ask for an id that exists, for one that does not, or for a
+/// path that never did.
 pub(super) fn authorize(
     auth: &Auth,
     method: &Method,
     headers: &mut HeaderMap,
-) -> Result<Caller, ApiError> {
-    let scope = needed_scope(method);
+) -> Result<Caller, Denial> {
+    let scope = endpoints::scope(method);
     let passed = if auth.needs_token(scope) {
         Presented::of(headers).check(auth, scope)
     } else {
         auth.check(scope, None)
     };
     headers.remove(AUTHORIZATION);
-    Ok(passed?)
+    passed
 }
 
-/// Routes have only these methods: what needs no `write` here is answered by 404 or 405, or it reads. A route
-/// that changes anything by another method has to be named here.
-fn needed_scope(method: &Method) -> Scope {
-    match *method {
-        Method::POST => Scope::Write,
-        _ => Scope::Read,
-    }
-}
-
-/// What the header has.
+/// What the header presents.
 #[derive(Debug, PartialEq, Eq)]
 enum Presented<'a> {
     /// No token, or something of another scheme.
     Nothing,
-    /// What no token can be.
+    /// Something that can't be a token.
     Malformed,
-    /// What may be a token.
+    /// Something that may be a token.
     Token(&'a [u8]),
 }
 
@@ -59,7 +51,7 @@ impl<'a> Presented<'a> {
         match (values.next(), values.next()) {
             (None, _) => Self::Nothing,
             (Some(value), None) => Self::of_value(value),
-            // It may come once. Who would be guessing which one counts?
+            // It may come once: nobody could know which one counts.
             (Some(_), Some(_)) => Self::Malformed,
         }
     }
@@ -81,7 +73,7 @@ impl<'a> Presented<'a> {
     fn check(&self, auth: &Auth, scope: Scope) -> Result<Caller, Denial> {
         match self {
             Self::Nothing => auth.check(scope, None),
-            // A malformed token is an invalid one (RFC 6750, section 3.1), which asks for a 401, too.
+            // RFC 6750, section 3.1: a malformed token is an invalid one, and gets a 401.
             Self::Malformed => Err(Denial::InvalidToken),
             Self::Token(token) => auth.check(scope, Some(token)),
         }
@@ -124,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_token_can_be_is_malformed_and_another_scheme_is_no_token() {
+    fn text_that_is_not_a_token_is_malformed_and_another_scheme_is_no_token() {
         let too_long = format!("Bearer {}", "x".repeat(1_025));
         for value in [
             "Bearer",
@@ -149,20 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_post_writes() {
-        for (method, scope) in [
-            (Method::POST, Scope::Write),
-            (Method::GET, Scope::Read),
-            (Method::HEAD, Scope::Read),
-            (Method::OPTIONS, Scope::Read),
-            (Method::DELETE, Scope::Read),
-        ] {
-            assert_eq!(needed_scope(&method), scope);
-        }
-    }
-
-    #[test]
-    fn who_has_passed_carries_no_token_any_more() {
+    fn a_request_that_passed_carries_no_token() {
         let mut headers = headers(&["Bearer secret"]);
         assert_eq!(authorize(&Auth::Off, &Method::POST, &mut headers).unwrap(), Caller::Anyone);
         assert!(headers.is_empty());

@@ -1,18 +1,30 @@
-//! HTTP as statshub speaks it: routes, errors, and how API Gateway's events become requests.
+//! HTTP as statshub speaks it: how API Gateway's events become requests, and problems become
+//! responses.
+//!
+//! Only `endpoints.rs` knows the whole API. Each function makes its own route of what a request
+//! asks for, and its own errors into a [`Problem`].
 
+mod asked;
 mod authorization;
 mod body;
-mod error;
+mod endpoints;
+mod listed;
 mod parameters;
-mod path;
+mod path_name;
 mod preflight;
+mod problem;
 mod request;
+mod request_error;
+mod request_path;
 mod response;
-mod route;
+mod store_problem;
 
-pub use error::{ApiError, Upstream};
+pub use asked::Asked;
+pub use body::BodyLimit;
 pub use parameters::Parameters;
+pub use path_name::{KeyChoice, PathName};
 pub(crate) use preflight::answer_preflight;
+pub use problem::Problem;
 pub use request::Request;
+pub use request_error::RequestError;
 pub use response::Response;
-pub use route::{HistoryKey, Route};

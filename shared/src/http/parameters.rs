@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::ApiError;
+use super::{RequestError, listed::listed};
 use crate::domain::excerpt;
 
 /// The parameters of a query, decoded, in their order.
@@ -14,20 +14,23 @@ impl Parameters {
     ///
     /// # Errors
     /// A name or a value is not UTF-8.
-    pub fn parse(query: &str) -> Result<Self, ApiError> {
+    pub fn parse(query: &str) -> Result<Self, RequestError> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decoded(name)?, decoded(value)?))
         });
-        Ok(Self(pairs.collect::<Result<_, ApiError>>()?))
+        Ok(Self(pairs.collect::<Result<_, RequestError>>()?))
     }
 
     /// The values of the parameters with these names, in the order of the names.
     ///
     /// # Errors
-    /// There is a parameter of another name, or one comes twice: with a typing error in a filter, an
-    /// answer would be about something else than what was asked for.
-    pub fn only<const N: usize>(&self, known: [&str; N]) -> Result<[Option<&str>; N], ApiError> {
+    /// There is a parameter of another name, or one comes twice. To ignore it would be to answer
+    /// something else than what was asked for, by a typing error in a filter.
+    pub fn only<const N: usize>(
+        &self,
+        known: [&str; N],
+    ) -> Result<[Option<&str>; N], RequestError> {
         let mut values = [None; N];
         for (name, value) in &self.0 {
             let mut slots = known.iter().zip(&mut values);
@@ -35,7 +38,9 @@ impl Parameters {
                 return Err(unknown(name, &known));
             };
             if slot.replace(value.as_str()).is_some() {
-                return Err(ApiError::Malformed(format!("{name} is given twice: leave one out")));
+                return Err(RequestError::Malformed(format!(
+                    "{name} is given twice: leave one out"
+                )));
             }
         }
         Ok(values)
@@ -53,26 +58,23 @@ impl FromIterator<(String, String)> for Parameters {
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> ApiError {
+fn unknown(name: &str, known: &[&str]) -> RequestError {
     let name = excerpt(name);
-    ApiError::Malformed(match known {
+    RequestError::Malformed(match known {
         [] => format!(
             "there is no parameter \"{name}\": this path takes none; a ? that belongs to a name is \
              written %3F"
         ),
-        [one] => format!("there is no parameter \"{name}\": use {one}"),
-        [most @ .., last] => {
-            format!("there is no parameter \"{name}\": use {} and {last}", most.join(", "))
-        }
+        known => format!("there is no parameter \"{name}\": use {}", listed(known)),
     })
 }
 
-fn decoded(text: &str) -> Result<String, ApiError> {
+fn decoded(text: &str) -> Result<String, RequestError> {
     let text = text.replace('+', " ");
     let decoded = percent_decode_str(&text).decode_utf8();
     decoded.map(std::borrow::Cow::into_owned).map_err(|_| {
         let text = excerpt(&text);
-        ApiError::Malformed(format!("the parameter \"{text}\" is not UTF-8 when it is decoded"))
+        RequestError::Malformed(format!("the parameter \"{text}\" is not UTF-8 when it is decoded"))
     })
 }
 

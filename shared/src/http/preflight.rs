@@ -1,8 +1,8 @@
-//! The preflights of browsers: may a page of another origin ask?
+//! The preflights of browsers: may a page of another origin send this request?
 //!
-//! API Gateway knows which origins may (docs/auth.md), and puts the headers that say so on the answer. But it
-//! lets its route `$default` have the preflight before, and a browser takes only a success for a yes. A
-//! preflight never has a token (Fetch Standard, section 4.8), so it can't be asked for one.
+//! API Gateway knows the answer (docs/auth.md), and adds the headers that say so. But its route
+//! `$default` gets the preflight first, and a browser accepts only a success. A preflight never has
+//! a token (Fetch Standard, section 4.8), so none is asked for.
 
 use http::{
     HeaderMap, HeaderName, Method, StatusCode,
@@ -14,8 +14,8 @@ use super::Response;
 /// What makes an `OPTIONS` a preflight.
 const NEEDED: [HeaderName; 2] = [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD];
 
-/// The answer to a preflight, if this is one: nothing, and for any path the same. Without the headers of API
-/// Gateway, it is a no.
+/// The answer to a preflight, if this is one. It is empty, and the same for any path. Unless API
+/// Gateway adds its headers, it means no.
 pub(crate) fn answer_preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
     let is_preflight =
         method == Method::OPTIONS && NEEDED.iter().all(|name| headers.contains_key(name));

@@ -6,21 +6,25 @@ use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 
-use super::{ApiError, Parameters, Route, authorization::authorize, body, path::Path};
+use super::{
+    Asked, BodyLimit, Parameters, RequestError, asked, authorization::authorize, body,
+    request_path::RequestPath,
+};
 use crate::auth::{Auth, Caller};
 
-/// A request that may pass. There is no other: [`Request::of`] makes it, and checks that first.
+/// A request that may pass. There is no other: only [`Request::of`] makes one, after it has checked
+/// that.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is asked for.
-    pub route: Route,
+    /// What it asks for. The function that it reached may have no answer to that.
+    pub asked: Asked,
     /// The parameters of the query.
     pub parameters: Parameters,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The body as it came; empty when there is none.
+    /// The body as it came; empty if there is none.
     body: Vec<u8>,
-    /// Whose it is. Private, so that no request is made without a check.
+    /// Who sent it. Private, so that there is no request without a check.
     caller: Caller,
 }
 
@@ -28,27 +32,27 @@ impl Request {
     /// The request of an event.
     ///
     /// # Errors
-    /// It may not pass; or, and only then, it is not valid.
-    pub fn of(mut event: ApiGatewayV2httpRequest, auth: &Auth) -> Result<Self, ApiError> {
+    /// It may not pass; or it may, and is not valid.
+    pub fn of(mut event: ApiGatewayV2httpRequest, auth: &Auth) -> Result<Self, RequestError> {
         let caller = authorize(auth, &event.request_context.http.method, &mut event.headers)?;
         Ok(Self {
             caller,
-            route: Route::find(&event.request_context.http.method, &path(&event))?,
+            asked: asked::find(&event.request_context.http.method, &path(&event))?,
             parameters: Parameters::parse(event.raw_query_string.as_deref().unwrap_or_default())?,
             body: bytes(event.body, event.is_base64_encoded)?,
             headers: event.headers,
         })
     }
 
-    /// The content of the body, decoded if it is compressed, of which `most` bytes are read at most.
+    /// The content of the body, decoded if it is compressed.
     ///
     /// # Errors
-    /// The content is larger than that, or the body is not what its `Content-Encoding` says.
-    pub fn content(&self, most: usize) -> Result<Cow<'_, [u8]>, ApiError> {
-        body::content(&self.headers, &self.body, most)
+    /// The content exceeds the limit, or the body is not what its `Content-Encoding` says.
+    pub fn content(&self, limit: BodyLimit) -> Result<Cow<'_, [u8]>, RequestError> {
+        body::content(&self.headers, &self.body, limit)
     }
 
-    /// Whose it is.
+    /// Who sent it.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -57,24 +61,24 @@ impl Request {
 
 /// The path of an event.
 ///
-/// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. The path
-/// parameters of its route are decoded too, but whole. Where there was no route (`cargo lambda`, a
-/// function URL), `rawPath` is as the client sent it.
-fn path(event: &ApiGatewayV2httpRequest) -> Path {
+/// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. It
+/// decodes the path parameters of its route too, but keeps them whole. Without a route (`cargo
+/// lambda`, a function URL), `rawPath` is as the client sent it.
+fn path(event: &ApiGatewayV2httpRequest) -> RequestPath {
     if let Some(path) = routed_path(event) {
-        return Path::decoded(path);
+        return RequestPath::decoded(path);
     }
     let path = event.raw_path.as_deref().unwrap_or("/");
     let stage = event.request_context.stage.as_deref().unwrap_or_default();
     let in_stage = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
     let path = in_stage.filter(|rest| !stage.is_empty() && rest.starts_with('/')).unwrap_or(path);
-    Path::encoded(path.strip_prefix('/').unwrap_or(path))
+    RequestPath::encoded(path.strip_prefix('/').unwrap_or(path))
 }
 
-/// The path of an event that came by a route, such as `GET /stats/{dim+}`: the route's own, with each
-/// parameter in its place.
+/// The path of an event that came by a route such as `GET /stats/{dim+}`: the route's own path,
+/// with each parameter in its place.
 fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<String> {
-    // What came by no route of its own has the key `$default`.
+    // The key `$default` stands for no route.
     let (_, template) = event.route_key.as_deref()?.split_once(' ')?;
     let segments = template.strip_prefix('/')?.split('/').map(|segment| {
         let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
@@ -84,14 +88,14 @@ fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<String> {
     Some(segments.collect::<Option<Vec<_>>>()?.join("/"))
 }
 
-fn bytes(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, ApiError> {
+fn bytes(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, RequestError> {
     let body = body.unwrap_or_default();
     if !is_base64 {
         return Ok(body.into_bytes());
     }
     BASE64_STANDARD
         .decode(body)
-        .map_err(|_| ApiError::Malformed("the body is not base64".to_owned()))
+        .map_err(|_| RequestError::Malformed("the body is not base64".to_owned()))
 }
 
 #[cfg(test)]
@@ -99,7 +103,10 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::domain::{DimensionName, Id};
+    use crate::{
+        domain::{DimensionKey, DimensionName, Id},
+        http::{KeyChoice, PathName},
+    };
 
     fn event(route: &str, path: &str, parameters: &[(&str, &str)]) -> ApiGatewayV2httpRequest {
         let mut event = ApiGatewayV2httpRequest::default();
@@ -115,39 +122,51 @@ mod tests {
         event
     }
 
-    fn route(event: ApiGatewayV2httpRequest) -> Route {
-        Request::of(event, &Auth::Off).unwrap().route
+    fn asked(event: ApiGatewayV2httpRequest) -> Asked {
+        Request::of(event, &Auth::Off).unwrap().asked
+    }
+
+    fn dimension(name: &str) -> PathName {
+        PathName::Dimension(DimensionName::new(name).unwrap())
+    }
+
+    /// The dimension and the key of the history that an event asks for.
+    fn history(event: ApiGatewayV2httpRequest) -> [PathName; 2] {
+        let asked = asked(event);
+        let [dimension, keys, ..] = &asked.names[..] else { panic!("{asked:?}") };
+        [dimension.clone(), keys.clone()]
+    }
+
+    fn key(name: &str) -> PathName {
+        PathName::Keys(KeyChoice::One(DimensionKey::new(name).unwrap()))
     }
 
     #[test]
     fn the_parameters_of_a_route_are_in_their_places_and_not_decoded_again() {
         let id = event("POST /stats/{id+}", "/stats/a", &[("id", "a?b/c%20")]);
-        assert_eq!(route(id), Route::Update(Id::new("a?b/c%20").unwrap()));
+        assert_eq!(asked(id).names, [PathName::Id(Id::new("a?b/c%20").unwrap())]);
 
-        let path = "history/a%2Fb/c/gauge/x";
-        let history =
-            event("GET /history/{path+}", &format!("/{path}"), &[("path", "d/a%2Fb/c/gauge/x")]);
-        let Route::History { dimension, key, .. } = route(history) else { panic!("{path}") };
-        assert_eq!((dimension.as_str(), key.as_str()), ("d", "a%2fb/c"));
+        let path = [("path", "d/a%2Fb/c/gauge/x")];
+        let event_of_history = event("GET /history/{path+}", "/history/a%2Fb/c/gauge/x", &path);
+        assert_eq!(history(event_of_history), [dimension("d"), key("a%2fb/c")]);
 
-        assert_eq!(route(event("GET /stats/", "/stats/", &[])), Route::AllDimensions);
+        assert_eq!(asked(event("GET /stats/", "/stats/", &[])).path, "/stats/");
     }
 
     #[test]
     fn without_a_route_or_its_parameters_the_path_is_decoded() {
-        for key in ["$default", "GET /history/{path+}", "ANY /{proxy+}"] {
-            let history = event(key, "/history/d/a%2Fb/c/gauge/x", &[("dim", "y")]);
-            let Route::History { dimension, key, .. } = route(history) else { panic!("{key}") };
-            assert_eq!((dimension.as_str(), key.as_str()), ("d", "a/b/c"));
+        for route in ["$default", "GET /history/{path+}", "ANY /{proxy+}"] {
+            let event = event(route, "/history/d/a%2Fb/c/gauge/x", &[("dim", "y")]);
+            assert_eq!(history(event), [dimension("d"), key("a/b/c")], "{route}");
         }
     }
 
     #[test]
-    fn parameters_of_the_query_change_no_route() {
+    fn parameters_of_the_query_change_nothing_of_the_path() {
         let mut event = event("$default", "/stats/country", &[]);
         event.raw_query_string = Some("b=1".to_owned());
         let request = Request::of(event, &Auth::Off).unwrap();
-        assert_eq!(request.route, Route::Dimension(DimensionName::new("country").unwrap()));
+        assert_eq!(request.asked.names, [dimension("country")]);
         assert_eq!(request.parameters.iter().collect::<Vec<_>>(), [("b", "1")]);
     }
 }

@@ -8,8 +8,8 @@ use http::{
 
 /// The longest body, in bytes of the event that carries it as a string.
 ///
-/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide); this leaves some
-/// room for the rest of the event.
+/// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide). This leaves
+/// some room for the rest of the event.
 const MAX_BODY_BYTES: usize = 6_000_000;
 
 /// A response.
@@ -45,15 +45,10 @@ impl Response {
     pub fn fits(body: &str) -> bool {
         length_as_string(body) <= MAX_BODY_BYTES
     }
-
-    /// The answer to an update that was counted.
-    #[must_use]
-    pub fn succeeded() -> Self {
-        Self::json(StatusCode::OK, r#"{"Succeeded":true,"Error":""}"#.to_owned())
-    }
 }
 
-/// The length of a body within a JSON string: quotes, backslashes and the ends of lines get a backslash.
+/// The length of a body within a JSON string, where quotes, backslashes and the ends of lines get a
+/// backslash.
 fn length_as_string(body: &str) -> usize {
     let escaped = body.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\r' | b'\n'));
     body.len() + escaped.count()

@@ -1,7 +1,8 @@
-//! The log, on the standard output, as Lambda's own variables want it.
+//! The log, on the standard output, at the level and in the format that Lambda's own variables
+//! name.
 //!
-//! Tokens, headers and bodies are in no line of it. What is written here does not log them; what the crates
-//! below do at the level `TRACE` does, so that is left out: the Lambda runtime then logs each event as it
+//! No line of it has a token, a header or a body. Our own code logs none of them. Other crates do
+//! at the level `TRACE`, which is therefore left out: the Lambda runtime then logs each event as it
 //! came, `Authorization` included, and the AWS SDK each request to DynamoDB.
 
 use std::{env, io};
@@ -20,7 +21,7 @@ use tracing::{Level, Metadata, Subscriber};
 /// The crates of this workspace that run on Lambda.
 const OWN: [&str; 6] = ["archive", "bigquery", "history", "query", "shared", "update"];
 
-/// How a line looks.
+/// What a line is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// An object of JSON.
@@ -29,10 +30,10 @@ pub enum Format {
     Text,
 }
 
-/// Logs from now on. Once in a process.
+/// Starts the log. A process calls this once.
 ///
-/// `AWS_LAMBDA_LOG_LEVEL`, else `RUST_LOG`, has the level, and `RUST_LOG` may have others by module;
-/// `AWS_LAMBDA_LOG_FORMAT` has the format.
+/// `AWS_LAMBDA_LOG_LEVEL`, or else `RUST_LOG`, names the level, and `RUST_LOG` may name others by
+/// module. `AWS_LAMBDA_LOG_FORMAT` names the format.
 pub fn start() {
     let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG"));
     let level = level.ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
@@ -44,7 +45,7 @@ pub fn start() {
     subscriber(filter, format, io::stdout).init();
 }
 
-/// Writes what the filter lets through.
+/// A subscriber that writes what the filter lets through.
 pub fn subscriber(
     filter: EnvFilter,
     format: Format,
@@ -53,8 +54,8 @@ pub fn subscriber(
     // A line says enough without its module.
     let lines = fmt::layer().with_target(false).with_writer(writer);
     let lines = match format {
-        // Lambda takes a line of JSON for INFO unless it has both a level and an RFC 3339 timestamp
-        // (source: *Log-level filtering*, AWS Lambda Developer Guide).
+        // Lambda takes a line of JSON for one of INFO unless it has a level and an RFC 3339
+        // timestamp (source: *Log-level filtering*, AWS Lambda Developer Guide).
         Format::Json => lines.json().boxed(),
         // CloudWatch adds times.
         Format::Text => lines.without_time().boxed(),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_trace_is_left_out_whatever_is_asked_for() {
+    fn traces_of_other_crates_are_left_out_whatever_the_filter_names() {
         for filter in ["trace", "info,lambda_runtime=trace,aws_smithy_runtime=trace,shared=trace"] {
             for format in [Format::Text, Format::Json] {
                 let lines = Lines::default();

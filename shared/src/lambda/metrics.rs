@@ -1,7 +1,8 @@
-//! Metrics of CloudWatch: a line of JSON in the log for each call, by its *embedded metric format*.
+//! Metrics of CloudWatch: each call writes a line of JSON in the *embedded metric format* to the
+//! log.
 //!
-//! They are counted by function, and by nothing else: CloudWatch bills each value of a dimension as a metric
-//! of its own. What else a line has are properties, which *Logs Insights* finds.
+//! The function is their only dimension, since CloudWatch bills each value of a dimension as a
+//! metric of its own. All else in a line are properties, which *Logs Insights* finds.
 #![expect(clippy::doc_markdown, reason = "CloudWatch is a name")]
 
 use std::{fmt, io, time::Duration};
@@ -39,11 +40,11 @@ impl Metrics {
         Self(None)
     }
 
-    /// To the standard output, which is the log, in the namespace that `METRICS_NAMESPACE` names; nowhere
-    /// without that. Once in a process.
+    /// To the standard output, which is the log, in the namespace that `METRICS_NAMESPACE` names;
+    /// nowhere without that. A process calls this once.
     ///
     /// # Errors
-    /// It is the second time.
+    /// The process called this or [`Metrics::of`] before.
     pub fn start(function: &'static str) -> Result<Self, metrics_cloudwatch_embedded::Error> {
         match variable("METRICS_NAMESPACE") {
             Some(namespace) => Self::of(namespace, function),
@@ -51,10 +52,10 @@ impl Metrics {
         }
     }
 
-    /// The metrics of a function, in a namespace.
+    /// The metrics of a function, in a namespace. A process calls this once.
     ///
     /// # Errors
-    /// It is the second time.
+    /// The process called this before.
     pub fn of(
         namespace: String,
         function: &'static str,
@@ -62,7 +63,7 @@ impl Metrics {
         let builder = Builder::new()
             .cloudwatch_namespace(namespace)
             .with_dimension("Function", function)
-            // So that the absence of a line is not the absence of events.
+            // A line says that nothing happened; without one nobody would know.
             .emit_zeros(true);
         let collector = builder.init()?;
         for name in COUNTS {
@@ -75,17 +76,18 @@ impl Metrics {
         Ok(Self(Some(collector)))
     }
 
-    /// Writes a line with what was counted since the last one, and with these properties.
+    /// Writes a line to the standard output: what was counted since the last one, and these
+    /// properties.
     pub fn flush(self, properties: &[(&'static str, String)]) {
         if let Err(error) = self.write(properties, io::stdout()) {
             tracing::warn!(%error, "metrics are lost");
         }
     }
 
-    /// Writes a line to somewhere else.
+    /// Writes the line of [`Metrics::flush`] somewhere else.
     ///
     /// # Errors
-    /// It can't be written.
+    /// The line can't be written.
     pub fn write(
         self,
         properties: &[(&'static str, String)],
@@ -100,14 +102,14 @@ impl Metrics {
         collector.flush(to)
     }
 
-    /// Whether there is anybody to count for.
+    /// Whether the metrics go anywhere.
     #[must_use]
     pub fn are_on(self) -> bool {
         self.0.is_some()
     }
 }
 
-/// Counts a request: how long it took, and what it has used.
+/// Counts a request: how long it took, and what it used.
 pub(crate) fn count(usage: &Usage, took: Duration) {
     let counts = [
         1,
@@ -127,7 +129,7 @@ pub(crate) fn count(usage: &Usage, took: Duration) {
     histogram!(LATENCY).record(took.as_secs_f64() * 1_000.0);
 }
 
-/// Counts the units of DynamoDB that a call has used.
+/// Counts the units of DynamoDB that a call used.
 pub fn count_units(usage: &Usage) {
     for (name, units) in UNITS.into_iter().zip([usage.read_units, usage.write_units]) {
         histogram!(name).record(units);

@@ -1,58 +1,46 @@
-//! The start of a function, and the way of an event through it.
+//! How a function starts, and how an event gets through it.
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_sdk_dynamodb::Client;
 use http::{HeaderName, HeaderValue};
-use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use tracing::{Instrument, Span};
 
-use super::metrics::{self, Metrics};
+use super::{
+    Call,
+    metrics::{self, Metrics},
+};
 use crate::{
     auth::{Auth, Caller},
     config::Config,
-    domain::UnixSeconds,
-    http::{ApiError, Request, Response, answer_preflight},
-    store::{Deadline, Settings, Store},
+    http::{Problem, Request, Response, answer_preflight},
+    store::{Settings, Store},
     usage,
 };
 
-/// What a request has consumed of the table, in read and write units.
+/// The read and write units of the table that a request consumed.
 const UNITS: HeaderName = HeaderName::from_static("x-statshub-units");
-/// How long a request may take where Lambda names no deadline. API Gateway waits for 30 seconds.
-const LONGEST_REQUEST: Duration = Duration::from_secs(25);
-/// How long a job may take. Source: *Lambda quotas*, AWS Lambda Developer Guide.
-const LONGEST_JOB: Duration = Duration::from_secs(15 * 60);
-/// What is left of Lambda's deadline to answer in.
-const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
-
-/// The moment of a request, and when its answer is due.
-#[derive(Debug, Clone, Copy)]
-pub struct Call {
-    /// When the request came.
-    pub now: UnixSeconds,
-    /// When the answer is due.
-    pub deadline: Deadline,
-}
 
 /// A function that answers HTTP requests.
 pub trait HttpFunction: Send + Sync + 'static {
     /// Its name, in metrics.
     const NAME: &'static str;
 
-    /// Answers a request.
+    /// Answers a request. It may be one that another function answers: that is a
+    /// [`NotFound`](crate::http::RequestError::NotFound).
     fn answer(
         &self,
         request: Request,
         call: Call,
-    ) -> impl Future<Output = Result<Response, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Response, Problem>> + Send;
 }
 
-/// Sets a function on the table up and lets it answer HTTP requests: see [`serve_http_with`].
+/// Sets up a function on the table and lets it answer HTTP requests: see [`serve_http_with`].
 ///
 /// # Errors
 /// The configuration is wrong, or the Lambda runtime fails.
@@ -62,7 +50,7 @@ pub async fn serve_http<F: HttpFunction>(
     serve_http_with(async |config: &Config| Ok(build(config, connect(config).await))).await
 }
 
-/// Sets a function up and lets it answer HTTP requests until Lambda ends the process. It answers as
+/// Sets up a function and lets it answer HTTP requests until Lambda ends the process. It answers as
 /// many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
 ///
 /// # Errors
@@ -113,31 +101,10 @@ async fn connect(config: &Config) -> Store {
     Store::new(Client::from_conf(client.build()), settings, fastrand::Rng::new())
 }
 
-impl Call {
-    /// The call of a request of the API that came at `now`.
-    #[must_use]
-    pub fn of(context: &Context, now: SystemTime) -> Self {
-        Self::at_most(LONGEST_REQUEST, context, now)
-    }
-
-    /// The call of a scheduled job that began at `now`: it may take as long as Lambda lets it.
-    #[must_use]
-    pub fn of_job(context: &Context, now: SystemTime) -> Self {
-        Self::at_most(LONGEST_JOB, context, now)
-    }
-
-    fn at_most(longest: Duration, context: &Context, now: SystemTime) -> Self {
-        // A deadline in the past says nothing: `cargo lambda` names one in 1970.
-        let left = context.deadline().duration_since(now).ok();
-        let time = left.map_or(longest, |left| left.saturating_sub(TIME_TO_ANSWER).min(longest));
-        Self { now: now.into(), deadline: Deadline::after(time) }
-    }
-}
-
-/// Answers an event of API Gateway, if who sent it may ask; whatever goes wrong is an answer too.
+/// Answers an event of API Gateway, if the sender may ask. A failure is an answer too.
 ///
-/// The answer to a `HEAD` has its body. Whoever speaks HTTP to the client leaves it out, and takes its
-/// length for `Content-Length` (RFC 9110, section 9.3.2): of an empty one that would be 0.
+/// The answer to a `HEAD` has its body: whoever speaks HTTP to the client leaves it out, but takes
+/// its length for `Content-Length` (RFC 9110, section 9.3.2). That of an empty body would be 0.
 pub async fn answer_event(
     function: &impl HttpFunction,
     auth: &Auth,
@@ -149,16 +116,16 @@ pub async fn answer_event(
     if let Some(response) = answer_preflight(method, &event.headers) {
         return response.into();
     }
-    // Boxed, since it is large, and is moved on its way.
+    // Boxed, since it is large and gets moved.
     let answer = Box::pin(async {
-        let request = Request::of(event, auth).inspect_err(log)?;
+        let request = Request::of(event, auth).map_err(Problem::from).inspect_err(log)?;
         let span = span(request.caller());
         let answer = async { function.answer(request, call).await.inspect_err(log) };
         answer.instrument(span).await
     });
     let (answer, usage) = usage::measured(answer).await;
     metrics::count(&usage, started.elapsed());
-    let mut response = answer.unwrap_or_else(|error| Response::from(&error));
+    let mut response = answer.unwrap_or_else(Response::from);
     // Digits, spaces and a few signs are fit for a header.
     if let Ok(units) = HeaderValue::from_str(&usage.to_string()) {
         response.headers.insert(UNITS, units);
@@ -166,7 +133,7 @@ pub async fn answer_event(
     response.into()
 }
 
-/// What a request logs, it logs with the name of its token.
+/// The lines that a request logs have the name of its token.
 fn span(caller: &Caller) -> Span {
     match caller {
         Caller::Anyone => Span::none(),
@@ -174,17 +141,13 @@ fn span(caller: &Caller) -> Span {
     }
 }
 
-/// Logs a failure with its causes, once. What a client did wrong is the client's to know; the text that says
-/// it may quote the request, of which nothing is logged.
-fn log(error: &ApiError) {
-    let status = error.status();
-    let error: &dyn std::error::Error = match error {
-        ApiError::Store(error) => error,
-        ApiError::Upstream { cause, .. } => cause.as_ref(),
-        _ => {
-            tracing::debug!(%status, "refused");
-            return;
-        }
+/// Logs a problem with its causes, once. A problem without a cause is the client's to know. Its
+/// text may quote the request, and the log shows nothing of a request.
+fn log(problem: &Problem) {
+    let status = problem.status();
+    let Some(error) = problem.cause() else {
+        tracing::debug!(%status, "refused");
+        return;
     };
     let mut causes = Vec::new();
     let mut cause = error.source();

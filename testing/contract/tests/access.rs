@@ -1,4 +1,4 @@
-//! Who may do what: every route of the service, for everyone who may come.
+//! Who may do what: every endpoint of the service, for everyone who may come.
 
 #![allow(
     missing_docs,
@@ -37,21 +37,21 @@ enum Name {
     History,
 }
 
-/// A request that its function answers by this status if it may pass.
+/// A request, and the status that its function answers with if the request may pass.
 #[derive(Debug, Clone, Copy)]
-struct Route {
+struct Probe {
     function: Name,
     method: &'static str,
     path: &'static str,
     status: i64,
 }
 
-const fn route(function: Name, method: &'static str, path: &'static str, status: i64) -> Route {
-    Route { function, method, path, status }
+const fn route(function: Name, method: &'static str, path: &'static str, status: i64) -> Probe {
+    Probe { function, method, path, status }
 }
 
-/// What needs `write`: all that is posted.
-const WRITES: &[Route] = &[
+/// What needs `write`: every `POST`.
+const WRITES: &[Probe] = &[
     route(Name::Update, "POST", "/stats/known", 200),
     route(Name::Update, "POST", "/stats/unknown", 200),
     route(Name::Update, "POST", "/stats/", 400),
@@ -62,8 +62,8 @@ const WRITES: &[Route] = &[
     route(Name::Query, "POST", "/history/country/es/counter/x", 405),
 ];
 
-/// What needs `read`: all the rest.
-const READS: &[Route] = &[
+/// What needs `read`: everything else.
+const READS: &[Probe] = &[
     route(Name::Query, "GET", "/stats/country", 200),
     route(Name::Query, "HEAD", "/stats/country", 200),
     route(Name::Query, "GET", "/stats/unknown", 200),
@@ -76,14 +76,14 @@ const READS: &[Route] = &[
     route(Name::Query, "PUT", "/stats/known", 405),
     route(Name::Query, "DELETE", "/stats/unknown", 405),
     route(Name::Query, "OPTIONS", "/stats/", 405),
-    // Of which there is none here.
+    // Nothing is archived here.
     route(Name::History, "GET", "/history/country/es/counter/x", 404),
     route(Name::History, "HEAD", "/history/country/es/counter/x", 404),
     route(Name::History, "GET", "/history/country/unknown/counter/x", 404),
     route(Name::History, "GET", "/history/country/es/nothing/x", 400),
 ];
 
-/// The tokens that are configured. That of a name is `token-of-<name>`.
+/// The tokens that are configured, by name. A token is `token-of-<name>`.
 const CONFIGURED: &[(&str, &str)] = &[
     ("reader", "read"),
     ("writer", "write"),
@@ -92,7 +92,7 @@ const CONFIGURED: &[(&str, &str)] = &[
     ("admin", "admin"),
 ];
 
-/// What becomes of a request.
+/// How a request ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Passes,
@@ -100,13 +100,13 @@ enum Fate {
     Asked,
     /// 401
     Invalid,
-    /// 403, and the scope that is lacking.
+    /// 403, which names the missing scope.
     Lacks(&'static str),
 }
 
 use Fate::{Asked, Invalid, Lacks, Passes};
 
-/// Who may come, by the header `Authorization`, and what becomes of a read and of a write.
+/// Who may come: the header `Authorization`, and how a read and a write end.
 fn visitors() -> Vec<(Option<String>, Fate, Fate)> {
     let mut visitors: Vec<_> = [
         ("token-of-reader", Passes, Lacks("write")),
@@ -115,9 +115,9 @@ fn visitors() -> Vec<(Option<String>, Fate, Fate)> {
         ("token-of-both", Passes, Passes),
         ("token-of-admin", Passes, Passes),
         ("token-of-nobody", Invalid, Invalid),
-        // It was configured until a moment ago.
+        // This one was configured until a moment ago.
         ("token-of-removed", Invalid, Invalid),
-        // What is configured is no token.
+        // The configuration has hashes, which are not tokens.
         (&sha256("token-of-admin"), Invalid, Invalid),
         ("token-of-admin=", Invalid, Invalid),
         ("token-of-admi", Invalid, Invalid),
@@ -153,7 +153,7 @@ fn config(auth: &str, public_read: &str) -> Config {
     Config::from_variables(|name| match name {
         "STATSHUB_AUTH" => Some(auth.to_owned()),
         "STATSHUB_PUBLIC_READ" => Some(public_read.to_owned()),
-        // Else one query in a minute goes to DynamoDB.
+        // With a cache, only one query a minute would go to DynamoDB.
         "QUERY_CACHE" => Some("off".to_owned()),
         _ => None,
     })
@@ -176,12 +176,12 @@ impl Service {
             query: query::Function::new(&config, store()),
             history: history::Function::new(
                 None,
-                history::Settings::default(),
+                history::ScanLimit::default(),
                 fastrand::Rng::with_seed(1),
             ),
             proxy,
         };
-        // What is known is known from now on.
+        // From now on the id `known` is known.
         let known = route(Name::Update, "POST", "/stats/known", 200);
         let response = service.send(&Auth::Off, known, None).await;
         assert_eq!(response.status_code, 200);
@@ -191,10 +191,10 @@ impl Service {
     async fn send(
         &self,
         auth: &Auth,
-        route: Route,
+        route: Probe,
         authorization: Option<&str>,
     ) -> ApiGatewayV2httpResponse {
-        let Route { function, method, path, .. } = route;
+        let Probe { function, method, path, .. } = route;
         let event: ApiGatewayV2httpRequest =
             serde_json::from_value(event(method, path, authorization)).unwrap();
         let call = Call::of(&Context::default(), SystemTime::now());
@@ -209,7 +209,7 @@ impl Service {
     async fn counted(
         &self,
         auth: &Auth,
-        route: Route,
+        route: Probe,
         authorization: Option<&str>,
     ) -> (ApiGatewayV2httpResponse, u64) {
         let before = self.proxy.counts().total_requests();
@@ -228,7 +228,7 @@ fn event(method: &str, path: &str, authorization: Option<&str>) -> Value {
         "body": r#"{"dims":{"country":"es"},"increments":{"x":1}}"#, "isBase64Encoded": false
     });
     if let Some(value) = authorization {
-        // An HTTP API sends names of headers in lower case; others send them as they came.
+        // An HTTP API sends header names in lower case; others send them as they came.
         let name = if path.len().is_multiple_of(2) { "authorization" } else { "Authorization" };
         event["headers"][name] = value.into();
     }
@@ -243,12 +243,12 @@ fn body(response: &ApiGatewayV2httpResponse) -> String {
     String::from_utf8(response.body.as_deref().unwrap_or_default().to_vec()).unwrap()
 }
 
-/// All that a client sees of an answer, but for the body, which one to HEAD has not.
+/// All that a client sees of an answer to `HEAD`.
 fn head(response: &ApiGatewayV2httpResponse) -> String {
     format!("{} {:?}", response.status_code, response.headers)
 }
 
-fn check(fate: Fate, route: Route, response: &ApiGatewayV2httpResponse, requests: u64, what: &str) {
+fn check(fate: Fate, route: Probe, response: &ApiGatewayV2httpResponse, requests: u64, what: &str) {
     let (status, expected) = match fate {
         Passes => (route.status, None),
         Asked => (401, Some(String::new())),
@@ -268,7 +268,7 @@ fn check(fate: Fate, route: Route, response: &ApiGatewayV2httpResponse, requests
 }
 
 #[tokio::test]
-async fn every_route_for_everyone() {
+async fn every_endpoint_for_everyone() {
     let service = Service::new().await;
     for public_read in ["off", "on"] {
         let auth = auth(CONFIGURED, public_read);
@@ -285,7 +285,8 @@ async fn every_route_for_everyone() {
                     bodies.insert(body(&response));
                 }
                 if fate != Passes {
-                    // Whatever was asked for, known, unknown or impossible: the same answer.
+                    // Whether the request asks for something known, unknown or impossible, the
+                    // answer is the same.
                     bodies.remove("");
                     assert_eq!((heads.len(), bodies.len()), (1, 1), "{heads:?} {bodies:?}");
                 }
@@ -295,7 +296,7 @@ async fn every_route_for_everyone() {
 }
 
 #[tokio::test]
-async fn a_token_is_replaced_without_a_moment_in_which_none_is_valid() {
+async fn while_a_token_is_replaced_one_of_both_is_always_valid() {
     let service = Service::new().await;
     let post = route(Name::Update, "POST", "/stats/known", 200);
     let (old, new) = (("old", "write"), ("new", "write"));
@@ -325,10 +326,10 @@ async fn off_is_open_with_any_header_or_none() {
 }
 
 #[tokio::test]
-async fn what_is_denied_is_not_read_at_all() {
+async fn a_denied_request_is_not_read() {
     let service = Service::new().await;
     let auth = auth(CONFIGURED, "off");
-    // Each of them would be refused for another reason, if it were looked at.
+    // Each of them would be refused for another reason if it were looked at.
     for (field, value) in [
         ("body", json!("{")),
         ("body", json!("x".repeat(2_000_000))),
@@ -348,7 +349,7 @@ async fn what_is_denied_is_not_read_at_all() {
 }
 
 #[tokio::test]
-async fn preflights_are_told_nothing_and_need_no_token() {
+async fn preflights_need_no_token_and_get_an_empty_answer() {
     let service = Service::new().await;
     let auth = auth(CONFIGURED, "off");
     let before = service.proxy.counts().total_requests();
@@ -361,7 +362,7 @@ async fn preflights_are_told_nothing_and_need_no_token() {
         let call = Call::of(&Context::default(), SystemTime::now());
         let response = answer_event(&service.query, &auth, event, call).await;
         assert_eq!(response.status_code, 204, "{route:?}");
-        // Who may ask from where is not said here.
+        // Only API Gateway knows which origins may ask.
         assert!(response.headers.is_empty() && body(&response).is_empty());
     }
     assert_eq!(service.proxy.counts().total_requests(), before);

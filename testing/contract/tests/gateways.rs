@@ -1,5 +1,5 @@
-//! Requests as an HTTP API hands them to a function by the routes of `template.yaml`, and as the URL of a function
-//! does: they mean the same.
+//! A request means the same whether an HTTP API hands it to a function, by the routes of
+//! `template.yaml`, or the URL of the function does.
 
 #![allow(
     missing_docs,
@@ -30,7 +30,7 @@ use shared::{
     store::{Settings, Store},
 };
 
-/// Names, and how a client writes them in a URL.
+/// Names, each with a way that a client may write it in a URL.
 const ODD_NAMES: [(&str, &str); 16] = [
     ("a", "a"),
     ("a/b", "a%2Fb"),
@@ -81,7 +81,7 @@ impl Service {
         Self {
             update: update::Function::new(&config, store()),
             query: query::Function::new(&config, store()),
-            history: history::Function::new(None, history::Settings::default(), random),
+            history: history::Function::new(None, history::ScanLimit::default(), random),
             template: Template::parse(&read("template.yaml")).unwrap(),
         }
     }
@@ -138,13 +138,13 @@ async fn an_odd_id_is_one_id_through_both() {
         for gateway in BOTH {
             let path = format!("/stats/{encoded}");
             assert_eq!(service.post(gateway, &path, body).await, 200, "{id}");
-            // The second one changes nothing, if both are of one id.
+            // The second update changes nothing if both have the same id.
             assert_eq!(service.total().await, json!(1), "{id} through {gateway:?}");
         }
     }
 }
 
-/// As captured on AWS: an HTTP API reads the path as a URI once more when it has decoded it.
+/// As captured on AWS: after an HTTP API has decoded the path, it reads it as a URI once more.
 #[tokio::test]
 async fn a_percent_sign_that_begins_no_escape_passes_the_url_of_a_function_only() {
     let service = Service::new().await;
@@ -163,7 +163,7 @@ async fn an_odd_key_is_one_key_through_both() {
         for gateway in BOTH {
             let path = format!("/history/d/{encoded}/counter/x");
             let answer = service.send(gateway, Request::get(&path), "").await;
-            // The path is one of a history, of which there is none here.
+            // The path is that of a history, but nothing is archived here.
             assert_eq!(answer.status_code, 404, "{path}: {}", text(&answer));
             assert!(text(&answer).contains("there is no history"), "{path}: {}", text(&answer));
         }
@@ -188,7 +188,7 @@ async fn dimensions_are_found_with_and_without_a_slash_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_repeated_idempotency_key_is_refused_since_it_would_be_another_one() {
+async fn a_repeated_idempotency_key_is_refused_since_joined_it_is_another_one() {
     let service = Service::new().await;
     for gateway in BOTH {
         let request = Request::post("/stats/a").header("Idempotency-Key", "k");
@@ -210,7 +210,7 @@ async fn several_lines_of_accept_are_one_list() {
 }
 
 #[tokio::test]
-async fn a_body_is_understood_or_refused_in_json_whatever_its_content_type_says() {
+async fn a_body_is_understood_or_refused_in_json_whatever_its_content_type() {
     let body = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(body.as_bytes()).unwrap();

@@ -211,7 +211,7 @@ fn the_defaults_of_parameters_are_those_of_the_code() -> Result<(), ConfigError>
         archive::Schedule::from_variables(|_| None)?
     );
     let history = defaults(&template, "History");
-    assert_eq!(history::Settings::from_variables(&history)?, history::Settings::default());
+    assert_eq!(history::ScanLimit::from_variables(&history)?, history::ScanLimit::default());
     // No project, no archive.
     assert!(bigquery::Config::from_variables(history)?.is_none());
     Ok(())

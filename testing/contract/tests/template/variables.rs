@@ -68,8 +68,8 @@ pub fn parsers() -> [Parser; 4] {
         watched("functions/archive/src/schedule.rs", |get| {
             archive::Schedule::from_variables(get).map(drop)
         }),
-        watched("functions/history/src/settings.rs", |get| {
-            history::Settings::from_variables(get).map(drop)
+        watched("functions/history/src/scan_limit.rs", |get| {
+            history::ScanLimit::from_variables(get).map(drop)
         }),
     ]
 }

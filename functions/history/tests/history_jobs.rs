@@ -1,4 +1,4 @@
-//! Histories on a fake of BigQuery: which requests are sent, and what becomes of their failures.
+//! Histories on a fake of BigQuery: which requests the function sends, and how it handles failures.
 
 #![allow(
     missing_docs,
@@ -8,23 +8,23 @@
     clippy::unwrap_used
 )]
 
-mod support;
+mod history_client;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
 use bigquery::{BigQuery, Columns, Config, Group, Pace, TableId};
 use fake_bigquery::{FakeBigQuery, Fault, Operation, What};
-use history::{Function, Settings};
+use history::{Function, ScanLimit};
+use history_client::{header, json, next, send, soon, text};
 use serde_json::json;
 use shared::{
     deadline::Deadline,
     domain::{DimensionName, StatName, UnixSeconds},
     lambda::Call,
 };
-use support::{header, json, next, send, soon, text};
 
-const NOW: u64 = support::NOW.0;
+const NOW: u64 = history_client::NOW.0;
 const PATH: &str = "/history/country/*/counter/counterA";
 
 struct Test {
@@ -33,7 +33,8 @@ struct Test {
 }
 
 impl Test {
-    /// With a table of the dimension `country`, which has the counters `counterA` and `COUNTERA`.
+    /// A test with a table of the dimension `country`, which has the counters `counterA` and
+    /// `COUNTERA`.
     async fn new() -> Self {
         let fake = FakeBigQuery::start().await.unwrap();
         fake.create_dataset("statshub");
@@ -47,7 +48,7 @@ impl Test {
         let schema = columns.missing_from(&table.schema).unwrap().unwrap();
         assert!(bigquery.change_schema(&id, &table, &schema, soon()).await.unwrap());
         let random = fastrand::Rng::with_seed(1);
-        Self { function: Function::new(Some(bigquery), Settings::default(), random), fake }
+        Self { function: Function::new(Some(bigquery), ScanLimit::default(), random), fake }
     }
 
     fn set_rows(&self, rows: &[[&str; 3]]) {
@@ -76,7 +77,7 @@ impl Test {
         send(&self.function, path, query, accept, call).await
     }
 
-    /// The requests that arrived since the last question, but for those that set the test up.
+    /// The requests after the first `since`.
     fn operations(&self, since: usize) -> Vec<Operation> {
         self.fake.operations()[since..].to_vec()
     }
@@ -126,7 +127,7 @@ async fn a_question_is_one_job_whose_pages_are_read_later() {
     let id = query.job_id.strip_prefix("statshub-history-").unwrap();
     assert_eq!(id.len(), 32 + 1 + 32);
 
-    // Some time later, with the same parameters and by either way.
+    // Some time later, with the same parameters. The header and the body have the same token.
     let link = next(&first).unwrap();
     let token = body["next"].as_str().unwrap();
     assert_eq!(link, format!("limit=2&page={token}"));
@@ -168,21 +169,21 @@ async fn what_was_never_archived_is_an_empty_series_and_no_job() {
         "/history/nowhere/*/counter/counterA",
         "/history/country/*/counter/other",
         "/history/country/*/gauge/counterA",
-        // Another case is another stat.
+        // Names that differ in case are different stats.
         "/history/country/*/counter/countera",
     ] {
         let answer = json(&test.get(path, "").await);
         assert_eq!((&answer["series"], &answer["next"]), (&json!({}), &json!("")), "{path}");
     }
     assert!(test.fake.queries().is_empty());
-    // A key without rows is asked for.
+    // Only BigQuery knows that a key has no rows.
     test.set_rows(&[]);
     let answer = json(&test.get("/history/country/nobody/counter/counterA", "").await);
     assert_eq!(answer["series"], json!({}));
 }
 
 #[tokio::test]
-async fn a_stat_has_its_column_whatever_that_is_called() {
+async fn a_stat_is_read_from_its_column_whatever_the_column_is_called() {
     let test = Test::new().await;
     test.set_rows(&[]);
     json(&test.get("/history/country/*/counter/COUNTERA", "aggregate=max").await);
@@ -191,7 +192,7 @@ async fn a_stat_has_its_column_whatever_that_is_called() {
 }
 
 #[tokio::test]
-async fn what_a_client_says_never_becomes_sql() {
+async fn the_text_of_a_client_never_becomes_sql() {
     let test = Test::new().await;
     test.set_rows(&[]);
     let path = "/history/country/%27%3B%20DROP%20TABLE%20%60x%60%3B--/counter/counterA";
@@ -207,7 +208,7 @@ async fn what_a_client_says_never_becomes_sql() {
 }
 
 #[tokio::test]
-async fn a_page_is_no_key_to_other_answers() {
+async fn a_page_token_opens_no_other_answer() {
     let test = Test::new().await;
     test.set_rows(&[["es", "1795510800", "50"], ["fr", "1795510800", "60"]]);
     let page = next(&test.get(PATH, "limit=1").await).unwrap();
@@ -228,7 +229,7 @@ async fn a_page_is_no_key_to_other_answers() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_gone_is_said_to_be() {
+async fn a_page_that_is_gone_is_a_404_that_says_so() {
     let test = Test::new().await;
     test.set_rows(&[["es", "1795510800", "50"], ["fr", "1795510800", "60"]]);
     let page = next(&test.get(PATH, "limit=1").await).unwrap();
@@ -268,7 +269,7 @@ async fn failures_have_their_status_and_show_nothing_of_bigquery() {
         ("notFound", 500, "an internal error, which has been logged"),
     ] {
         test.fake.set_query_failure(reason, "secret: Table project:statshub.country");
-        // Some are tried again for as long as there is time.
+        // Some are tried again until the deadline.
         let deadline = Deadline::after(Duration::from_secs(3));
         let answer = test.send(PATH, "", NOW, "*/*", deadline).await;
         assert_eq!(answer.status_code, status, "{reason}: {}", text(&answer));
@@ -305,6 +306,6 @@ async fn a_page_that_lambda_would_refuse_says_what_to_do() {
     let csv = test.send(PATH, "", NOW, "text/csv", soon()).await;
     assert_eq!(csv.status_code, 413);
     assert!(text(&csv).contains("a smaller limit"), "{}", text(&csv));
-    // The key is there once.
+    // In JSON the key comes once.
     assert_eq!(test.get(PATH, "").await.status_code, 200);
 }

@@ -1,27 +1,28 @@
-//! The JSON of an answer.
+//! The JSON of the stats that a query asks for.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use shared::{
     domain::{DimensionName, DimensionSummary, KeyStats, StatName, Sum},
-    http::{ApiError, Response},
-    store::StoreError,
+    http::Response,
 };
+
+use crate::query_problem::QueryProblem;
 
 /// A dimension's entry in the object `dims`, ready to be sent.
 #[derive(Debug, Clone)]
-pub(super) struct DimensionJson(Arc<str>);
+pub(crate) struct DimensionJson(Arc<str>);
 
 impl DimensionJson {
     /// # Errors
     /// Never: names and sums always serialize.
-    pub(super) fn new(
+    pub(crate) fn new(
         dimension: &DimensionName,
         summary: &DimensionSummary,
-    ) -> Result<Self, ApiError> {
-        let name = serde_json::to_string(dimension.as_str()).map_err(internal)?;
-        let keys = serde_json::to_string(&Keys(summary)).map_err(internal)?;
+    ) -> Result<Self, serde_json::Error> {
+        let name = serde_json::to_string(dimension.as_str())?;
+        let keys = serde_json::to_string(&KeysJson(summary))?;
         Ok(Self(format!("{name}:{keys}").into()))
     }
 }
@@ -30,42 +31,38 @@ impl DimensionJson {
 ///
 /// # Errors
 /// It would be too large for a function to return.
-pub(super) fn body<'a>(
+pub(crate) fn body<'a>(
     dimensions: impl Iterator<Item = &'a DimensionJson>,
-) -> Result<String, ApiError> {
+) -> Result<String, QueryProblem> {
     let entries: Vec<&str> = dimensions.map(|dimension| &*dimension.0).collect();
     let dims = entries.join(",");
     let body = format!(r#"{{"Succeeded":true,"Error":"","dims":{{{dims}}}}}"#);
     match Response::fits(&body) {
         true => Ok(body),
-        false => Err(ApiError::AnswerTooLarge),
+        false => Err(QueryProblem::AnswerTooLarge),
     }
 }
 
-fn internal(error: serde_json::Error) -> ApiError {
-    StoreError::Internal(error.into()).into()
-}
+struct KeysJson<'a>(&'a DimensionSummary);
 
-struct Keys<'a>(&'a DimensionSummary);
-
-impl Serialize for Keys<'_> {
+impl Serialize for KeysJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (key, stats) in self.0.keys() {
-            let groups = Groups::of(stats);
-            if !groups.is_empty() {
-                map.serialize_entry(key.as_str(), &groups)?;
+            let stats = StatsJson::of(stats);
+            if !stats.is_empty() {
+                map.serialize_entry(key.as_str(), &stats)?;
             }
         }
-        map.serialize_entry("total", &Groups::of(self.0.total()))?;
+        map.serialize_entry("total", &StatsJson::of(self.0.total()))?;
         map.end()
     }
 }
 
-/// The stats of a key; groups without any are left out.
+/// The stats of a key. Groups without any are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Groups<'a> {
+struct StatsJson<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     counters: BTreeMap<&'a str, Sum>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -74,7 +71,7 @@ struct Groups<'a> {
     gauges_current: BTreeMap<&'a str, Sum>,
 }
 
-impl<'a> Groups<'a> {
+impl<'a> StatsJson<'a> {
     fn of(stats: &'a KeyStats) -> Self {
         let gauges = stats.gauges_and_members();
         Self {
@@ -120,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_dimension_has_an_empty_total_and_no_dimension_is_no_dims() {
+    fn an_unknown_dimension_has_an_empty_total_and_without_dimensions_dims_is_empty() {
         let unknown = body([dimension(0, Sum::ZERO)].iter()).unwrap();
         assert_eq!(unknown, r#"{"Succeeded":true,"Error":"","dims":{"d":{"total":{}}}}"#);
         assert_eq!(body([].iter()).unwrap(), r#"{"Succeeded":true,"Error":"","dims":{}}"#);
@@ -129,6 +126,6 @@ mod tests {
     #[test]
     fn an_answer_that_lambda_would_refuse_is_an_error() {
         let large = dimension(300_000, Sum::ZERO);
-        assert!(matches!(body([large].iter()), Err(ApiError::AnswerTooLarge)));
+        assert!(matches!(body([large].iter()), Err(QueryProblem::AnswerTooLarge)));
     }
 }

@@ -1,30 +1,66 @@
-//! From the parts of a path and the parameters of a query to what is asked for.
+//! From the names in a path and the parameters of a query to a question.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use shared::{
     domain::{DimensionName, Group, StatName, excerpt},
-    http::{ApiError, HistoryKey, Parameters},
+    http::{KeyChoice, Parameters, RequestError},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    page::{LATEST, PageToken},
-    tiers::{Step, Tiers},
+    history_route::HistoryRoute,
+    page_token::{MAX_POINTS, PageToken},
+    tiers::{LATEST, RangeError, StepLength, Tiers},
 };
 
-/// Points of a page, where `limit` does not say.
-const DEFAULT_LIMIT: u32 = 10_000;
-/// Most points of a page.
-pub(crate) const MAX_LIMIT: u32 = 50_000;
+/// Points of a page if the request names no limit.
+const DEFAULT_POINTS: u32 = 10_000;
 /// Hex digits of a fingerprint: 128 bits.
 const FINGERPRINT_DIGITS: usize = 32;
+
+/// Why the parameters make no question, in words for the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QuestionError {
+    /// A parameter is unknown, or comes twice.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// `from`, `to` and `step` make no range.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// `from` or `to` is no time.
+    #[error(
+        "{name}: \"{text}\" is not a time since 1970: use RFC 3339, such as 2026-11-24T10:00:00Z, or \
+         Unix seconds"
+    )]
+    NotATime {
+        /// Which of them.
+        name: &'static str,
+        /// What it is instead.
+        text: String,
+    },
+    /// There is no such aggregate.
+    #[error("aggregate: \"{0}\" is not last, min, max or avg")]
+    UnknownAggregate(String),
+    /// The limit is not a number of points that a page may have.
+    #[error("limit: \"{0}\" is not a number from 1 to {MAX_POINTS}")]
+    WrongLimit(String),
+    /// `page` is no page token.
+    #[error("page: it is not the next of an answer; give it back as it was, or leave page out")]
+    NoPageToken,
+    /// The page answers another question.
+    #[error(
+        "page: it belongs to another path or to other parameters; repeat those of the first page, or \
+         leave page out"
+    )]
+    OtherQuestion,
+}
 
 /// A request for a page of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryRequest {
     pub(crate) question: Question,
-    /// The moment that the first page was asked for, by which `question` is resolved.
+    /// When the first page was asked for, in seconds since 1970. `question` is relative to this.
     pub(crate) asked_at: i64,
     /// Most points of this page.
     pub(crate) limit: u32,
@@ -32,18 +68,18 @@ pub(crate) struct HistoryRequest {
     pub(crate) page: Option<PageToken>,
 }
 
-/// What is asked for: the pages of one answer have it in common.
+/// What a client asks. All pages of one answer have it in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) dimension: DimensionName,
-    pub(crate) key: HistoryKey,
+    pub(crate) keys: KeyChoice,
     pub(crate) group: Group,
     pub(crate) stat: StatName,
     pub(crate) aggregate: Aggregate,
     pub(crate) tiers: Tiers,
 }
 
-/// What a point is of the values in its step.
+/// How a point sums up the values in its step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aggregate {
     Last,
@@ -76,7 +112,7 @@ impl Question {
         // An array in JSON, so that no two questions are the same text.
         let question = json!([
             self.dimension.as_str(),
-            self.key.as_str(),
+            self.keys.as_str(),
             self.group.name(),
             self.stat.as_str(),
             self.aggregate.name(),
@@ -89,105 +125,66 @@ impl Question {
 }
 
 impl HistoryRequest {
+    /// The request for these names with these parameters, that came at `now`.
+    ///
     /// # Errors
-    /// A parameter is unknown, given twice or not valid, or the page is not one of this question.
+    /// A parameter is unknown, repeated or not valid, or the page answers another question.
     pub(crate) fn new(
-        (dimension, key, group, stat): (DimensionName, HistoryKey, Group, StatName),
+        route: HistoryRoute,
         parameters: &Parameters,
         now: i64,
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Self, QuestionError> {
         let [from, to, step, aggregate_name, points, page] =
             parameters.only(["from", "to", "step", "aggregate", "limit", "page"])?;
-        let page = page.map(PageToken::parse).transpose()?;
+        let page = page.map(|text| PageToken::parse(text).ok_or(QuestionError::NoPageToken));
+        let page = page.transpose()?;
         let asked_at = page.as_ref().map_or(now, |page| page.asked_at);
         let from = from.map(|text| time("from", text)).transpose()?;
         let to = to.map(|text| time("to", text)).transpose()?;
-        let step = step.map(Step::parse).transpose().map_err(malformed)?;
-        let tiers = Tiers::of(from, to, step, asked_at).map_err(malformed)?;
+        let step = step.map(StepLength::parse).transpose()?;
+        let tiers = Tiers::of(from, to, step, asked_at)?;
         let aggregate = aggregate_name.map_or(Ok(Aggregate::Last), aggregate)?;
         let limit = points.map(limit).transpose()?;
-        let question = Question { dimension, key, group, stat, aggregate, tiers };
+        let HistoryRoute { dimension, keys, group, stat } = route;
+        let question = Question { dimension, keys, group, stat, aggregate, tiers };
         if page.as_ref().is_some_and(|page| page.fingerprint != question.fingerprint()) {
-            return Err(ApiError::Malformed(
-                "page: it belongs to another path or to other parameters; repeat those of the first \
-                 page, or leave page out"
-                    .to_owned(),
-            ));
+            return Err(QuestionError::OtherQuestion);
         }
-        let limit = limit.or(page.as_ref().map(|page| page.limit)).unwrap_or(DEFAULT_LIMIT);
+        let limit = limit.or(page.as_ref().map(|page| page.limit)).unwrap_or(DEFAULT_POINTS);
         Ok(Self { question, asked_at, limit, page })
     }
 }
 
-fn malformed(error: impl ToString) -> ApiError {
-    ApiError::Malformed(error.to_string())
-}
-
-/// A time by RFC 3339 or in Unix seconds; fractions of a second are dropped.
-fn time(name: &str, text: &str) -> Result<i64, ApiError> {
+/// A time by RFC 3339 or in Unix seconds. Fractions of a second are dropped.
+fn time(name: &'static str, text: &str) -> Result<i64, QuestionError> {
     let seconds = match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => text.parse().ok(),
-        // A plus that is not percent-encoded is a space by the rules of forms.
+        // In a form, a plus that is not percent-encoded is a space.
         false => OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339)
             .ok()
             .map(OffsetDateTime::unix_timestamp),
     };
-    seconds.filter(|seconds| (0..=LATEST).contains(seconds)).ok_or_else(|| {
-        ApiError::Malformed(format!(
-            "{name}: \"{}\" is not a time since 1970: use RFC 3339, such as 2026-11-24T10:00:00Z, or \
-             Unix seconds",
-            excerpt(text)
-        ))
-    })
+    let seconds = seconds.filter(|seconds| (0..=LATEST).contains(seconds));
+    seconds.ok_or_else(|| QuestionError::NotATime { name, text: excerpt(text) })
 }
 
-fn aggregate(text: &str) -> Result<Aggregate, ApiError> {
+fn aggregate(text: &str) -> Result<Aggregate, QuestionError> {
     let known = Aggregate::ALL.into_iter().find(|known| known.name() == text);
-    known.ok_or_else(|| {
-        let text = excerpt(text);
-        ApiError::Malformed(format!("aggregate: \"{text}\" is not last, min, max or avg"))
-    })
+    known.ok_or_else(|| QuestionError::UnknownAggregate(excerpt(text)))
 }
 
-fn limit(text: &str) -> Result<u32, ApiError> {
+fn limit(text: &str) -> Result<u32, QuestionError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| {
-        let text = excerpt(text);
-        ApiError::Malformed(format!("limit: \"{text}\" is not a number from 1 to {MAX_LIMIT}"))
-    })
+    let limit = text.parse().ok().filter(|limit| digits && (1..=MAX_POINTS).contains(limit));
+    limit.ok_or_else(|| QuestionError::WrongLimit(excerpt(text)))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use ::time::macros::datetime;
-    use shared::domain::DimensionKey;
 
     use super::*;
-    use crate::page::tests::token;
-
-    pub(crate) const NOW: i64 = datetime!(2026-11-24 11:30 UTC).unix_timestamp();
-
-    /// The request with these parameters, as in a URL but not encoded.
-    pub(crate) fn request(key: &str, parameters: &str) -> Result<HistoryRequest, String> {
-        let key = match key {
-            "*" => HistoryKey::All,
-            "total" => HistoryKey::Total,
-            key => HistoryKey::Key(DimensionKey::new(key).unwrap()),
-        };
-        let pairs = parameters.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs
-            .map(|pair| pair.split_once('=').unwrap())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let country = DimensionName::new("country").unwrap();
-        let stat = StatName::new("counterA").unwrap();
-        let path = (country, key, Group::Counter, stat);
-        HistoryRequest::new(path, &pairs, NOW).map_err(|error| {
-            assert_eq!(error.status(), 400);
-            error.to_string()
-        })
-    }
+    use crate::samples::{NOW, request, token};
 
     #[test]
     fn without_parameters_it_is_the_last_year() {
@@ -213,7 +210,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_what_to_change() {
+    fn the_error_names_the_parameter_and_what_to_change() {
         for (parameters, error) in [
             ("form=1", "there is no parameter \"form\": use from, to, step"),
             ("From=1", "there is no parameter \"From\""),
@@ -256,7 +253,7 @@ pub(crate) mod tests {
     fn a_page_is_one_of_the_same_question() {
         let first = request("es", "step=1d").unwrap();
         let page = PageToken { asked_at: NOW - 1_000, ..token(&first) };
-        let earlier = Tiers::of(None, None, Some(Step::DAY), NOW - 1_000).unwrap();
+        let earlier = Tiers::of(None, None, Some(StepLength::DAY), NOW - 1_000).unwrap();
         let question = Question { tiers: earlier, ..first.question };
         let page = PageToken { fingerprint: question.fingerprint(), limit: 7, ..page };
         let text = page.to_string();

@@ -1,14 +1,14 @@
-//! The JSON of an answer.
+//! The JSON of a page of a history.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Number;
 
-use crate::{page::PageToken, point::Point, request::Question};
+use crate::{page_token::PageToken, point::Point, question::Question};
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct HistoryJson<'a> {
     #[serde(rename = "Succeeded")]
     succeeded: bool,
     #[serde(rename = "Error")]
@@ -19,8 +19,8 @@ struct Answer<'a> {
     aggregate: &'static str,
     /// By key.
     series: BTreeMap<&'a str, Vec<PointJson<'a>>>,
-    /// The token of the next page; empty on the last one, where programs that follow cursors look for
-    /// it too.
+    /// The token of the next page. It is there but empty on the last one: programs that follow
+    /// cursors look for it there, too.
     next: String,
 }
 
@@ -31,7 +31,7 @@ struct PointJson<'a> {
     value: &'a Number,
 }
 
-/// The body of an answer with these points.
+/// The body of a page with these points.
 ///
 /// # Errors
 /// Never: names and numbers always serialize.
@@ -45,7 +45,7 @@ pub(crate) fn body(
         let point = PointJson { ts, step: step.seconds(), value };
         series.entry(key.as_str()).or_default().push(point);
     }
-    serde_json::to_string(&Answer {
+    serde_json::to_string(&HistoryJson {
         succeeded: true,
         error: "",
         dim: question.dimension.as_str(),
@@ -60,7 +60,7 @@ pub(crate) fn body(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{page::tests::token, point::tests::points, request::tests::request};
+    use crate::samples::{points, request, token};
 
     #[test]
     fn points_are_listed_by_key() {

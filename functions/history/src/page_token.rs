@@ -1,20 +1,20 @@
 //! Page tokens: what a client gives back to get the next page of an answer.
 //!
-//! A token tells which job holds the answer, but not as its whole id: the id begins with the fingerprint of
-//! the question, which is calculated anew. So whatever somebody makes up leads to jobs of this function
-//! only, and of those to answers to the very question that is asked. So tokens need no signature.
+//! A token names the job that holds the answer, but not by its whole id: the id begins with the
+//! fingerprint of the question, which is calculated anew. Whatever somebody makes up, it leads only
+//! to jobs of this function, and among those to answers to the question that is asked. So tokens
+//! need no signature.
 
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bigquery::JobId;
 use serde::{Deserialize, Serialize};
-use shared::http::ApiError;
 
-use crate::request::MAX_LIMIT;
+use crate::tiers::LATEST;
 
-/// The last second of the year 9999, where RFC 3339 and BigQuery end.
-pub(crate) const LATEST: i64 = 253_402_300_799;
+/// Most points of a page.
+pub(crate) const MAX_POINTS: u32 = 50_000;
 /// Longest token, in bytes. BigQuery's own are much shorter.
 const MAX_BYTES: usize = 4_096;
 /// Hex digits of the random part of a job's id.
@@ -29,11 +29,11 @@ pub(crate) struct PageToken {
     pub(crate) fingerprint: String,
     /// The job that answers it.
     #[serde(flatten)]
-    pub(crate) job: Job,
-    /// The moment that the first page was asked for.
+    pub(crate) job: AnswerJob,
+    /// When the first page was asked for, in seconds since 1970.
     #[serde(rename = "t")]
     pub(crate) asked_at: i64,
-    /// Most points of the page, if the request has no limit of its own.
+    /// Most points of the page if the request names no limit.
     #[serde(rename = "n")]
     pub(crate) limit: u32,
     /// BigQuery's token.
@@ -41,9 +41,9 @@ pub(crate) struct PageToken {
     pub(crate) page: String,
 }
 
-/// A job, but for the question that it answers.
+/// The job that answers a question. With the question's fingerprint it has an id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Job {
+pub(crate) struct AnswerJob {
     #[serde(rename = "r")]
     random: String,
     /// Where it runs.
@@ -51,8 +51,8 @@ pub(crate) struct Job {
     pub(crate) location: Option<String>,
 }
 
-impl Job {
-    /// A job of its own.
+impl AnswerJob {
+    /// A job that nobody has started.
     pub(crate) fn new(location: Option<String>, random: &mut fastrand::Rng) -> Self {
         Self { random: format!("{:032x}", random.u128(..)), location }
     }
@@ -75,24 +75,17 @@ impl Job {
 }
 
 impl PageToken {
-    /// # Errors
-    /// It is none.
-    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        let json = Some(text).filter(|text| text.len() <= MAX_BYTES);
-        let json = json.and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
-        let token = json.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
-        token.filter(Self::is_valid).ok_or_else(|| {
-            ApiError::Malformed(
-                "page: it is not the next of an answer; give it back as it was, or leave page out"
-                    .to_owned(),
-            )
-        })
+    /// The token that a client gives back; none if it is not a token.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let json = Some(text).filter(|text| text.len() <= MAX_BYTES)?;
+        let json = BASE64_URL_SAFE_NO_PAD.decode(json).ok()?;
+        serde_json::from_slice(&json).ok().filter(Self::is_valid)
     }
 
     fn is_valid(&self) -> bool {
         self.job.is_valid()
             && (0..=LATEST).contains(&self.asked_at)
-            && (1..=MAX_LIMIT).contains(&self.limit)
+            && (1..=MAX_POINTS).contains(&self.limit)
             && !self.page.is_empty()
     }
 }
@@ -106,22 +99,11 @@ impl fmt::Display for PageToken {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::request::{HistoryRequest, tests::request};
-
-    /// The token of a second page.
-    pub(crate) fn token(request: &HistoryRequest) -> PageToken {
-        PageToken {
-            fingerprint: request.question.fingerprint(),
-            job: Job::new(Some("EU".to_owned()), &mut fastrand::Rng::with_seed(1)),
-            asked_at: request.asked_at,
-            limit: request.limit,
-            page: "BFAKE=".to_owned(),
-        }
-    }
+    use crate::samples::{request, token};
 
     fn encoded(json: &Value) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
@@ -133,7 +115,7 @@ pub(crate) mod tests {
         let text = token.to_string();
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
         assert_eq!(PageToken::parse(&text).unwrap(), token);
-        let nowhere = PageToken { job: Job { location: None, ..token.job.clone() }, ..token };
+        let nowhere = PageToken { job: AnswerJob { location: None, ..token.job.clone() }, ..token };
         assert_eq!(PageToken::parse(&nowhere.to_string()).unwrap(), nowhere);
     }
 
@@ -145,11 +127,11 @@ pub(crate) mod tests {
         assert_eq!(id, format!("statshub-history-{}-{}", token.fingerprint, token.job.random));
         assert_eq!(id.len(), "statshub-history-".len() + 32 + 1 + 32);
         let mut random = fastrand::Rng::with_seed(1);
-        assert_ne!(Job::new(None, &mut random), Job::new(None, &mut random));
+        assert_ne!(AnswerJob::new(None, &mut random), AnswerJob::new(None, &mut random));
     }
 
     #[test]
-    fn what_is_no_token_is_refused() {
+    fn a_text_that_is_not_a_token_is_refused() {
         let token = token(&request("es", "").unwrap());
         let json = serde_json::to_value(&token).unwrap();
         let with = |name: &str, value: Value| {
@@ -157,7 +139,7 @@ pub(crate) mod tests {
             changed.as_object_mut().unwrap().insert(name.to_owned(), value);
             encoded(&changed)
         };
-        assert!(PageToken::parse(&encoded(&json)).is_ok());
+        assert_eq!(PageToken::parse(&encoded(&json)).as_ref(), Some(&token));
         let digits = token.job.random.as_str();
         for text in [
             String::new(),
@@ -176,14 +158,12 @@ pub(crate) mod tests {
             with("t", json!(LATEST + 1)),
             with("t", json!(1.5)),
             with("n", json!(0)),
-            with("n", json!(MAX_LIMIT + 1)),
+            with("n", json!(MAX_POINTS + 1)),
             with("p", json!("")),
             with("p", Value::Null),
             with("more", json!(1)),
         ] {
-            let refused = PageToken::parse(&text).unwrap_err();
-            assert_eq!(refused.status(), 400);
-            assert!(refused.to_string().starts_with("page: "), "{text}");
+            assert_eq!(PageToken::parse(&text), None, "{text}");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Which format a client wants an answer in.
+//! Which format a client wants an answer in, by its header `Accept`.
 
 use http::{HeaderMap, header::ACCEPT};
 
 /// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum AnswerFormat {
     Json,
     Csv,
 }
 
-/// How much a type is wanted: its weight, and how exactly it is named.
+/// How much a client wants a type: its weight, and how exactly the client names it.
 type Preference = (u16, u8);
 
-impl Format {
-    /// CSV if it is preferred to JSON, or as welcome and named more exactly.
+impl AnswerFormat {
+    /// CSV if the client prefers it to JSON, or names it more exactly at the same weight.
     pub(crate) fn wanted_by(headers: &HeaderMap) -> Self {
         let accepted: Vec<_> =
             headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -32,8 +32,8 @@ impl Format {
     }
 }
 
-/// What an entry such as `text/csv;q=0.5` says of a type that is in these ranges, of which the later are the
-/// more exact.
+/// What an entry such as `text/csv;q=0.5` says of a type that is in these ranges, the most exact
+/// one last.
 fn preference(entry: &str, ranges: [&str; 3]) -> Option<Preference> {
     let mut parts = entry.split(';').map(str::trim);
     let range = parts.next()?;
@@ -45,7 +45,7 @@ fn preference(entry: &str, ranges: [&str; 3]) -> Option<Preference> {
     Some((weight.unwrap_or(1_000), exactness))
 }
 
-/// A weight from 0 to 1, in thousandths; what is not one counts as 0.
+/// A weight from 0 to 1, in thousandths. Anything else counts as 0.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn weight(text: &str) -> u16 {
     let weight = text.parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
@@ -59,32 +59,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_is_for_those_who_prefer_it() {
+    fn csv_is_for_clients_that_prefer_it() {
         for (accept, expected) in [
-            (&[][..], Format::Json),
-            (&["*/*"], Format::Json),
-            (&["application/json"], Format::Json),
-            (&["text/csv"], Format::Csv),
-            (&["Text/CSV ; header=present; Q=0.5"], Format::Csv),
-            (&["text/*"], Format::Csv),
-            (&["text/csv, */*"], Format::Csv),
-            (&["text/csv", "*/*"], Format::Csv),
-            (&["application/json, text/csv"], Format::Json),
-            (&["text/csv;q=0.9, application/json"], Format::Json),
-            (&["text/csv, application/json;q=0.9"], Format::Csv),
-            (&["text/csv;q=0.5, */*;q=0.1"], Format::Csv),
-            (&["text/csv;q=0.1, */*;q=0.5"], Format::Json),
-            (&["text/csv;q=0"], Format::Json),
-            (&["text/csv;q=0, */*"], Format::Json),
-            (&["application/json;q=0, */*"], Format::Csv),
-            (&["text/csv;q=2"], Format::Json),
-            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], Format::Json),
-            (&["image/png"], Format::Json),
-            (&[";,;q=,"], Format::Json),
+            (&[][..], AnswerFormat::Json),
+            (&["*/*"], AnswerFormat::Json),
+            (&["application/json"], AnswerFormat::Json),
+            (&["text/csv"], AnswerFormat::Csv),
+            (&["Text/CSV ; header=present; Q=0.5"], AnswerFormat::Csv),
+            (&["text/*"], AnswerFormat::Csv),
+            (&["text/csv, */*"], AnswerFormat::Csv),
+            (&["text/csv", "*/*"], AnswerFormat::Csv),
+            (&["application/json, text/csv"], AnswerFormat::Json),
+            (&["text/csv;q=0.9, application/json"], AnswerFormat::Json),
+            (&["text/csv, application/json;q=0.9"], AnswerFormat::Csv),
+            (&["text/csv;q=0.5, */*;q=0.1"], AnswerFormat::Csv),
+            (&["text/csv;q=0.1, */*;q=0.5"], AnswerFormat::Json),
+            (&["text/csv;q=0"], AnswerFormat::Json),
+            (&["text/csv;q=0, */*"], AnswerFormat::Json),
+            (&["application/json;q=0, */*"], AnswerFormat::Csv),
+            (&["text/csv;q=2"], AnswerFormat::Json),
+            (
+                &["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
+                AnswerFormat::Json,
+            ),
+            (&["image/png"], AnswerFormat::Json),
+            (&[";,;q=,"], AnswerFormat::Json),
         ] {
             let headers =
                 accept.iter().map(|value| (ACCEPT, HeaderValue::from_str(value).unwrap()));
-            assert_eq!(Format::wanted_by(&headers.collect()), expected, "{accept:?}");
+            assert_eq!(AnswerFormat::wanted_by(&headers.collect()), expected, "{accept:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to the function, and what there is in its responses.
+//! Sends requests to the function, and reads its responses.
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 

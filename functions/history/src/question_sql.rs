@@ -1,13 +1,13 @@
-//! The SQL of a history.
+//! The SQL of a question.
 //!
-//! Values are parameters. Names of tables and columns can't be; they come from types that allow no quotes,
-//! and are checked once more all the same.
+//! Values are parameters. Names of tables and columns can't be: they come from types that allow no
+//! quotes, and are checked here once more.
 
 use bigquery::{Parameter, Query};
-use shared::{domain::TOTAL, http::HistoryKey};
+use shared::{domain::TOTAL, http::KeyChoice};
 
 use crate::{
-    request::{Aggregate, Question},
+    question::{Aggregate, Question},
     tiers::Tier,
 };
 
@@ -16,22 +16,22 @@ use crate::{
 #[error("{0:?} is no name of a dataset, table or column")]
 pub(crate) struct UnsafeName(String);
 
-/// The parameters of a tier: its end, the length of its steps, and their offset.
+/// What the parameters of a tier are called: its end, the length of its steps, and their offset.
 #[derive(Debug, Clone, Copy)]
-struct Names {
+struct TierParameters {
     to: &'static str,
     step: &'static str,
     offset: &'static str,
 }
 
-const LAST: Names = Names { to: "to", step: "step", offset: "offset" };
+const LAST: TierParameters = TierParameters { to: "to", step: "step", offset: "offset" };
 /// Those of older tiers, the oldest first.
-const OLDER: [Names; 2] = [
-    Names { to: "to_1", step: "step_1", offset: "offset_1" },
-    Names { to: "to_2", step: "step_2", offset: "offset_2" },
+const OLDER: [TierParameters; 2] = [
+    TierParameters { to: "to_1", step: "step_1", offset: "offset_1" },
+    TierParameters { to: "to_2", step: "step_2", offset: "offset_2" },
 ];
 
-impl Names {
+impl TierParameters {
     fn parameters(self, tier: &Tier) -> [(&'static str, Parameter); 3] {
         [
             (self.to, Parameter::Integer(tier.to)),
@@ -40,17 +40,17 @@ impl Names {
         ]
     }
 
-    /// How long ago the step began that a row is in.
+    /// The seconds from the start of a row's step to the row.
     fn since_start(self) -> String {
         let Self { step, offset, .. } = self;
         format!("MOD(UNIX_SECONDS(`_ts`) + @{offset}, @{step})")
     }
 }
 
-/// The query that answers a question by a column of the dimension's table. Its rows are a key, the start of
-/// a step in Unix seconds, and a value, in the order of keys and steps.
+/// The query that answers a question from a column of the dimension's table. Its rows are a key,
+/// the start of a step in Unix seconds, and a value, in the order of keys and steps.
 ///
-/// The condition on `_ts` is such that BigQuery reads only the partitions of the range.
+/// The condition on `_ts` lets BigQuery read only the partitions of the range.
 ///
 /// # Errors
 /// A name can't be quoted.
@@ -83,10 +83,10 @@ pub(crate) fn query(
     }
     parameters.extend(LAST.parameters(tiers.last()));
 
-    let key = match &question.key {
-        HistoryKey::All => None,
-        HistoryKey::Total => Some(TOTAL),
-        HistoryKey::Key(key) => Some(key.as_str()),
+    let key = match &question.keys {
+        KeyChoice::All => None,
+        KeyChoice::Total => Some(TOTAL),
+        KeyChoice::One(key) => Some(key.as_str()),
     };
     let of_key = if key.is_some() { " AND `_dim` = @key" } else { "" };
     parameters.extend(key.map(|key| ("key", Parameter::Text(key.to_owned()))));
@@ -105,7 +105,7 @@ pub(crate) fn query(
     Ok(Query { sql, parameters, max_bytes_billed })
 }
 
-/// A name in quotes. Neither a dot nor a star may be in it, which mean something even there.
+/// A name in quotes. It may have neither a dot nor a star, which mean something even there.
 fn quoted(name: &str) -> Result<String, UnsafeName> {
     let is_safe = |c: char| !matches!(c, '`' | '\\' | '.' | '*') && !c.is_control();
     match !name.is_empty() && name.chars().all(is_safe) {
@@ -119,7 +119,7 @@ mod tests {
     use shared::domain::{DimensionName, Group};
 
     use super::*;
-    use crate::request::tests::request;
+    use crate::samples::request;
 
     fn question(key: &str, parameters: &str) -> Question {
         request(key, parameters).unwrap().question
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_is_used_and_every_one_that_is_used_is_there() {
+    fn the_sql_uses_exactly_the_parameters_that_are_sent() {
         for (key, parameters) in [("*", ""), ("es", ""), ("total", "step=1w"), ("*", "step=1h")] {
             let query = query(&question(key, parameters), "statshub", "x", 5).unwrap();
             let words = query.sql.split('@').skip(1);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_says_is_in_the_parameters_only() {
+    fn the_text_of_a_client_is_in_the_parameters_only() {
         for key in [
             "'; drop table `country`; --",
             "@key",
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_quoted_and_what_would_end_the_quotes_is_refused() {
+    fn names_are_quoted_and_those_that_would_end_the_quotes_are_refused() {
         for dimension in ["país", "app version", "user-agent", "हिन्दी", "select"] {
             let dimension = DimensionName::new(dimension).unwrap();
             let table = format!(" FROM `statshub`.`{dimension}` WHERE");

@@ -1,5 +1,5 @@
-//! What the built function writes to its log, at its most talkative, on a runtime API of Lambda that is made
-//! here: no token, no header and no body, whatever becomes of a request.
+//! The log of the built function has no token, no header and no body, however a request ends. The
+//! function runs at its most talkative, on a runtime API of Lambda that is made here.
 
 #![allow(
     missing_docs,
@@ -29,13 +29,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Part of all that must not be logged, in any case of letters.
+/// All that must not be logged has this in it, in any case of letters.
 const SECRET: &str = "xyzzy";
 const TOKEN: &str = "statshub_xyzzy_of_the_writer";
 /// The SHA-256 of [`TOKEN`].
 const HASH: &str = "4b76d09939ce805a5eeea8a7727fe7c5f5560d2480d2b732c640fb95d151e4f5";
 
-/// The runtime API: events to be asked for, and what became of them.
+/// The runtime API: the events that it hands out, and the answers that it gets.
 #[derive(Default)]
 struct Runtime {
     events: Mutex<VecDeque<Value>>,
@@ -55,7 +55,7 @@ impl Runtime {
         }
         let event = self.events.lock().unwrap().pop_front();
         let Some(event) = event else {
-            // As on Lambda, where the next event may take for ever.
+            // As on Lambda, where the next event may never come.
             return std::future::pending().await;
         };
         let deadline = SystemTime::now() + Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl Runtime {
         Ok(response.body(Full::from(event.to_string())).unwrap())
     }
 
-    /// Where it listens.
+    /// Starts it. Returns the address where it listens.
     async fn start(self: Arc<Self>) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -98,7 +98,7 @@ fn event(authorization: Option<&str>, body: &str) -> Value {
     event
 }
 
-/// Runs the function on these events, and returns their answers and all that it has written.
+/// Runs the function on these events. Returns their answers and all that the function wrote.
 async fn run(events: Vec<Value>, endpoint: &str, table: &str) -> (Vec<Value>, String) {
     let count = events.len();
     let runtime = Arc::new(Runtime { events: Mutex::new(events.into()), ..Runtime::default() });
@@ -135,7 +135,7 @@ async fn run(events: Vec<Value>, endpoint: &str, table: &str) -> (Vec<Value>, St
     (answers, log)
 }
 
-/// Reads all that there will be, so that the writer never waits.
+/// Reads to the end, so that the writer never waits.
 fn read(mut output: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
@@ -174,20 +174,20 @@ fn assert_discreet(log: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_request_is_logged_at_any_level() {
+async fn no_level_logs_anything_of_a_request() {
     let endpoint = local_dynamodb::start_in_memory().await.unwrap();
     local_dynamodb::create_table(&local_dynamodb::client(&endpoint), "statshub").await.unwrap();
     let (answers, log) = run(events(), &endpoint, "statshub").await;
     assert_eq!(statuses(&answers), [401, 401, 401, 401, 400, 400, 200], "{}", json!(answers));
     assert_discreet(&log);
-    // It was as talkative as it can be.
+    // The function was at its most talkative.
     assert!(log.contains("DEBUG") && log.contains("refused"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_logged_with_the_name_of_the_token_and_nothing_of_the_request() {
     let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-    // No table there.
+    // There is no table.
     let (answers, log) = run(events(), &endpoint, "statshub").await;
     assert_eq!(statuses(&answers), [401, 401, 401, 401, 400, 400, 500], "{}", json!(answers));
     assert_discreet(&log);

@@ -1,10 +1,10 @@
-//! The CSV of an answer, by RFC 4180.
+//! The CSV of a page of a history, by RFC 4180.
 
 use csv::{Terminator, WriterBuilder};
 
 use crate::point::Point;
 
-/// The body of an answer with these points.
+/// The body of a page with these points.
 ///
 /// # Errors
 /// Never: writing to memory does not fail, and what is written is UTF-8.
@@ -22,7 +22,7 @@ pub(crate) fn body(points: &[Point]) -> Result<String, Box<dyn std::error::Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::point::tests::points;
+    use crate::samples::points;
 
     #[test]
     fn keys_are_quoted_where_they_need_to_be() {

@@ -1,0 +1,136 @@
+//! The path of a request, whoever has decoded it.
+
+use std::borrow::Cow;
+
+use super::RequestError;
+
+/// The path of a request, without its first slash. A name in it may have slashes, which a function
+/// URL leaves encoded and an HTTP API does not. So one name of a path takes all that the others
+/// leave, in both forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RequestPath {
+    text: String,
+    is_encoded: bool,
+}
+
+impl RequestPath {
+    /// A path as a client sent it.
+    pub(super) fn encoded(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_encoded: true }
+    }
+
+    /// A path that was percent-decoded on its way.
+    pub(super) fn decoded(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_encoded: false }
+    }
+
+    /// The names of a pattern such as `/history/{dim}/{key+}/{counter|gauge}/{stat}`, and what this
+    /// path has in their places, not yet decoded; none if the path does not fit the pattern. The
+    /// segment with a plus takes all that the others leave, else the last one does.
+    ///
+    /// # Errors
+    /// What should be a literal is not UTF-8 when it is decoded.
+    pub(super) fn parts<'a, 'p>(
+        &'a self,
+        pattern: &'p str,
+    ) -> Result<Option<Vec<(&'p str, &'a str)>>, RequestError> {
+        let (first, pattern) = split_first(pattern.strip_prefix('/').unwrap_or(pattern));
+        let (own_first, rest) = split_first(&self.text);
+        if self.decode(own_first)? != first {
+            return Ok(None);
+        }
+        let pattern: Vec<_> = pattern.split('/').collect();
+        let last = pattern.len() - 1;
+        let widest = pattern.iter().position(|segment| segment.ends_with("+}")).unwrap_or(last);
+        let Some(parts) = cut(rest, widest, last - widest) else {
+            return Ok(None);
+        };
+        let mut names = Vec::new();
+        for (segment, part) in pattern.into_iter().zip(parts) {
+            if segment.starts_with('{') {
+                names.push((segment, part));
+            } else if self.decode(part)? != segment {
+                return Ok(None);
+            }
+        }
+        Ok(Some(names))
+    }
+
+    /// A part of this path, decoded.
+    ///
+    /// # Errors
+    /// It is not UTF-8 then.
+    pub(super) fn decode<'a>(&self, part: &'a str) -> Result<Cow<'a, str>, RequestError> {
+        if !self.is_encoded {
+            return Ok(Cow::Borrowed(part));
+        }
+        let decoded = percent_encoding::percent_decode_str(part).decode_utf8();
+        decoded.map_err(|_| RequestError::Malformed("the path is not UTF-8".to_owned()))
+    }
+}
+
+/// The first segment, and what is behind its slash. Without a slash there is nothing behind it, as
+/// with a slash at the end.
+fn split_first(path: &str) -> (&str, &str) {
+    path.split_once('/').unwrap_or((path, ""))
+}
+
+/// The segments `before` and `after` the one that takes the rest, with it in between; none if there
+/// are fewer.
+fn cut(mut rest: &str, before: usize, after: usize) -> Option<Vec<&str>> {
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    for _ in 0..after {
+        let (init, last) = rest.rsplit_once('/')?;
+        back.push(last);
+        rest = init;
+    }
+    for _ in 0..before {
+        let (head, tail) = rest.split_once('/')?;
+        front.push(head);
+        rest = tail;
+    }
+    front.push(rest);
+    front.extend(back.into_iter().rev());
+    Some(front)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_fits_a_pattern_if_its_literals_and_enough_segments_are_there() {
+        let long = "/a/{x}/{y+}/b/{z}";
+        for (pattern, path, expected) in [
+            ("/a/{x+}", "a/1/2/", Some(&["1/2/"][..])),
+            ("/a/{x+}", "a/", Some(&[""])),
+            ("/a/{x+}", "a", Some(&[""])),
+            ("/a/{x+}", "%61/%2F", Some(&["%2F"])),
+            ("/a/{x+}", "b/1", None),
+            ("/a/", "a", Some(&[])),
+            ("/a/", "a/", Some(&[])),
+            ("/a/", "a/1", None),
+            ("/a/", "a//", None),
+            (long, "a/1/2/b/3", Some(&["1", "2", "3"])),
+            (long, "a/1/2/b/b/b/3", Some(&["1", "2/b/b", "3"])),
+            (long, "a///%62/", Some(&["", "", ""])),
+            (long, "a/1/b/3", None),
+            (long, "a/1/2/c/3", None),
+            (long, "a", None),
+        ] {
+            let path = RequestPath::encoded(path);
+            let parts = path.parts(pattern).unwrap();
+            let parts = parts.map(|parts| parts.iter().map(|(_, part)| *part).collect::<Vec<_>>());
+            assert_eq!(parts.as_deref(), expected, "{pattern} {path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_decoded_already_is_not_decoded_again() {
+        let path = RequestPath::decoded("a/%FF");
+        assert_eq!(path.parts("/a/{x+}").unwrap(), Some(vec![("{x+}", "%FF")]));
+        assert_eq!(path.decode("%FF").unwrap(), "%FF");
+        assert!(RequestPath::encoded("a/%FF").decode("%FF").is_err());
+        assert!(RequestPath::encoded("a/%FF").parts("/a/").is_err());
+    }
+}

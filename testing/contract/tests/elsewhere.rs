@@ -1,0 +1,130 @@
+//! Requests that reach a function which does not answer them: all functions refuse them alike.
+//!
+//! By the routes of `template.yaml`, `query` gets whatever no route takes. By its URL, each
+//! function can get anything.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::time::SystemTime;
+
+use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_runtime::Context;
+use serde_json::{Value, json};
+use shared::{
+    auth::Auth,
+    config::Config,
+    domain::PeriodLength,
+    lambda::{Call, answer_event},
+    store::{Settings, Store},
+};
+
+const NOTHING: &str = "there is nothing at this path; see POST /stats/{id}, GET /stats/{dim}, GET \
+                       /stats/ and GET /history/{dim}/{key}/{counter|gauge}/{stat}";
+
+struct AllFunctions {
+    update: update::Function,
+    query: query::Function,
+    history: history::Function,
+}
+
+impl AllFunctions {
+    async fn new() -> Self {
+        let client = local_dynamodb::in_memory_with_table("statshub").await.unwrap();
+        let store = || {
+            let settings = Settings::new("statshub", PeriodLength::DEFAULT);
+            Store::new(client.clone(), settings, fastrand::Rng::new())
+        };
+        let open = |name: &str| (name == "STATSHUB_AUTH").then(|| "off".to_owned());
+        let config = Config::from_variables(open).unwrap();
+        let random = fastrand::Rng::with_seed(1);
+        Self {
+            update: update::Function::new(&config, store()),
+            query: query::Function::new(&config, store()),
+            history: history::Function::new(None, history::ScanLimit::default(), random),
+        }
+    }
+
+    /// The answers of `update`, `query` and `history`: the status, the methods that the path takes,
+    /// and the error.
+    async fn answers(&self, method: &str, path: &str) -> [(i64, Option<String>, String); 3] {
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "headers": {},
+            "requestContext": {"stage": "$default", "http": {"method": method, "path": path}},
+            "body": "{}", "isBase64Encoded": false
+        });
+        let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
+        let call = Call::of(&Context::default(), SystemTime::now());
+        [
+            answer_event(&self.update, &Auth::Off, event.clone(), call).await,
+            answer_event(&self.query, &Auth::Off, event.clone(), call).await,
+            answer_event(&self.history, &Auth::Off, event, call).await,
+        ]
+        .map(|answer| (answer.status_code, allow(&answer), error(&answer)))
+    }
+}
+
+fn allow(response: &ApiGatewayV2httpResponse) -> Option<String> {
+    response.headers.get("allow").map(|value| value.to_str().unwrap().to_owned())
+}
+
+fn error(response: &ApiGatewayV2httpResponse) -> String {
+    let body: Value = serde_json::from_slice(response.body.as_deref().unwrap()).unwrap();
+    body["Error"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_no_function_answers_all_refuse_alike() {
+    let functions = AllFunctions::new().await;
+    for (method, path, status, allow, text) in [
+        ("GET", "/", 404, None, NOTHING),
+        ("BREW", "/nowhere/at/all", 404, None, NOTHING),
+        ("GET", "/history/country/es/counter", 404, None, NOTHING),
+        ("PUT", "/stats/x", 405, Some("GET, HEAD, POST"), "this path takes GET, HEAD, POST"),
+        ("DELETE", "/stats/a/b", 405, Some("GET, HEAD, POST"), "this path takes GET, HEAD, POST"),
+        ("OPTIONS", "/stats/", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("POST", "/history/d/k/counter/x", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("DELETE", "/history/d/%FF/counter/x", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("POST", "/stats/", 400, None, "\"\" is not a valid id: "),
+        ("POST", "/stats/%00", 400, None, "\"\\0\" is not a valid id: "),
+        ("PUT", "/stats/%FF", 400, None, "the path is not UTF-8"),
+        ("GET", "/stats/a%2Fb", 400, None, "\"a/b\" is not a valid dimension name: "),
+        ("GET", "/history/d/k/counters/x", 400, None, "\"counters\" is not a kind of stat: "),
+    ] {
+        for (found, found_allow, error) in functions.answers(method, path).await {
+            assert_eq!(
+                (found, found_allow.as_deref()),
+                (status, allow),
+                "{method} {path}: {error}"
+            );
+            assert!(error.starts_with(text), "{method} {path}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn for_all_but_the_function_that_answers_there_is_nothing() {
+    let functions = AllFunctions::new().await;
+    for (method, path, answering) in [
+        ("POST", "/stats/x", 0),
+        ("GET", "/stats/country", 1),
+        ("HEAD", "/stats/country/", 1),
+        ("GET", "/stats", 1),
+        ("GET", "/history/country/*/gauge/x", 2),
+        ("HEAD", "/history/country/a/b/gauge/x", 2),
+    ] {
+        let answers = functions.answers(method, path).await;
+        for (function, (status, _, error)) in answers.iter().enumerate() {
+            if function == answering {
+                assert_ne!(error, NOTHING, "{method} {path}");
+            } else {
+                assert_eq!((*status, error.as_str()), (404, NOTHING), "{method} {path}");
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! `cargo xtask token`: makes a token, and the entry of `STATSHUB_AUTH` that lets in who has it.
+//! `statshub token`: makes a token, and the entry of `STATSHUB_AUTH` that lets in whoever has it.
 
 use std::{
     str::FromStr,
@@ -12,12 +12,14 @@ use sha2::{Digest, Sha256};
 
 use crate::timestamp;
 
-/// What a token begins with, so that who finds one knows what it is.
+/// What a token begins with, so that whoever finds one knows what it is.
 const PREFIX: &str = "statshub_";
-/// What is random of a token, in bytes: more than anybody can guess.
+/// The random part of a token, in bytes: more than anybody can guess.
 const RANDOM_BYTES: usize = 32;
 
+/// Which token to make.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statshub token --name fleet-2026 --scope write")]
 pub struct Options {
     /// What the log calls it, not secret: A-Z a-z 0-9 . _ - [default: the scope and today's date]
     #[arg(long)]
@@ -38,12 +40,16 @@ struct Scopes(String);
 /// A token, and how the functions know it.
 #[derive(Debug)]
 pub struct Token {
-    /// What a client sends.
+    /// The secret that a client sends.
     pub secret: String,
-    /// What the functions are told.
+    /// The entry that the functions are configured with: no secret.
     pub entry: String,
 }
 
+/// Makes a token, and prints it with its entry and what to do with them.
+///
+/// # Errors
+/// The system gives no random numbers.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let scopes = &options.scope.0;
     let name = options.name.as_ref().map_or_else(|| default_name(scopes), |name| name.0.clone());
@@ -59,7 +65,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Token {
-    /// A new one.
+    /// A new token of this name, for these scopes, joined by `+`.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
     pub fn new(name: &str, scopes: &str) -> anyhow::Result<Self> {
         let mut random = [0; RANDOM_BYTES];
         getrandom::fill(&mut random).context("this system gives no random numbers")?;

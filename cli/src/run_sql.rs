@@ -1,4 +1,4 @@
-//! `cargo xtask sql`: a query on the emulator of BigQuery, whose rows are printed as lines of JSON.
+//! `statshub sql`: runs a query on the emulator of BigQuery, and prints its rows as lines of JSON.
 
 use std::{
     io::{self, Write},
@@ -10,35 +10,54 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{bigquery, http::Client, timestamp};
+use crate::{HttpClient, timestamp};
 
-/// How long the emulator may let a request wait for the query, which is then asked for again.
+/// The port of the emulator, unless the operator names another.
+pub const DEFAULT_PORT: u16 = 9050;
+/// The project of the emulator, unless the operator names another.
+pub const DEFAULT_PROJECT: &str = "test-project";
+/// The variable that points clients of BigQuery at an emulator.
+pub const HOST_VARIABLE: &str = "BIGQUERY_EMULATOR_HOST";
+/// The variable with the project, of the emulator and of BigQuery.
+pub const PROJECT_VARIABLE: &str = "GOOGLE_PROJECT";
+
+/// How long, in milliseconds, the emulator may hold a request while the query runs. Then the next
+/// request asks for the result.
 const WAIT: &str = "10000";
 
+/// Which query to run, and where.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  statshub sql 'SELECT _dim, counter FROM statshub.country ORDER BY _dim'"
+)]
 pub struct Options {
     /// The query
     query: String,
     /// The emulator
     #[arg(
         long,
-        env = bigquery::HOST_VARIABLE,
-        default_value_t = format!("127.0.0.1:{}", bigquery::DEFAULT_PORT)
+        env = HOST_VARIABLE,
+        default_value_t = format!("127.0.0.1:{DEFAULT_PORT}")
     )]
     host: String,
     /// The project
-    #[arg(long, env = bigquery::PROJECT_VARIABLE, default_value = bigquery::DEFAULT_PROJECT)]
+    #[arg(long, env = PROJECT_VARIABLE, default_value = DEFAULT_PROJECT)]
     project: String,
 }
 
+/// Runs the query, and prints each row as a line of JSON.
+///
+/// # Errors
+/// The emulator does not answer, or the query fails.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let client = Client::with_timeout(&format!("http://{}", options.host), Duration::from_secs(60));
+    let client =
+        HttpClient::with_timeout(&format!("http://{}", options.host), Duration::from_secs(60));
     let path = format!("/bigquery/v2/projects/{}/queries", options.project);
     let request = json!({
         "query": options.query,
         "useLegacySql": false,
         "timeoutMs": WAIT,
-        // Else they are floats, which are not exact.
+        // By default they are floats, which are not exact.
         "formatOptions": { "useInt64Timestamp": true },
     });
     let mut page = page(options, client.post_json(&path, &request))?;
@@ -51,13 +70,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-/// A page of the answer to a query; without rows while the query runs.
+/// A page of a query's result. While the query runs, it has no rows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Page {
+struct ResultPage {
     job_complete: bool,
-    job_reference: JobReference,
-    schema: Schema,
+    job_reference: QueryJob,
+    schema: ResultSchema,
     rows: Vec<Value>,
     #[serde(rename = "pageToken")]
     token: Option<String>,
@@ -65,30 +84,30 @@ struct Page {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct JobReference {
+struct QueryJob {
     job_id: String,
     location: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Schema {
-    fields: Vec<Field>,
+struct ResultSchema {
+    fields: Vec<Column>,
 }
 
 /// A column, or a field of a RECORD.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Field {
+struct Column {
     name: String,
     #[serde(rename = "type")]
     kind: String,
     mode: String,
-    fields: Vec<Field>,
+    fields: Vec<Column>,
 }
 
-impl Page {
-    /// How to get the page after this one: the job, and the parameters.
+impl ResultPage {
+    /// How to ask for the next page: the job, and the parameters.
     fn next(&self) -> Option<(&str, Vec<(&str, &str)>)> {
         let mut parameters = vec![("timeoutMs", WAIT), ("formatOptions.useInt64Timestamp", "true")];
         match (&self.token, self.job_complete) {
@@ -102,7 +121,7 @@ impl Page {
     }
 }
 
-fn page(options: &Options, answer: anyhow::Result<(u16, String)>) -> anyhow::Result<Page> {
+fn page(options: &Options, answer: anyhow::Result<(u16, String)>) -> anyhow::Result<ResultPage> {
     let (status, body) = answer.with_context(|| {
         format!(
             "the BigQuery emulator at {} does not answer; `cargo xtask dev --bigquery` runs one",
@@ -118,7 +137,7 @@ fn page(options: &Options, answer: anyhow::Result<(u16, String)>) -> anyhow::Res
     serde_json::from_value(answer).with_context(|| format!("not an answer to a query: {body}"))
 }
 
-fn print(page: &Page) -> anyhow::Result<()> {
+fn print(page: &ResultPage) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     for row in &page.rows {
         writeln!(output, "{}", record(&page.schema.fields, row)?)?;
@@ -126,8 +145,8 @@ fn print(page: &Page) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A row, or a RECORD, as a JSON object with the fields in their order.
-fn record(fields: &[Field], row: &Value) -> anyhow::Result<String> {
+/// A row, or a RECORD, as a JSON object whose fields keep their order.
+fn record(fields: &[Column], row: &Value) -> anyhow::Result<String> {
     let cells = row.get("f").and_then(Value::as_array).context("a row without cells")?;
     let members = fields.iter().zip(cells).map(|(field, cell)| {
         let value = cell.get("v").context("a cell without a value")?;
@@ -136,8 +155,8 @@ fn record(fields: &[Field], row: &Value) -> anyhow::Result<String> {
     Ok(format!("{{{}}}", members.collect::<anyhow::Result<Vec<_>>>()?.join(",")))
 }
 
-/// What a cell holds: the one value, or all of a REPEATED field.
-fn values(field: &Field, value: &Value) -> anyhow::Result<String> {
+/// The content of a cell: one value, or all values of a REPEATED field.
+fn values(field: &Column, value: &Value) -> anyhow::Result<String> {
     match value {
         Value::Array(elements) if field.mode == "REPEATED" => {
             let elements = elements.iter().map(|element| {
@@ -149,7 +168,7 @@ fn values(field: &Field, value: &Value) -> anyhow::Result<String> {
     }
 }
 
-fn value(field: &Field, value: &Value) -> anyhow::Result<String> {
+fn value(field: &Column, value: &Value) -> anyhow::Result<String> {
     let text = match value {
         Value::Null => return Ok("null".to_owned()),
         Value::Object(_) => return record(&field.fields, value),
@@ -161,7 +180,7 @@ fn value(field: &Field, value: &Value) -> anyhow::Result<String> {
         "INTEGER" | "INT64" => text.parse::<i64>().with_context(context)?.to_string(),
         "BOOLEAN" | "BOOL" => text.parse::<bool>().with_context(context)?.to_string(),
         "TIMESTAMP" => Value::from(time(text).with_context(context)?).to_string(),
-        // As text, a decimal number keeps all its digits. NaN and the infinities are none in JSON.
+        // As text, a decimal number keeps all its digits. JSON has neither NaN nor infinities.
         "FLOAT" | "FLOAT64" | "NUMERIC" | "BIGNUMERIC" if is_json_number(text) => text.clone(),
         _ => value.to_string(),
     })
@@ -171,7 +190,7 @@ fn is_json_number(text: &str) -> bool {
     matches!(serde_json::from_str(text), Ok(Value::Number(_)))
 }
 
-/// A TIMESTAMP by RFC 3339, from whole microseconds or from seconds as a float.
+/// A TIMESTAMP in the format of RFC 3339, from whole microseconds or from seconds as a float.
 fn time(text: &str) -> anyhow::Result<String> {
     let micros = match text.parse::<i64>() {
         Ok(micros) => micros,
@@ -180,7 +199,7 @@ fn time(text: &str) -> anyhow::Result<String> {
     Ok(timestamp::from_micros(micros))
 }
 
-/// A float cannot tell the microseconds of our time exactly; the nearest ones are meant.
+/// A float cannot hold today's microseconds exactly; the nearest are meant.
 #[expect(clippy::cast_possible_truncation, reason = "of a rounded number; TIMESTAMPs end in 9999")]
 fn micros_of_seconds(seconds: f64) -> i64 {
     (seconds * 1e6).round() as i64
@@ -191,7 +210,7 @@ mod tests {
     use super::*;
 
     fn lines(page: &str) -> Vec<String> {
-        let page: Page = serde_json::from_str(page).unwrap();
+        let page: ResultPage = serde_json::from_str(page).unwrap();
         page.rows.iter().map(|row| record(&page.schema.fields, row).unwrap()).collect()
     }
 
@@ -215,7 +234,7 @@ mod tests {
 
     #[test]
     fn each_type_is_as_json_has_it() {
-        let field = |kind: &str| Field { kind: kind.to_owned(), ..Field::default() };
+        let field = |kind: &str| Column { kind: kind.to_owned(), ..Column::default() };
         let json = |kind: &str, text: &str| value(&field(kind), &Value::from(text)).unwrap();
         assert_eq!(json("INTEGER", "9223372036854775807"), "9223372036854775807");
         assert_eq!(json("STRING", "12"), "\"12\"");
@@ -226,7 +245,7 @@ mod tests {
         assert_eq!(json("DATE", "2026-11-24"), "\"2026-11-24\"");
         assert!(value(&field("INTEGER"), &Value::from("9223372036854775808")).is_err());
         let list: Value = serde_json::from_str(r#"[{"v": "1"}, {"v": "2"}]"#).unwrap();
-        let repeated = Field { mode: "REPEATED".to_owned(), ..field("INTEGER") };
+        let repeated = Column { mode: "REPEATED".to_owned(), ..field("INTEGER") };
         assert_eq!(values(&repeated, &list).unwrap(), "[1,2]");
     }
 
@@ -243,7 +262,7 @@ mod tests {
     #[test]
     fn a_query_is_asked_for_until_its_last_page() {
         let next = |page: &str| {
-            let page: Page = serde_json::from_str(page).unwrap();
+            let page: ResultPage = serde_json::from_str(page).unwrap();
             page.next()
                 .map(|(job, parameters)| (job.to_owned(), parameters.contains(&("pageToken", "t"))))
         };

@@ -1,17 +1,19 @@
-//! Times by RFC 3339. A crate for that would be shared with the AWS SDK, and other features of it would
-//! have the SDK built a second time.
+//! Times in the format of RFC 3339. A crate for that would be shared with the AWS SDK, and other
+//! features of it would build the SDK a second time.
 
 const MICROS: i64 = 1_000_000;
 const DAY: i64 = 86_400;
-/// Years repeat after that many days, or 400 years.
+/// The calendar repeats after this many days: 400 years.
 const DAYS_OF_ERA: i64 = 146_097;
 
 /// A time in UTC, from whole seconds since the Unix epoch.
+#[must_use]
 pub fn from_seconds(seconds: u64) -> String {
     from_micros(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(MICROS))
 }
 
 /// A time in UTC, from microseconds since the Unix epoch. A fraction is shown when there is one.
+#[must_use]
 pub fn from_micros(micros: i64) -> String {
     let seconds = micros.div_euclid(MICROS);
     let (year, month, day) = date(seconds.div_euclid(DAY));
@@ -24,8 +26,8 @@ pub fn from_micros(micros: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
-/// Year, month and day, from the days since the Unix epoch. Years begin in March here until the end, so that
-/// a leap day is the last of its year.
+/// Year, month and day, from the days since the Unix epoch. Until the last step, years begin in
+/// March, so that a leap day is the last of its year.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(DAYS_OF_ERA), days.rem_euclid(DAYS_OF_ERA));

@@ -1,5 +1,5 @@
-//! DynamoDB on this machine, for development and tests: an embedded one, and how to create statshub's
-//! table in any.
+//! DynamoDB on this machine, for development and tests: an embedded one, and how to create
+//! statshub's table in any.
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata,
 };
 use dynoxide::{Database, server};
-use shared::table::{Audit, Discrepancy};
+pub use shared::store::audit;
 use tokio::{net::TcpListener, time::interval};
 
 /// How often expired items are deleted. DynamoDB itself takes up to two days.
@@ -70,18 +70,6 @@ pub fn client_config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
         // Without TLS, since to read the system's certificates anew for each client takes long.
         .http_client(aws_smithy_http_client::Builder::new().build_http());
     shared::store::Pace::default().client_config(builder)
-}
-
-/// Checks a table that nobody writes to: what in its rollups is not the sum of its details.
-pub async fn audit(client: &Client, table: &str) -> anyhow::Result<Vec<Discrepancy>> {
-    let mut audit = Audit::default();
-    let mut pages = client.scan().table_name(table).consistent_read(true).into_paginator().send();
-    while let Some(page) = pages.next().await {
-        for item in page?.items() {
-            audit.add(item)?;
-        }
-    }
-    Ok(audit.finish()?)
 }
 
 /// Creates the table, unless there is one of that name.

@@ -1,4 +1,4 @@
-//! `local-dynamodb serve` runs a DynamoDB; `create-table` and `audit` are for statshub's table in any.
+//! `local-dynamodb serve` runs a DynamoDB; `create-table` creates statshub's table in any.
 
 use std::path::PathBuf;
 
@@ -22,12 +22,6 @@ enum Command {
         #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
         name: String,
     },
-    /// Check that the rollups of a table that nobody writes to are the sums of its details
-    Audit {
-        /// The table's name
-        #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
-        name: String,
-    },
 }
 
 #[tokio::main]
@@ -35,14 +29,6 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve { file, port } => local_dynamodb::serve_file(&file, port).await,
         Command::CreateTable { name } => local_dynamodb::create_table(&client().await, &name).await,
-        Command::Audit { name } => {
-            let discrepancies = local_dynamodb::audit(&client().await, &name).await?;
-            for discrepancy in &discrepancies {
-                println!("{discrepancy}");
-            }
-            anyhow::ensure!(discrepancies.is_empty(), "{} discrepancies", discrepancies.len());
-            Ok(())
-        }
     }
 }
 

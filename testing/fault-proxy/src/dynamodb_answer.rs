@@ -1,7 +1,6 @@
-//! What the proxy answers: DynamoDB's answers, its errors, and answers that are cut.
+//! What the proxy answers: DynamoDB's answers, its errors, and answers that are cut off.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -11,9 +10,10 @@ use hyper::{
     body::{Body, Bytes, Frame, SizeHint},
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
 };
+use loopback::Closed;
 use serde_json::{Value, json};
 
-/// DynamoDB's checksum of a body. The SDK would refuse a changed body because of it.
+/// DynamoDB's checksum of a body. Because of it, the SDK would refuse a changed body.
 pub(crate) const CHECKSUM: &str = "x-amz-crc32";
 const REQUEST_ID: &str = "x-amzn-requestid";
 const REQUEST_ID_LENGTH: usize = 52;
@@ -27,19 +27,7 @@ const THROTTLED: &str = "Throughput exceeds the current capacity of your table o
 const THROUGHPUT_EXCEEDED: &str = "The level of configured provisioned throughput for the table was \
     exceeded. Consider increasing your provisioning level with the UpdateTable API.";
 
-pub(crate) type Answer = Response<AnswerBody>;
-
-/// The connection is closed without an answer, or without the rest of it.
-#[derive(Debug)]
-pub(crate) struct Closed;
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the proxy closes the connection")
-    }
-}
-
-impl std::error::Error for Closed {}
+pub(crate) type ProxyAnswer = Response<AnswerBody>;
 
 /// Why an action was not carried out.
 #[derive(Debug, Clone, Copy)]
@@ -48,26 +36,26 @@ pub(crate) enum Reason {
     Throttled,
 }
 
-pub(crate) fn server_error() -> Answer {
+pub(crate) fn server_error() -> ProxyAnswer {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     error(status, "InternalServerError", "Internal server error")
 }
 
-pub(crate) fn throughput_exceeded() -> Answer {
+pub(crate) fn throughput_exceeded() -> ProxyAnswer {
     let kind = "ProvisionedThroughputExceededException";
     error(StatusCode::BAD_REQUEST, kind, THROUGHPUT_EXCEEDED)
 }
 
-pub(crate) fn throttling() -> Answer {
+pub(crate) fn throttling() -> ProxyAnswer {
     error(StatusCode::BAD_REQUEST, "ThrottlingException", THROTTLED)
 }
 
-pub(crate) fn conflict() -> Answer {
+pub(crate) fn conflict() -> ProxyAnswer {
     error(StatusCode::BAD_REQUEST, "TransactionConflictException", CONFLICT)
 }
 
-/// A transaction is cancelled for this reason at these of its actions.
-pub(crate) fn cancelled(reason: Reason, at: &[bool]) -> Answer {
+/// A transaction is cancelled, for this reason and at these of its actions.
+pub(crate) fn cancelled(reason: Reason, at: &[bool]) -> ProxyAnswer {
     let (code, message) = match reason {
         Reason::Conflict => ("TransactionConflict", CONFLICT),
         Reason::Throttled => ("ThrottlingError", THROTTLED),
@@ -91,7 +79,7 @@ fn cancelled_message(codes: &str) -> String {
     )
 }
 
-fn error(status: StatusCode, kind: &str, message: &str) -> Answer {
+fn error(status: StatusCode, kind: &str, message: &str) -> ProxyAnswer {
     with_body(status, &error_body(kind, message))
 }
 
@@ -99,7 +87,7 @@ fn error_body(kind: &str, message: &str) -> Value {
     json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": message})
 }
 
-fn with_body(status: StatusCode, body: &Value) -> Answer {
+fn with_body(status: StatusCode, body: &Value) -> ProxyAnswer {
     let mut answer = Response::new(AnswerBody::whole(body.to_string().into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -116,7 +104,7 @@ fn request_id() -> String {
 }
 
 /// The answer with half of its body.
-pub(crate) fn cut(answer: Answer) -> Answer {
+pub(crate) fn cut(answer: ProxyAnswer) -> ProxyAnswer {
     let (mut head, body) = answer.into_parts();
     let data = body.data.unwrap_or_default();
     head.headers.insert(CONTENT_LENGTH, data.len().into());
@@ -136,7 +124,8 @@ pub(crate) struct AnswerBody {
 enum End {
     /// Nothing.
     Whole,
-    /// hyper has to send the data before it meets the error, since that ends the connection at once.
+    /// A pause: hyper must send the data before it meets the error, which ends the connection at
+    /// once.
     Flush,
     /// An error.
     Cut,

@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 /// What the value of `x-amz-target` begins with.
 const API: &str = "DynamoDB_20120810.";
 
-/// An operation of DynamoDB, as far as faults differ.
+/// An operation of DynamoDB, if its faults differ from those of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// Reads many items.
@@ -24,7 +24,7 @@ pub enum Operation {
     TransactWriteItems,
     /// Updates an item.
     UpdateItem,
-    /// Any other, such as `CreateTable`. Has no faults at random.
+    /// Any other, such as `CreateTable`. It never meets random faults.
     Other,
 }
 

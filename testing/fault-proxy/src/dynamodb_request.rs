@@ -10,11 +10,11 @@ use hyper::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::operation::Operation;
+use crate::dynamodb_operation::Operation;
 
 /// A request as it arrived.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct DynamoDbRequest {
     pub(crate) operation: Operation,
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
@@ -22,23 +22,23 @@ pub(crate) struct Request {
 
 /// What identifies an item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct ItemKey {
+pub(crate) struct ItemId {
     table: String,
     pub(crate) pk: String,
     pub(crate) sk: String,
 }
 
-impl Request {
-    /// The item of each action of a transaction; none where it has no `pk` and `sk` of text. If this is
-    /// no transaction that can be understood, DynamoDB will say so.
-    pub(crate) fn transaction(&self) -> Option<Vec<Option<ItemKey>>> {
-        let transaction: Transaction<'_> = serde_json::from_slice(&self.body).ok()?;
-        Some(transaction.actions.into_iter().map(Action::item).collect())
+impl DynamoDbRequest {
+    /// The item of each action of a transaction: none if its `pk` and `sk` are not text. Nothing at
+    /// all if the body is no transaction; DynamoDB will refuse it.
+    pub(crate) fn transaction(&self) -> Option<Vec<Option<ItemId>>> {
+        let transaction: TransactionBody<'_> = serde_json::from_slice(&self.body).ok()?;
+        Some(transaction.actions.into_iter().map(ActionBody::item).collect())
     }
 
     /// The item of a single write.
-    pub(crate) fn written(&self) -> Option<ItemKey> {
-        serde_json::from_slice::<Write<'_>>(&self.body).ok()?.item_key()
+    pub(crate) fn written(&self) -> Option<ItemId> {
+        serde_json::from_slice::<WriteBody<'_>>(&self.body).ok()?.item_key()
     }
 
     pub(crate) fn replace_body(&mut self, body: &Value) {
@@ -48,65 +48,65 @@ impl Request {
 }
 
 #[derive(Deserialize)]
-struct Transaction<'a> {
+struct TransactionBody<'a> {
     #[serde(borrow, rename = "TransactItems")]
-    actions: Vec<Action<'a>>,
+    actions: Vec<ActionBody<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Action<'a> {
+struct ActionBody<'a> {
     #[serde(borrow)]
-    condition_check: Option<Write<'a>>,
+    condition_check: Option<WriteBody<'a>>,
     #[serde(borrow)]
-    delete: Option<Write<'a>>,
+    delete: Option<WriteBody<'a>>,
     #[serde(borrow)]
-    put: Option<Write<'a>>,
+    put: Option<WriteBody<'a>>,
     #[serde(borrow)]
-    update: Option<Write<'a>>,
+    update: Option<WriteBody<'a>>,
 }
 
-impl Action<'_> {
-    fn item(self) -> Option<ItemKey> {
+impl ActionBody<'_> {
+    fn item(self) -> Option<ItemId> {
         self.condition_check.or(self.delete).or(self.put).or(self.update)?.item_key()
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Write<'a> {
+struct WriteBody<'a> {
     #[serde(borrow)]
     table_name: Cow<'a, str>,
     #[serde(borrow)]
-    item: Option<Keys<'a>>,
+    item: Option<KeysBody<'a>>,
     #[serde(borrow)]
-    key: Option<Keys<'a>>,
+    key: Option<KeysBody<'a>>,
 }
 
-impl Write<'_> {
-    fn item_key(self) -> Option<ItemKey> {
+impl WriteBody<'_> {
+    fn item_key(self) -> Option<ItemId> {
         self.key.or(self.item)?.of_table(&self.table_name)
     }
 }
 
 #[derive(Deserialize)]
-struct Keys<'a> {
+struct KeysBody<'a> {
     #[serde(borrow)]
-    pk: Option<Attribute<'a>>,
+    pk: Option<AttributeBody<'a>>,
     #[serde(borrow)]
-    sk: Option<Attribute<'a>>,
+    sk: Option<AttributeBody<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Attribute<'a> {
+struct AttributeBody<'a> {
     #[serde(borrow, rename = "S")]
     text: Option<Cow<'a, str>>,
 }
 
-impl Keys<'_> {
-    fn of_table(self, table: &str) -> Option<ItemKey> {
-        let text = |part: Option<Attribute<'_>>| Some(part?.text?.into_owned());
-        Some(ItemKey { table: table.to_owned(), pk: text(self.pk)?, sk: text(self.sk)? })
+impl KeysBody<'_> {
+    fn of_table(self, table: &str) -> Option<ItemId> {
+        let text = |part: Option<AttributeBody<'_>>| Some(part?.text?.into_owned());
+        Some(ItemId { table: table.to_owned(), pk: text(self.pk)?, sk: text(self.sk)? })
     }
 }
 
@@ -114,20 +114,19 @@ impl Keys<'_> {
 #[derive(Debug)]
 pub(crate) struct Batch(Value);
 
-/// Keys that a batch leaves out, by table, each with what else is said of that table, as in
-/// `UnprocessedKeys`.
+/// Keys that a batch leaves out, by table, in the form of `UnprocessedKeys`.
 pub(crate) type LeftOut = BTreeMap<String, Value>;
 
 impl Batch {
-    pub(crate) fn of(request: &Request) -> Option<Self> {
+    pub(crate) fn of(request: &DynamoDbRequest) -> Option<Self> {
         serde_json::from_slice(&request.body).ok().map(Self)
     }
 
-    pub(crate) fn items(&self) -> Vec<Option<ItemKey>> {
+    pub(crate) fn items(&self) -> Vec<Option<ItemId>> {
         let tables = self.0.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
         let keys = tables.flat_map(|(table, of_table)| {
             let keys = of_table.get("Keys").and_then(Value::as_array).into_iter().flatten();
-            keys.map(|key| Keys::deserialize(key).ok()?.of_table(table))
+            keys.map(|key| KeysBody::deserialize(key).ok()?.of_table(table))
         });
         keys.collect()
     }
@@ -148,7 +147,7 @@ impl Batch {
     }
 }
 
-/// Takes the flagged keys out of those of a table; none if there are none.
+/// Takes the flagged keys out of a table's. Returns none if no key is flagged.
 fn split_keys(of_table: &mut Value, flags: &mut impl Iterator<Item = bool>) -> Option<Value> {
     let keys = mem::take(keys_of(of_table)?);
     let flagged = keys.into_iter().map(|key| (flags.next().unwrap_or(false), key));

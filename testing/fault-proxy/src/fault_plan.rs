@@ -9,17 +9,17 @@ use std::{
 use fastrand::Rng;
 
 use crate::{
-    fault::{Fault, FaultClass, Seen, Throttle, Which},
-    operation::Operation,
+    dynamodb_operation::Operation,
+    request_fault::{Fault, FaultClass, Seen, Throttle, Which},
 };
 
-/// Which request meets which fault: a function of the operation and of how many requests of that
+/// Which request meets which fault. It depends on the operation, and on how many requests of that
 /// operation came before.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct FaultPlan(Kind);
+pub struct FaultPlan(PlanKind);
 
 #[derive(Debug, Clone, Default, PartialEq)]
-enum Kind {
+enum PlanKind {
     #[default]
     None,
     Script(HashMap<(Operation, u64), Fault>),
@@ -33,27 +33,27 @@ impl FaultPlan {
         Self::default()
     }
 
-    /// These faults, each for the n-th request of an operation, counted from 0; all other requests go
-    /// through.
+    /// These faults, each for the n-th request of an operation, counted from 0. All other requests
+    /// go through.
     pub fn script(entries: impl IntoIterator<Item = (Operation, u64, Fault)>) -> Self {
         let entries = entries.into_iter().map(|(of, position, fault)| ((of, position), fault));
-        Self(Kind::Script(entries.collect()))
+        Self(PlanKind::Script(entries.collect()))
     }
 
-    /// Faults at random. The fault of a request depends on the seed, the operation and the position
-    /// alone, so it is the same however requests interleave.
+    /// Faults at random. The fault of a request depends only on the seed, the operation and the
+    /// position, so it is the same however requests interleave.
     #[must_use]
     pub fn random(seed: u64, rates: Rates) -> Self {
-        Self(Kind::Random(seed, rates))
+        Self(PlanKind::Random(seed, rates))
     }
 
-    /// The fault of the request of `operation` that `position` others came before.
+    /// The fault of the request of `operation` at this position, counted from 0.
     #[must_use]
     pub fn fault(&self, operation: Operation, position: u64) -> Option<Fault> {
         match &self.0 {
-            Kind::None => None,
-            Kind::Script(entries) => entries.get(&(operation, position)).cloned(),
-            Kind::Random(seed, rates) => {
+            PlanKind::None => None,
+            PlanKind::Script(entries) => entries.get(&(operation, position)).cloned(),
+            PlanKind::Random(seed, rates) => {
                 rates.draw(operation, &mut random_for(*seed, operation, position))
             }
         }
@@ -65,7 +65,7 @@ fn random_for(seed: u64, operation: Operation, position: u64) -> Rng {
     Rng::with_seed(mix(named ^ mix(position)))
 }
 
-/// One step of `SplitMix64`: neighbouring numbers make seeds that have nothing in common.
+/// One step of `SplitMix64`: neighbouring numbers become seeds that have nothing in common.
 fn mix(number: u64) -> u64 {
     let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -76,18 +76,19 @@ fn mix(number: u64) -> u64 {
 /// How likely the classes of faults are, and how long delays take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rates {
-    /// Of `BatchGetItem`, `GetItem` and `Query`. They have no conflicts, whatever is said here.
+    /// Of `BatchGetItem`, `GetItem` and `Query`. These never conflict, whatever the rates say.
     pub reads: Probabilities,
     /// Of `TransactWriteItems`, `PutItem`, `UpdateItem` and `DeleteItem`.
     pub writes: Probabilities,
     /// How much later a delayed request arrives.
     pub delay: RangeInclusive<Duration>,
-    /// How much later than the error that the client saw a late request arrives.
+    /// How long after the client saw an error a late request arrives.
     pub late: RangeInclusive<Duration>,
 }
 
 impl Rates {
-    /// The same for reads and writes, with delays of up to 50 ms, and late requests of up to 200 ms.
+    /// The same for reads and writes, with delays of up to 50 ms, and late requests of up to 200
+    /// ms.
     #[must_use]
     pub fn same(probabilities: Probabilities) -> Self {
         Self::of(probabilities.clone(), probabilities)
@@ -147,8 +148,8 @@ fn throttle(operation: Operation, random: &mut Rng) -> Throttle {
     }
 }
 
-/// The probability of each class of faults, 0 unless said otherwise. A request meets at most one fault,
-/// so they should add up to at most 1.
+/// The probability of each class of faults, 0 by default. A request meets at most one fault, so
+/// they should add up to at most 1.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Probabilities(BTreeMap<FaultClass, f64>);
 
@@ -165,7 +166,7 @@ impl Probabilities {
         Self(FaultClass::ALL.into_iter().map(|class| (class, probability)).collect())
     }
 
-    /// The same, but with this probability for this class.
+    /// The same probabilities, but this one for this class.
     #[must_use]
     pub fn with(mut self, class: FaultClass, probability: f64) -> Self {
         self.0.insert(class, probability);

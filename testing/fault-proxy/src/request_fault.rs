@@ -4,27 +4,27 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 
-use crate::request::ItemKey;
+use crate::dynamodb_request::ItemId;
 
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
-    /// It does not arrive; the connection is closed without an answer.
+    /// The request does not arrive; the connection closes without an answer.
     DropRequest,
-    /// It is carried out, then the connection is closed without an answer.
+    /// The request is carried out, then the connection closes without an answer.
     DropAnswer,
-    /// It arrives this much later.
+    /// The request arrives this much later.
     Delay(Duration),
     /// Nothing is done, or not all of a batch.
     Throttle(Throttle),
-    /// Nothing is done, since a transaction is going on for some of its items. For reads, and when no
-    /// item is chosen, there is no such fault: the request goes through and none is counted.
+    /// Nothing is done, since a transaction on some of its items is going on. Reads, and requests
+    /// of which no item is chosen, go through, and no fault is counted.
     Conflict(Which),
     /// Nothing is done; the answer is an `InternalServerError`.
     ServerError,
-    /// It is carried out, but the answer is an `InternalServerError`.
+    /// The request is carried out, but the answer is an `InternalServerError`.
     ErrorAfterCommit,
-    /// It is carried out; of the answer's body only half arrives, then the connection is closed.
+    /// The request is carried out; half of the answer's body arrives, then the connection closes.
     Cut,
     /// The client sees an error at once, and the request arrives later.
     Late {
@@ -36,7 +36,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The class that it is counted by.
+    /// The class under which it is counted.
     #[must_use]
     pub fn class(&self) -> FaultClass {
         match self {
@@ -107,8 +107,8 @@ impl fmt::Display for FaultClass {
     }
 }
 
-/// How a request is throttled. What an operation does not have is a
-/// `ProvisionedThroughputExceededException` instead.
+/// How a request is throttled. If the operation does not have that form, it gets a
+/// `ProvisionedThroughputExceededException`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Throttle {
     /// `ProvisionedThroughputExceededException`
@@ -116,11 +116,11 @@ pub enum Throttle {
     /// `ThrottlingException`
     Throttling,
     /// `TransactWriteItems` only: a `TransactionCanceledException` with `ThrottlingError` for these
-    /// actions. When none is chosen, the transaction goes through and no fault is counted.
+    /// actions. If none is chosen, the transaction goes through, and no fault is counted.
     Cancelled(Which),
-    /// `BatchGetItem` only: these keys are not read, but returned as `UnprocessedKeys`. When it is all
-    /// of them, DynamoDB throws, and so does this; when it is none, the batch goes through and no fault
-    /// is counted.
+    /// `BatchGetItem` only: these keys are not read, but returned as `UnprocessedKeys`. For all of
+    /// them, DynamoDB answers with an error, and so does this. For none, the batch goes through,
+    /// and no fault is counted.
     Unprocessed(Which),
 }
 
@@ -133,16 +133,16 @@ pub enum Seen {
     Closed,
 }
 
-/// Which of a request's actions, or keys, are meant. Actions are counted from 0 as they are in the
-/// request; keys of a batch too, the tables in the order of their names. A single write is always meant,
-/// except by [`Which::Items`].
+/// Which of a request's actions or keys are meant. Actions are counted from 0, in the order of the
+/// request. So are the keys of a batch, with its tables in the order of their names. A single write
+/// is always meant, except by [`Which::Items`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Which {
     /// All of them.
     All,
     /// Those at these positions.
     At(Vec<usize>),
-    /// Those with these items.
+    /// Those whose items this chooses.
     Items(ItemPredicate),
     /// One of them, drawn from this seed.
     RandomOne(u64),
@@ -151,18 +151,18 @@ pub enum Which {
 }
 
 impl Which {
-    /// Those items of which this says so, given `pk` and `sk`.
+    /// The items that this function chooses by their `pk` and `sk`.
     pub fn items(is_meant: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
         Self::Items(ItemPredicate(Arc::new(is_meant)))
     }
 
-    /// For each of the items whether it is meant.
-    pub(crate) fn choose(&self, items: &[Option<ItemKey>]) -> Vec<bool> {
+    /// For each item, whether it is meant.
+    pub(crate) fn choose(&self, items: &[Option<ItemId>]) -> Vec<bool> {
         match self {
             Self::All => vec![true; items.len()],
             Self::At(positions) => (0..items.len()).map(|i| positions.contains(&i)).collect(),
             Self::Items(ItemPredicate(is_meant)) => {
-                let is_meant = |key: &ItemKey| is_meant(&key.pk, &key.sk);
+                let is_meant = |key: &ItemId| is_meant(&key.pk, &key.sk);
                 items.iter().map(|key| key.as_ref().is_some_and(is_meant)).collect()
             }
             Self::RandomOne(seed) => one_of(items.len(), &mut Rng::with_seed(*seed)),
@@ -171,7 +171,7 @@ impl Which {
     }
 
     /// Whether a request's only item is meant.
-    pub(crate) fn is_meant(&self, item: Option<ItemKey>) -> bool {
+    pub(crate) fn is_meant(&self, item: Option<ItemId>) -> bool {
         match self {
             Self::Items(_) => self.choose(&[item]).contains(&true),
             _ => true,
@@ -179,7 +179,7 @@ impl Which {
     }
 }
 
-/// Says of an item, by its `pk` and `sk`, whether it is meant. Equal only to its clones.
+/// Whether an item is meant, by its `pk` and `sk`. Equal only to its clones.
 #[derive(Clone)]
 pub struct ItemPredicate(Arc<IsMeant>);
 

@@ -1,5 +1,5 @@
-//! What `template.yaml` says of the API: its routes, its functions, its CORS. It is read here, so that
-//! nothing is said twice.
+//! The API in `template.yaml`: its routes, its functions, its CORS. Reading it here saves saying it
+//! twice.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ pub struct Template {
     /// The routes, each to the binary that answers.
     pub routes: Routes,
     /// The functions.
-    pub functions: Vec<Function>,
-    /// What the API tells browsers, once there are origins to let in.
+    pub functions: Vec<DeployedFunction>,
+    /// The rules for browsers, once there are origins to let in.
     cors: Option<CorsRules>,
 }
 
 /// A function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Function {
-    /// Its binary, by which the gateway knows it.
+pub struct DeployedFunction {
+    /// Its binary, which is its name in the gateway.
     pub binary: String,
     /// How long it may take for an event. At most 15 minutes.
     pub timeout: Duration,
@@ -36,7 +36,7 @@ struct CorsRules {
     max_age: Option<u64>,
 }
 
-/// What an API tells browsers.
+/// The rules for browsers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// The origins whose pages may use it; `*` stands for all.
@@ -81,7 +81,7 @@ impl Template {
             .collect();
         let functions: Result<_, _> = resources
             .of_type("AWS::Serverless::Function")
-            .map(|(name, function)| Function::of(name, function))
+            .map(|(name, function)| DeployedFunction::of(name, function))
             .collect();
         let api = resources.of_type("AWS::ApiGatewayV2::Api").next();
         let configuration = api.and_then(|(_, api)| property(api, "CorsConfiguration"));
@@ -92,8 +92,8 @@ impl Template {
         })
     }
 
-    /// What the API tells browsers when the template's parameter `CorsOrigins` is this: origins with
-    /// commas between them, or empty for none.
+    /// What the API tells browsers when the template's parameter `CorsOrigins` is this: origins
+    /// with commas between them, or empty for none.
     #[must_use]
     pub fn cors(&self, origins: &str) -> Option<Cors> {
         let rules = self.cors.clone().filter(|_| !origins.is_empty())?;
@@ -107,7 +107,7 @@ impl Template {
     }
 }
 
-impl Function {
+impl DeployedFunction {
     fn of(name: &str, resource: &MappingOwned) -> Result<Self, TemplateError> {
         let seconds = property(resource, "Timeout").and_then(YamlOwned::as_integer);
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -244,7 +244,7 @@ Resources:
     fn routes_lead_to_binaries_and_functions_have_their_time() {
         let template = Template::parse(TEMPLATE).unwrap();
         assert_eq!(template.routes, Routes::new([("POST /stats/{id+}", "it")]).unwrap());
-        let it = Function { binary: "it".to_owned(), timeout: Duration::from_secs(29) };
+        let it = DeployedFunction { binary: "it".to_owned(), timeout: Duration::from_secs(29) };
         assert_eq!(template.functions, [it]);
     }
 

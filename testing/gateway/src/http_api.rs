@@ -1,4 +1,4 @@
-//! The HTTP API: from a request to its function's event, and from the answer to the response.
+//! The HTTP API: from a request to the function's event, and from the answer to the response.
 
 use std::{
     convert::Infallible,
@@ -20,15 +20,15 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::{
-    answer,
+    deployed_template::{Cors, Template},
     event::{self, Arrival, Refusal},
     functions::{Functions, InvocationError},
-    template::{Cors, Template},
+    integration_response,
 };
 
 /// How long an HTTP API waits for a function. Source: *Quotas for HTTP APIs* (30 seconds).
 pub const LONGEST_INTEGRATION: Duration = Duration::from_secs(30);
-/// How long an invocation may take that did not come by the API: as long as a function may.
+/// How long an invocation by Lambda's own API may take: as long as a function may run.
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 /// Most bytes of a request's body. Source: *Quotas for HTTP APIs* (10 MB).
 const MAX_BODY_BYTES: usize = 10 * 1_024 * 1_024;
@@ -37,16 +37,16 @@ const INVOCATIONS: [&str; 2] = ["/2015-03-31/functions/", "/invocations"];
 
 /// An HTTP API with its functions.
 #[derive(Debug)]
-pub struct Api {
+pub struct HttpApi {
     template: Template,
     cors: Option<Cors>,
     functions: Arc<Functions>,
     longest: Duration,
 }
 
-impl Api {
-    /// The API of a template, to which pages of these origins may talk (see [`Template::cors`]), and which
-    /// waits so long for a function.
+impl HttpApi {
+    /// The API of a template. Pages of these origins may use it (see [`Template::cors`]), and it
+    /// waits this long for a function.
     #[must_use]
     pub fn new(template: Template, origins: &str, longest: Duration) -> Self {
         let functions = template.functions.iter().map(|it| (it.binary.clone(), it.timeout));
@@ -81,9 +81,9 @@ impl Api {
                 }
             }
             Err(error) if error.is::<LengthLimitError>() => {
-                answer::failure(StatusCode::PAYLOAD_TOO_LARGE)
+                integration_response::failure(StatusCode::PAYLOAD_TOO_LARGE)
             }
-            Err(_) => answer::failure(StatusCode::BAD_REQUEST),
+            Err(_) => integration_response::failure(StatusCode::BAD_REQUEST),
         };
         if let Some(cors) = &self.cors {
             allow(cors, &method, &headers, response.headers_mut());
@@ -95,15 +95,15 @@ impl Api {
         let arrival = Arrival { id: new_id(), at: SystemTime::now(), from };
         let integration = match event::http_api(&self.template.routes, request, &arrival) {
             Ok(integration) => integration,
-            Err(Refusal::Path(_)) => return answer::failure(StatusCode::BAD_REQUEST),
-            Err(Refusal::NoRoute) => return answer::failure(StatusCode::NOT_FOUND),
+            Err(Refusal::Path(_)) => return integration_response::failure(StatusCode::BAD_REQUEST),
+            Err(Refusal::NoRoute) => return integration_response::failure(StatusCode::NOT_FOUND),
         };
         let event = Bytes::from(integration.event.to_string());
         let id = arrival.id.clone();
         let answer = self.functions.invoke(integration.function, id, event, self.longest).await;
         let mut response = match answer {
-            Ok(answer) => answer::response(&answer),
-            Err(error) => answer::failure(match error {
+            Ok(answer) => integration_response::response(&answer),
+            Err(error) => integration_response::failure(match error {
                 InvocationError::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             }),
@@ -124,10 +124,18 @@ impl Api {
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response
             }
-            Err(InvocationError::NoFunction) => answer::failure(StatusCode::NOT_FOUND),
-            Err(InvocationError::TooLarge) => answer::failure(StatusCode::PAYLOAD_TOO_LARGE),
-            Err(InvocationError::Gone) => answer::failure(StatusCode::INTERNAL_SERVER_ERROR),
-            Err(InvocationError::TimedOut) => answer::failure(StatusCode::GATEWAY_TIMEOUT),
+            Err(InvocationError::NoFunction) => {
+                integration_response::failure(StatusCode::NOT_FOUND)
+            }
+            Err(InvocationError::TooLarge) => {
+                integration_response::failure(StatusCode::PAYLOAD_TOO_LARGE)
+            }
+            Err(InvocationError::Gone) => {
+                integration_response::failure(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            Err(InvocationError::TimedOut) => {
+                integration_response::failure(StatusCode::GATEWAY_TIMEOUT)
+            }
         }
     }
 }
@@ -143,7 +151,7 @@ fn new_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-/// Says to a browser what the page of an origin may do.
+/// Adds the headers that say what a page of the origin may do.
 fn allow(cors: &Cors, method: &Method, request: &HeaderMap, response: &mut HeaderMap) {
     let Some(origin) = request.get(ORIGIN) else { return };
     let is_any = cors.origins.iter().any(|known| known == "*");

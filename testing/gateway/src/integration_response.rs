@@ -1,7 +1,7 @@
-//! What an HTTP API makes of a function's answer.
+//! The response of an HTTP API to a function's answer.
 //!
-//! *Documented* (Create AWS Lambda proxy integrations for HTTP APIs, payload format 2.0): an answer with a
-//! `statusCode` is a response; any other JSON is the body of a 200; what can't be read is a 500.
+//! *Documented* (Create AWS Lambda proxy integrations for HTTP APIs, payload format 2.0): an answer
+//! with a `statusCode` is a response; any other JSON is the body of a 200; anything else is a 500.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// The answer of a function in payload format 2.0.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct FunctionAnswer {
     status_code: u16,
     #[serde(default)]
     headers: BTreeMap<String, Value>,
@@ -44,7 +44,7 @@ pub fn response(answer: &Bytes) -> Response<Bytes> {
     answer.unwrap_or_else(|| failure(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
-fn structured(answer: Answer) -> Option<Response<Bytes>> {
+fn structured(answer: FunctionAnswer) -> Option<Response<Bytes>> {
     let body = answer.body.unwrap_or_default();
     let body = match answer.is_base64_encoded {
         true => BASE64_STANDARD.decode(body).ok()?,
@@ -56,7 +56,7 @@ fn structured(answer: Answer) -> Option<Response<Bytes>> {
     for (name, value) in answer.headers {
         let name = HeaderName::try_from(name).ok()?;
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        // The length is that of the body.
+        // The length follows from the body.
         if name != CONTENT_LENGTH {
             headers.insert(name, HeaderValue::try_from(text).ok()?);
         }
@@ -67,7 +67,7 @@ fn structured(answer: Answer) -> Option<Response<Bytes>> {
     Some(response)
 }
 
-/// What the HTTP API says by itself.
+/// A response of the HTTP API itself.
 #[must_use]
 pub fn failure(status: StatusCode) -> Response<Bytes> {
     let message = match status {

@@ -1,17 +1,18 @@
-//! The two listeners: clients come to one, the processes of functions to the other. So whoever may reach the
-//! service from elsewhere can't take its events away from the functions.
+//! The two listeners: one for clients, one for the processes of functions. A client on another
+//! machine thus can't take events away from the functions.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
+use loopback::accept;
 use tokio::net::TcpListener;
 
-use crate::{api::Api, functions::Functions, runtime_api};
+use crate::{functions::Functions, http_api::HttpApi, runtime_api};
 
-/// Serves clients, as long as this future is polled.
-pub async fn clients(listener: TcpListener, api: Arc<Api>) {
-    accept(listener, |stream, peer| {
+/// Serves clients for as long as this future is polled.
+pub async fn clients(listener: TcpListener, api: Arc<HttpApi>) {
+    accept(listener, move |stream, peer| {
         let api = api.clone();
         async move {
             let service = service_fn(move |request| api.clone().answer(request, peer));
@@ -22,9 +23,9 @@ pub async fn clients(listener: TcpListener, api: Arc<Api>) {
     .await;
 }
 
-/// Serves the processes of functions, as long as this future is polled.
+/// Serves the processes of functions for as long as this future is polled.
 pub async fn processes(listener: TcpListener, functions: Arc<Functions>) {
-    accept(listener, |stream, _| {
+    accept(listener, move |stream, _| {
         let functions = functions.clone();
         async move {
             let connected = std::sync::OnceLock::new();
@@ -46,19 +47,4 @@ fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     builder
-}
-
-async fn accept<F: Future<Output = ()> + Send + 'static>(
-    listener: TcpListener,
-    serve: impl Fn(TokioIo<tokio::net::TcpStream>, SocketAddr) -> F,
-) {
-    loop {
-        // Too many open files, say: those that are open go on.
-        let Ok((stream, peer)) = listener.accept().await else {
-            tokio::task::yield_now().await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        tokio::spawn(serve(TokioIo::new(stream), peer));
-    }
 }

@@ -1,13 +1,14 @@
-//! The gateway as a process: the HTTP API of a template for clients, and Lambda's runtime API for the functions.
+//! The gateway as a process: the HTTP API of a template for clients, and Lambda's runtime API for
+//! the functions.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
 use gateway::{
-    api::{Api, LONGEST_INTEGRATION},
-    serve,
-    template::Template,
+    deployed_template::Template,
+    http_api::{HttpApi, LONGEST_INTEGRATION},
+    listeners,
 };
 use tokio::{
     net::TcpListener,
@@ -41,15 +42,15 @@ async fn main() -> anyhow::Result<()> {
     let template = std::fs::read_to_string(&options.template)
         .with_context(|| format!("{} can't be read", options.template.display()))?;
     let template = Template::parse(&template)?;
-    let api = Arc::new(Api::new(template, &options.cors_origins, LONGEST_INTEGRATION));
+    let api = Arc::new(HttpApi::new(template, &options.cors_origins, LONGEST_INTEGRATION));
     let runtime = TcpListener::bind(options.runtime_listen).await?;
-    tokio::spawn(serve::processes(runtime, api.functions()));
+    tokio::spawn(listeners::processes(runtime, api.functions()));
     let mut listens = false;
     for address in &options.listen {
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 listens = true;
-                tokio::spawn(serve::clients(listener, api.clone()));
+                tokio::spawn(listeners::clients(listener, api.clone()));
             }
             // A machine may have no IPv6; the first address has to be there.
             Err(error) if !listens => return Err(error).with_context(|| address.clone()),

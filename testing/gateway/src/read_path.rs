@@ -3,8 +3,8 @@
 //! *Documented* (Create routes for HTTP APIs): parameters are decoded before a function gets them.
 //!
 //! *Observed* (live captures in hotsock/voker, `vokerhttp/testdata/ingress-paths.json`; also
-//! fastify/aws-lambda-fastify issue 169): the path is decoded, then read as a URI, which cuts it at a
-//! decoded `?`, refuses a `%` that begins no escape with 400, and decodes it a second time. Thus
+//! fastify/aws-lambda-fastify issue 169): the path is decoded, then read as a URI, which cuts it at
+//! a decoded `?`, refuses a `%` that begins no escape with 400, and decodes it a second time. Thus
 //! `a%252Fb` becomes `a/b`, `a%3Fb` becomes `a`, and `100%25` is refused. A decoded `#` stays. (The
 //! emulator `MiniStack` leaves `%25` as it is. By neither does an id with a `%` arrive.)
 //!
@@ -15,28 +15,28 @@ use percent_encoding::percent_decode_str;
 
 /// A path that an HTTP API does not refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    /// What is routed, and what path parameters are taken from: decoded once.
+pub struct ReadPath {
+    /// What routes and path parameters are matched against: decoded once.
     pub routed: String,
-    /// What the event says: decoded twice, and cut at a `?` between the two.
+    /// The event's path: decoded twice, and cut at a `?` in between.
     pub raw: String,
 }
 
-/// A `%` is left after the first decoding that begins no escape.
+/// After the first decoding, the path has a `%` that begins no escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path has a % that begins no escape, once it is decoded")]
-pub struct Malformed;
+pub struct MalformedPath;
 
-impl Path {
+impl ReadPath {
     /// Reads the path that a client sent.
     ///
     /// # Errors
     /// API Gateway answers 400 to it.
-    pub fn of(sent: &str) -> Result<Self, Malformed> {
+    pub fn of(sent: &str) -> Result<Self, MalformedPath> {
         let routed = decoded(sent);
         let uri = routed.split('?').next().unwrap_or_default();
         if !has_whole_escapes(uri) {
-            return Err(Malformed);
+            return Err(MalformedPath);
         }
         Ok(Self { raw: decoded(uri), routed })
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn raw(sent: &str) -> Option<String> {
-        Path::of(sent).ok().map(|path| path.raw)
+        ReadPath::of(sent).ok().map(|path| path.raw)
     }
 
     /// The table is that of the live captures.
@@ -95,14 +95,14 @@ mod tests {
             ("/stats/é", "/stats/é"),
             ("/stats/%FF", "/stats/\u{fffd}"),
         ] {
-            assert_eq!(Path::of(sent).unwrap().routed, expected, "{sent}");
+            assert_eq!(ReadPath::of(sent).unwrap().routed, expected, "{sent}");
         }
     }
 
     #[test]
     fn a_percent_sign_without_digits_is_refused_and_behind_a_cut_it_is_not_seen() {
         for refused in ["/%", "/a%2", "/%zz", "/100%25", "/%25%32", "/a%25é"] {
-            assert_eq!(Path::of(refused), Err(Malformed), "{refused}");
+            assert_eq!(ReadPath::of(refused), Err(MalformedPath), "{refused}");
         }
         assert_eq!(raw("/a%3F100%25").as_deref(), Some("/a"));
         assert_eq!(raw("/%252").as_deref(), None);

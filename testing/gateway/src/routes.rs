@@ -1,15 +1,16 @@
 //! Which route of an HTTP API a request takes.
 //!
 //! *Documented* (Create routes for HTTP APIs): of the routes that match a path and method, one
-//! without a greedy parameter comes before one with it, and `$default` comes last. A greedy parameter
-//! (`{id+}`) is the last segment and takes all that is left. Without any route the answer is 404.
+//! without a greedy parameter comes before one with it, and `$default` comes last. A greedy
+//! parameter (`{id+}`) is the last segment and takes all that is left. Without any route the answer
+//! is 404.
 //!
 //! *Observed* (by the emulator `MiniStack` against AWS): several slashes at the start are routed as
 //! one.
 //!
-//! *Assumed*: between two routes of a kind, the one with more literal segments comes first, then the
-//! one that names the method instead of `ANY`; a trailing slash counts: `/stats/` is not `/stats`, and
-//! a greedy parameter keeps it.
+//! *Assumed*: between two routes of a kind, the one with more literal segments comes first, then
+//! the one that names the method instead of `ANY`; a trailing slash counts: `/stats/` is not
+//! `/stats`, and a greedy parameter keeps it.
 
 use std::cmp::Reverse;
 
@@ -35,7 +36,7 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pattern {
     Default,
-    Path { method: Option<Method>, segments: Vec<Segment> },
+    ReadPath { method: Option<Method>, segments: Vec<Segment> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Routes {
     }
 
     /// The route of a request and its path parameters. The path is decoded once:
-    /// [`Path::routed`](crate::path::Path::routed).
+    /// [`Path::routed`](crate::read_path::Path::routed).
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Option<(&Route, Parameters)> {
         let path: Vec<_> = path.trim_start_matches('/').split('/').collect();
@@ -94,7 +95,7 @@ impl Route {
     fn parameters(&self, method: &Method, path: &[&str]) -> Option<Parameters> {
         match &self.pattern {
             Pattern::Default => Some(Vec::new()),
-            Pattern::Path { method: of_route, segments } => {
+            Pattern::ReadPath { method: of_route, segments } => {
                 let is_method = of_route.as_ref().is_none_or(|of_route| of_route == method);
                 is_method.then(|| captured(segments, path))?
             }
@@ -105,7 +106,7 @@ impl Route {
     fn rank(&self) -> (u8, usize, bool) {
         match &self.pattern {
             Pattern::Default => (0, 0, false),
-            Pattern::Path { method, segments } => {
+            Pattern::ReadPath { method, segments } => {
                 let is_greedy = matches!(segments.last(), Some(Segment::Greedy(_)));
                 let literals =
                     segments.iter().filter(|segment| matches!(segment, Segment::Literal(_)));
@@ -128,7 +129,7 @@ impl Pattern {
         let segments: Vec<_> = path.strip_prefix('/')?.split('/').map(Segment::parse).collect();
         let (_, all_but_last) = segments.split_last()?;
         let is_greedy = |segment: &Segment| matches!(segment, Segment::Greedy(_));
-        (!all_but_last.iter().any(is_greedy)).then_some(Self::Path { method, segments })
+        (!all_but_last.iter().any(is_greedy)).then_some(Self::ReadPath { method, segments })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Lambda's runtime API, from which the processes of functions get their events.
 //!
-//! *Documented* (Using the Lambda runtime API for custom runtimes): the paths, the headers and the statuses. Here
-//! each function has its own below `/.rt/<function>`, so that one port serves all of them.
+//! *Documented* (Using the Lambda runtime API for custom runtimes): the paths, the headers and the
+//! statuses. Here each function has its own below `/.rt/<function>`, so that one port serves all of
+//! them.
 
 use std::{
     convert::Infallible,

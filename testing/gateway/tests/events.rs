@@ -1,4 +1,5 @@
-//! Events are those of AWS. Where a value comes from is said in `gateway::event` and `gateway::path`.
+//! Events are those of AWS. Where a value comes from is said in `gateway::event` and
+//! `gateway::read_path`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 

@@ -5,9 +5,9 @@
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use gateway::{
-    api::{Api, LONGEST_INTEGRATION},
-    runtime_api, serve,
-    template::Template,
+    deployed_template::Template,
+    http_api::{HttpApi, LONGEST_INTEGRATION},
+    listeners, runtime_api,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -54,7 +54,7 @@ struct Gateway {
 
 impl Gateway {
     async fn start(origins: &str, longest: Duration) -> Self {
-        let api = Api::new(Template::parse(TEMPLATE).unwrap(), origins, longest);
+        let api = HttpApi::new(Template::parse(TEMPLATE).unwrap(), origins, longest);
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (clients, processes) = (listen().await, listen().await);
         let agent = Agent::config_builder().http_status_as_error(false).build().into();
@@ -64,8 +64,8 @@ impl Gateway {
             agent,
         };
         let functions = api.functions();
-        tokio::spawn(serve::clients(clients, Arc::new(api)));
-        tokio::spawn(serve::processes(processes, functions));
+        tokio::spawn(listeners::clients(clients, Arc::new(api)));
+        tokio::spawn(listeners::processes(processes, functions));
         gateway
     }
 

@@ -1,135 +1,101 @@
-//! What the contract says that updates add up to: a calculation that shares no code with the service.
+//! The contract, as plain maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fastrand::Rng;
-use serde_json::{Map, Value, json};
+use crate::{Numbers, ShownGroup, StatPlace, UpdateBody};
 
-/// The length of a period of gauges, in seconds.
-pub const PERIOD: u64 = 360;
+/// A dimension, a key of it, and a stat.
+type Place = (String, String, String);
+type Sums = BTreeMap<Place, i128>;
 
-const STATS: [&str; 4] = ["a", "b", "c", "d"];
-const GAUGES: [&str; 3] = ["g", "h", "i"];
-const SETS: [&str; 2] = ["s", "t"];
-const DIMENSIONS: [&str; 3] = ["country", "user", "os"];
-
-/// A random update of one id.
-#[derive(Debug, Clone, Default)]
-pub struct Update {
-    /// The id.
-    pub id: String,
-    dims: BTreeMap<String, String>,
-    counters: BTreeMap<String, i64>,
-    increments: BTreeMap<String, i64>,
-    gauges: BTreeMap<String, i64>,
-    members: BTreeMap<String, BTreeSet<String>>,
+/// What was counted, and what it adds up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceModel {
+    /// The length of a period of gauges, in seconds.
+    period_seconds: u64,
+    ids: BTreeMap<String, LastValues>,
+    counters: Sums,
+    /// By the start of the period.
+    gauges: BTreeMap<u64, Sums>,
+    members: BTreeMap<Place, BTreeSet<String>>,
 }
 
-impl Update {
-    /// A random update of this id; when `large`, with more members than fit into one transaction.
-    pub fn random(id: usize, random: &mut Rng, large: bool) -> Self {
-        let mut update = Self { id: format!("id-{id}"), ..Self::default() };
-        for dimension in some(&DIMENSIONS, 0.75, random) {
-            // Ids stay where they are most of the time.
-            let key = if random.u8(..8) > 0 { id % 3 } else { random.usize(..4) };
-            update.dims.insert(dimension.into(), format!("k{key}"));
-        }
-        for stat in some(&STATS, 0.5, random) {
-            let part = if random.bool() { &mut update.counters } else { &mut update.increments };
-            part.insert(stat.into(), random.i64(-5..100));
-        }
-        for gauge in some(&GAUGES, 0.33, random) {
-            update.gauges.insert(gauge.into(), random.i64(-5..100));
-        }
-        let count = if large { 120..200 } else { 0..5 };
-        for set in some(&SETS, if large { 1.0 } else { 0.33 }, random) {
-            let count = random.usize(count.clone());
-            let members = (0..count).map(|_| format!("m{}", random.u32(..400)));
-            update.members.insert(set.into(), members.collect());
-        }
-        update
-    }
+/// An id's last values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct LastValues {
+    counters: BTreeMap<String, i128>,
+    gauges: BTreeMap<String, i128>,
+    /// The start of the period of the gauges.
+    period: u64,
+}
 
-    /// The body of its request.
+impl ReferenceModel {
+    /// A model that has counted nothing, with periods of this length in seconds.
     #[must_use]
-    pub fn body(&self) -> String {
-        let object = |entries: Vec<(&String, Value)>| {
-            let entries = entries.into_iter().map(|(name, value)| (name.clone(), value));
-            Value::Object(entries.collect::<Map<_, _>>())
-        };
-        let numbers = |part: &BTreeMap<String, i64>| {
-            object(part.iter().map(|(stat, value)| (stat, json!(value))).collect())
-        };
-        json!({
-            "dims": object(self.dims.iter().map(|(name, key)| (name, json!(key))).collect()),
-            "counters": numbers(&self.counters),
-            "increments": numbers(&self.increments),
-            "gauges": numbers(&self.gauges),
-            "multiMembers": object(self.members.iter().map(|(set, m)| (set, json!(m))).collect()),
-        })
-        .to_string()
-    }
-}
-
-/// Each of these names with this probability.
-fn some(names: &[&'static str], probability: f64, random: &mut Rng) -> Vec<&'static str> {
-    names.iter().filter(|_| random.f64() < probability).copied().collect()
-}
-
-/// A number that a query shows, by dimension, key, group and stat.
-pub type Numbers = BTreeMap<(String, String, &'static str, String), i128>;
-
-/// What was counted.
-#[derive(Debug, Clone, Default)]
-pub struct Model {
-    values: BTreeMap<(String, String), i128>,
-    gauge_values: BTreeMap<(String, u64, String), i128>,
-    counters: BTreeMap<(String, String, String), i128>,
-    gauges: BTreeMap<(u64, String, String, String), i128>,
-    members: BTreeMap<(String, String, String), BTreeSet<String>>,
-}
-
-impl Model {
-    /// Counts an update that was made at `now`.
-    pub fn count(&mut self, update: &Update, now: u64) {
-        let sets = update.counters.iter().map(|(stat, value)| (stat, *value, true));
-        let adds = update.increments.iter().map(|(stat, value)| (stat, *value, false));
-        for (stat, value, is_set) in sets.chain(adds) {
-            let counter = self.values.entry((update.id.clone(), stat.clone())).or_default();
-            let old = *counter;
-            *counter = if is_set { value.into() } else { old + i128::from(value) };
-            let delta = *counter - old;
-            for (dimension, key) in &update.dims {
-                let place = (dimension.clone(), key.clone(), stat.clone());
-                *self.counters.entry(place).or_default() += delta;
-            }
+    pub fn new(period_seconds: u64) -> Self {
+        Self {
+            period_seconds,
+            ids: BTreeMap::new(),
+            counters: Sums::new(),
+            gauges: BTreeMap::new(),
+            members: BTreeMap::new(),
         }
-        let period = now - now % PERIOD;
+    }
+
+    /// Counts an update of an id that was made at `now`, in seconds since the Unix epoch.
+    pub fn count(&mut self, id: &str, update: &UpdateBody, now: u64) {
+        let period = self.period_at(now);
+        let dims = &update.dims;
+        let values = self.ids.entry(id.to_owned()).or_default();
+        for (stat, value) in &update.counters {
+            let value = i128::from(*value);
+            let old = values.counters.insert(stat.clone(), value).unwrap_or_default();
+            add(&mut self.counters, dims, stat, value - old);
+        }
+        for (stat, value) in &update.increments {
+            let value = i128::from(*value);
+            *values.counters.entry(stat.clone()).or_default() += value;
+            add(&mut self.counters, dims, stat, value);
+        }
+        if values.period != period {
+            values.period = period;
+            values.gauges.clear();
+        }
         for (stat, value) in &update.gauges {
-            let place = (update.id.clone(), period, stat.clone());
-            let old = self.gauge_values.insert(place, (*value).into()).unwrap_or_default();
-            for (dimension, key) in &update.dims {
-                let place = (period, dimension.clone(), key.clone(), stat.clone());
-                *self.gauges.entry(place).or_default() += i128::from(*value) - old;
-            }
+            let value = i128::from(*value);
+            let old = values.gauges.insert(stat.clone(), value).unwrap_or_default();
+            add(self.gauges.entry(period).or_default(), dims, stat, value - old);
         }
-        for (set, members) in update.members.iter().filter(|(_, members)| !members.is_empty()) {
-            for (dimension, key) in &update.dims {
-                let place = (dimension.clone(), key.clone(), set.clone());
-                self.members.entry(place).or_default().extend(members.iter().cloned());
+        for (stat, member) in update.all_members() {
+            for place in places(dims, stat) {
+                self.members.entry(place).or_default().insert(member.clone());
             }
         }
     }
 
-    /// The last values of an id: its counters, and as `current …` its gauges of the period at `now`.
+    /// Adds what other ids reported.
+    pub fn merge(&mut self, other: &Self) {
+        self.ids.extend(other.ids.iter().map(|(id, values)| (id.clone(), values.clone())));
+        merge(&mut self.counters, &other.counters);
+        for (period, gauges) in &other.gauges {
+            merge(self.gauges.entry(*period).or_default(), gauges);
+        }
+        for (set, members) in &other.members {
+            self.members.entry(set.clone()).or_default().extend(members.iter().cloned());
+        }
+    }
+
+    /// The last values of an id: its counters, and as `current …` its gauges of the period at
+    /// `now`.
     #[must_use]
     pub fn values(&self, id: &str, now: u64) -> BTreeMap<String, i128> {
-        let counters = self.values.iter().filter(|((of, _), _)| of == id);
-        let counters = counters.map(|((_, stat), value)| (stat.clone(), *value));
-        let period = now - now % PERIOD;
-        let gauges = self.gauge_values.iter();
-        let gauges = gauges.filter(|((of, start, _), _)| of == id && *start == period);
-        let gauges = gauges.map(|((_, _, stat), value)| (format!("current {stat}"), *value));
+        let Some(values) = self.ids.get(id) else {
+            return BTreeMap::new();
+        };
+        let counters = values.counters.iter().map(|(stat, value)| (stat.clone(), *value));
+        let is_current = values.period == self.period_at(now);
+        let gauges = values.gauges.iter().filter(|_| is_current);
+        let gauges = gauges.map(|(stat, value)| (format!("current {stat}"), *value));
         counters.chain(gauges).collect()
     }
 
@@ -137,33 +103,148 @@ impl Model {
     #[must_use]
     pub fn numbers(&self, now: u64) -> Numbers {
         let mut numbers = Numbers::new();
-        let mut show = |dimension: &String, key: &String, group, stat: &String, sum: i128| {
-            for key in [key.clone(), "total".to_owned()] {
-                let place = (dimension.clone(), key, group, stat.clone());
-                *numbers.entry(place).or_default() += sum;
-            }
-        };
-        for ((dimension, key, stat), sum) in &self.counters {
-            show(dimension, key, "counters", stat, *sum);
-        }
-        let current = now - now % PERIOD;
-        for ((period, dimension, key, stat), sum) in &self.gauges {
-            match current.checked_sub(*period) {
-                Some(0) => show(dimension, key, "gaugesCurrent", stat, *sum),
-                Some(PERIOD) => show(dimension, key, "gauges", stat, *sum),
-                _ => {}
+        let current = self.period_at(now);
+        let prior = current.checked_sub(self.period_seconds);
+        let gauges = |period| self.gauges.get(&period).into_iter().flatten();
+        let sums = [
+            (ShownGroup::Counters, self.counters.iter().collect::<Vec<_>>()),
+            (ShownGroup::GaugesCurrent, gauges(current).collect()),
+            (ShownGroup::Gauges, prior.into_iter().flat_map(gauges).collect()),
+        ];
+        for (group, sums) in sums {
+            for (place, sum) in sums {
+                show(&mut numbers, place, group, *sum);
             }
         }
-        for ((dimension, key, stat), members) in &self.members {
+        for (place, members) in &self.members {
             let count = i128::try_from(members.len()).unwrap_or_default();
-            show(dimension, key, "members", stat, count);
+            show(&mut numbers, place, ShownGroup::Members, count);
         }
         numbers
     }
 
-    /// The dimensions that are used.
+    /// What queries answer at `now`, totals included: there, the numbers of members are among the
+    /// gauges.
     #[must_use]
-    pub fn dimensions() -> [&'static str; 3] {
-        DIMENSIONS
+    pub fn answers(&self, now: u64) -> Numbers {
+        let numbers = self.numbers(now).into_iter().map(|(mut place, number)| {
+            if place.group == ShownGroup::Members {
+                place.group = ShownGroup::Gauges;
+            }
+            (place, number)
+        });
+        numbers.collect()
+    }
+
+    /// All dimensions that have stats.
+    #[must_use]
+    pub fn dimensions(&self) -> BTreeSet<&str> {
+        let gauges = self.gauges.values().flat_map(Sums::keys);
+        let places = self.counters.keys().chain(gauges).chain(self.members.keys());
+        places.map(|(dimension, ..)| dimension.as_str()).collect()
+    }
+
+    fn period_at(&self, now: u64) -> u64 {
+        now - now % self.period_seconds.max(1)
+    }
+}
+
+fn places(dims: &BTreeMap<String, String>, stat: &str) -> impl Iterator<Item = Place> {
+    dims.iter().map(move |(dimension, key)| (dimension.clone(), key.clone(), stat.to_owned()))
+}
+
+fn add(sums: &mut Sums, dims: &BTreeMap<String, String>, stat: &str, delta: i128) {
+    for place in places(dims, stat) {
+        *sums.entry(place).or_default() += delta;
+    }
+}
+
+fn merge(sums: &mut Sums, more: &Sums) {
+    for (place, delta) in more {
+        *sums.entry(place.clone()).or_default() += delta;
+    }
+}
+
+/// Shows a number under its key and in the total.
+fn show(numbers: &mut Numbers, place: &Place, group: ShownGroup, number: i128) {
+    let (dimension, key, stat) = place;
+    for key in [key.as_str(), "total"] {
+        let place = StatPlace {
+            dimension: dimension.clone(),
+            key: key.to_owned(),
+            group,
+            stat: stat.clone(),
+        };
+        *numbers.entry(place).or_default() += number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: u64 = 360;
+
+    fn one<T>(name: &str, value: T) -> BTreeMap<String, T> {
+        BTreeMap::from([(name.to_owned(), value)])
+    }
+
+    fn update(country: &str) -> UpdateBody {
+        UpdateBody { dims: one("country", country.to_owned()), ..UpdateBody::default() }
+    }
+
+    fn shown(numbers: &Numbers, group: ShownGroup) -> Vec<String> {
+        let of_group = numbers.iter().filter(|(place, _)| place.group == group);
+        of_group.map(|(place, number)| format!("{} {} {number}", place.key, place.stat)).collect()
+    }
+
+    #[test]
+    fn an_id_that_moves_adds_its_further_gains_to_the_new_key() {
+        let mut model = ReferenceModel::new(PERIOD);
+        for update in [
+            UpdateBody { counters: one("c", 5), ..update("es") },
+            UpdateBody { increments: one("c", 2), ..update("fr") },
+            UpdateBody { counters: one("c", 4), ..update("fr") },
+        ] {
+            model.count("id", &update, 0);
+        }
+        assert_eq!(
+            shown(&model.numbers(0), ShownGroup::Counters),
+            ["es c 5", "fr c -1", "total c 4"]
+        );
+        assert_eq!(model.values("id", 0), one("c", 4));
+    }
+
+    #[test]
+    fn a_counter_that_is_set_and_incremented_has_both() {
+        let mut model = ReferenceModel::new(PERIOD);
+        let both = UpdateBody { counters: one("c", 5), increments: one("c", 2), ..update("es") };
+        model.count("id", &both, 0);
+        model.count("id", &both, 0);
+        assert_eq!(shown(&model.numbers(0), ShownGroup::Counters), ["es c 7", "total c 7"]);
+    }
+
+    #[test]
+    fn gauges_begin_anew_in_each_period_and_members_stay() {
+        let mut model = ReferenceModel::new(PERIOD);
+        let both = UpdateBody {
+            gauges: one("g", 3),
+            members: one("m", "a".to_owned()),
+            multi_members: one("m", vec!["a".to_owned(), "b".to_owned()]),
+            ..update("es")
+        };
+        for now in [0, 10, PERIOD] {
+            model.count("id", &both, now);
+        }
+        let mut merged = ReferenceModel::new(PERIOD);
+        merged.merge(&model);
+        let numbers = merged.numbers(PERIOD);
+        assert_eq!(shown(&numbers, ShownGroup::GaugesCurrent), ["es g 3", "total g 3"]);
+        assert_eq!(shown(&numbers, ShownGroup::Gauges), ["es g 3", "total g 3"]);
+        assert_eq!(shown(&numbers, ShownGroup::Members), ["es m 2", "total m 2"]);
+        let later = merged.answers(3 * PERIOD);
+        assert_eq!(shown(&later, ShownGroup::Gauges), ["es m 2", "total m 2"]);
+        assert_eq!(merged.values("id", PERIOD), one("current g", 3));
+        assert_eq!(merged.values("id", 2 * PERIOD), BTreeMap::new());
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: the service's processes are killed under load, and every rollup is compared with
+//! `cargo xtask crash`: kills the service's processes under load, and compares every rollup with
 //! what was acknowledged.
 
 use std::{
@@ -11,40 +11,46 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use fastrand::Rng;
+use model::ReferenceModel;
+use service::{
+    Build, Database, OPEN, Service, ServiceSettings,
+    ports::free_port,
+    workspace::{say, target},
+};
+use statshub::HttpClient;
 
 use crate::{
-    expected::{Answer, Expected, compare},
-    http::{Client, free_port},
-    load::{Counts, Reporter, Traffic, under_load},
-    service::{Build, Database, OPEN, Service, Settings},
-    workspace::{say, target},
+    comparison::{QueryAnswer, compare},
+    traffic::{ReportingClient, Traffic, UpdateCounts, under_load},
 };
 
 const DEFAULT_KILLS: usize = 20;
-/// More than a function answers at once, so that others take the place of those whose requests a kill
-/// took.
+/// More than a function answers at once, so that others take the place of those whose requests were
+/// killed.
 const DEFAULT_CLIENTS: usize = 48;
-/// Whose updates wait for a database that is away.
+/// How many clients send updates while the database is away.
 const CLIENTS_IN_OUTAGE: usize = 4;
 const IDS_OF_A_CLIENT: usize = 4;
 
 /// The gateway never answers a request whose process died.
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// API Gateway's.
+/// API Gateway gives up after this.
 const GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time from one kill to the next.
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// How long the load may make no progress.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// In seconds. Until 2033 all of it is one period, so gauges add up from the first update to the last.
+/// In seconds. Until 2033 all of it is one period, so gauges add up from the first update to the
+/// last.
 const PERIOD: u64 = 1_000_000_000;
 
+/// How often to kill, and under what load.
 #[derive(Debug, Args)]
 pub struct Options {
     /// How many times to kill the function `update`
     #[arg(long, default_value_t = DEFAULT_KILLS)]
     kills: usize,
-    /// What updates and the times of the kills are generated from; random when absent
+    /// The seed of the updates and of the times of the kills [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// How many clients send updates at once
@@ -58,11 +64,11 @@ impl Default for Options {
     }
 }
 
-/// The service and those who report to it.
-struct Test {
+/// The service, and the clients that report to it.
+struct CrashTest {
     seed: u64,
     service: Service,
-    reporters: Vec<Reporter>,
+    reporters: Vec<ReportingClient>,
 }
 
 /// What the kills hit.
@@ -70,13 +76,17 @@ struct Test {
 struct Killed {
     of_update: usize,
     of_query: usize,
-    in_flight: Counts,
+    in_flight: UpdateCounts,
 }
 
+/// Kills functions, then the database; prints what is not as it was acknowledged.
+///
+/// # Errors
+/// Something is not, or the service can't be started.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     say(&format!("crash test, seed {seed}"));
-    let mut test = Test::start(options, seed)?;
+    let mut test = CrashTest::start(options, seed)?;
     let violations = test.functions_die(options.kills)?;
     ensure!(violations == 0, "{violations} violations after functions died, seed {seed}");
     let violations = test.the_database_dies()?;
@@ -84,13 +94,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Test {
+impl CrashTest {
     fn start(options: &Options, seed: u64) -> anyhow::Result<Self> {
         let folder = target("crash");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
-        let service = Service::start(Settings {
+        let service = Service::start(ServiceSettings {
             port: free_port()?,
             bind: "127.0.0.1".to_owned(),
             build: Build::WithTests,
@@ -102,10 +112,10 @@ impl Test {
                 ("QUERY_CACHE".to_owned(), "off".to_owned()),
             ],
         })?;
-        let client = Client::with_timeout(&service.url(), CLIENT_TIMEOUT);
-        let reporters = (0..)
-            .take(options.clients.max(1))
-            .map(|number| Reporter::new(client.clone(), seed, number, IDS_OF_A_CLIENT, PERIOD));
+        let client = HttpClient::with_timeout(&service.url(), CLIENT_TIMEOUT);
+        let reporters = (0..).take(options.clients.max(1)).map(|number| {
+            ReportingClient::new(client.clone(), seed, number, IDS_OF_A_CLIENT, PERIOD)
+        });
         let reporters = reporters.collect();
         Ok(Self { seed, service, reporters })
     }
@@ -114,7 +124,7 @@ impl Test {
         let started = Instant::now();
         let traffic = Traffic::default();
         let mut rng = Rng::with_seed(self.seed);
-        let queries = Client::with_timeout(&self.service.url(), CLIENT_TIMEOUT);
+        let queries = HttpClient::with_timeout(&self.service.url(), CLIENT_TIMEOUT);
         let killed = under_load(&mut self.reporters, &traffic, &queries, || {
             kill_functions(&mut self.service, &traffic, &mut rng, kills)
         })?;
@@ -140,7 +150,7 @@ impl Test {
     fn the_database_dies(&mut self) -> anyhow::Result<usize> {
         let started = Instant::now();
         let traffic = Traffic::default();
-        let patient = Client::new(&self.service.url());
+        let patient = HttpClient::new(&self.service.url());
         let count = CLIENTS_IN_OUTAGE.min(self.reporters.len());
         let reporters = self.reporters.get_mut(..count).context("too few reporters")?;
         for reporter in &mut *reporters {
@@ -165,9 +175,9 @@ impl Test {
         Ok(violations)
     }
 
-    /// Prints and counts what is not as it was acknowledged.
+    /// Prints what is not as it was acknowledged, and counts it.
     fn violations(&self) -> anyhow::Result<usize> {
-        let mut expected = Expected::default();
+        let mut expected = ReferenceModel::new(PERIOD);
         for reporter in &self.reporters {
             expected.merge(reporter.expected());
         }
@@ -177,9 +187,9 @@ impl Test {
     }
 }
 
-fn wrong_numbers(service: &Service, expected: &Expected) -> anyhow::Result<usize> {
+fn wrong_numbers(service: &Service, expected: &ReferenceModel) -> anyhow::Result<usize> {
     let (mut numbers, mut wrong) = (0, 0);
-    for compared in compare(&Client::new(&service.url()), expected, PERIOD)? {
+    for compared in compare(&HttpClient::new(&service.url()), expected, PERIOD)? {
         for difference in &compared.differences {
             println!("violation: {} {} {difference}", compared.dimension, compared.group);
         }
@@ -190,8 +200,8 @@ fn wrong_numbers(service: &Service, expected: &Expected) -> anyhow::Result<usize
     Ok(wrong)
 }
 
-fn unlisted(service: &Service, expected: &Expected) -> anyhow::Result<usize> {
-    let all: Answer = Client::new(&service.url()).get_json("/stats/")?;
+fn unlisted(service: &Service, expected: &ReferenceModel) -> anyhow::Result<usize> {
+    let all: QueryAnswer = HttpClient::new(&service.url()).get_json("/stats/")?;
     let dimensions = expected.dimensions().into_iter();
     let unlisted: Vec<_> = dimensions.filter(|name| !all.dims.contains_key(*name)).collect();
     for dimension in &unlisted {
@@ -241,7 +251,7 @@ fn kill_database(
     service: &mut Service,
     traffic: &Traffic,
     clients: usize,
-) -> anyhow::Result<Counts> {
+) -> anyhow::Result<UpdateCounts> {
     wait_for_acknowledgements(service, traffic, 50)?;
     wait_until("updates are in flight", service, traffic, || traffic.in_flight.now().all > 0)?;
     let in_flight = traffic.in_flight.at_kill(|| service.kill_database())?;
@@ -279,7 +289,7 @@ fn wait_for_acknowledgements(
     })
 }
 
-/// Waits, and minds that no process ends by itself and that the load goes on.
+/// Waits, and fails if a process ends by itself or the load stops.
 fn wait_until(
     what: &str,
     service: &mut Service,

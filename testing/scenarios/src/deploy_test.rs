@@ -1,12 +1,14 @@
-//! `cargo xtask deploy-test`: the template, deployed into MiniStack, an emulator of AWS, and used there. It runs the
-//! functions as they are built, and lets them do what their roles permit.
+//! `cargo xtask deploy-test`: deploys the template into MiniStack, an emulator of AWS, and uses it
+//! there. MiniStack runs the functions as they are built, and lets them do only what their roles
+//! permit.
 
-mod access;
-mod answers;
-mod archive;
-mod aws;
+mod aws_calls;
+mod aws_tools;
+mod client_tokens;
+mod exchanges;
 mod exercise;
-mod least;
+mod least_permission;
+mod scheduled_runs;
 mod stack;
 
 use std::{
@@ -16,44 +18,50 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
+use service::workspace::say;
 
-use self::{access::Access, exercise::Api, stack::Stack};
-use crate::{session, workspace::say};
+use self::{client_tokens::ClientTokens, exercise::Api, stack::Stack};
+use crate::readme_session;
 
 /// How long answers for the dimension `country` are cached.
 const CACHED: Duration = Duration::from_secs(2);
-/// So long that no period ends while the test runs, unless at midnight.
+/// A day, so that no period ends while the test runs, unless it runs at midnight.
 const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How to deploy, and what to try.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Deploy what was built the last time
+    /// Deploy the last build
     #[arg(long)]
     no_build: bool,
-    /// Then take each permission from each function in turn, and see it fail
+    /// Also take each permission from each function in turn, and see the function fail
     #[arg(long)]
     least: bool,
 }
 
+/// Builds, deploys, and uses what was deployed.
+///
+/// # Errors
+/// A step fails; the message names it.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let began = Instant::now();
     fs::create_dir_all(stack::folder())?;
     if !options.no_build {
         step("build", stack::build)?;
     }
-    let access = Access::new()?;
+    let access = ClientTokens::new()?;
     let mut stack = step("deploy", || Stack::deploy(&parameters(&access)))?;
     let api = Api::new(&stack, &access);
     step("the README's session", || readme(&stack, &access))?;
-    step("answers that are no stats", || answers::of_others(&api))?;
-    step("access", || answers::of_tokens(&api, &access))?;
+    step("answers that are no stats", || exchanges::of_others(&api))?;
+    step("access", || exchanges::of_tokens(&api, &access))?;
     step("updates of every kind", || exercise::update(&api, "everything"))?;
     step("queries of them", || exercise::query(&api, "everything"))?;
-    step("the schedule", || archive::on_schedule(&mut stack, &api))?;
-    step("a run that fails", || archive::that_fails(&mut stack))?;
-    step("permissions are enforced", || least::is_enforced(&mut stack, &api))?;
+    step("the schedule", || scheduled_runs::on_schedule(&mut stack, &api))?;
+    step("a run that fails", || scheduled_runs::that_fails(&mut stack))?;
+    step("permissions are enforced", || least_permission::is_enforced(&mut stack, &api))?;
     if options.least {
-        step("least permissions", || least::run(&mut stack, &api))?;
+        step("least permissions", || least_permission::run(&mut stack, &api))?;
     }
     say(&format!("deployed and used, in {:.0?}", began.elapsed()));
     Ok(())
@@ -66,7 +74,7 @@ fn step<T>(name: &str, run: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Resul
     Ok(result)
 }
 
-fn parameters(access: &Access) -> Vec<String> {
+fn parameters(access: &ClientTokens) -> Vec<String> {
     vec![
         format!("Auth={}", access.parameter),
         format!("PeriodSeconds={}", PERIOD.as_secs()),
@@ -74,16 +82,16 @@ fn parameters(access: &Access) -> Vec<String> {
     ]
 }
 
-fn readme(stack: &Stack, access: &Access) -> anyhow::Result<()> {
+fn readme(stack: &Stack, access: &ClientTokens) -> anyhow::Result<()> {
     let reader = r#"curl -H "Authorization: Bearer $reader""#;
     let writer = r#"curl -H "Authorization: Bearer $writer""#;
     let variables = [
         ("reader", access.read.as_str()),
         ("writer", &access.write),
-        // The address has this in it, where the shell takes it for a variable.
+        // The address contains this, and the shell takes it for a variable.
         ("default", "$default"),
     ];
-    let played = session::play_on(&stack.url, (reader, writer), &variables, CACHED)?;
+    let played = readme_session::play_on(&stack.url, (reader, writer), &variables, CACHED)?;
     say(&format!("{played} commands of the README answer as printed"));
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! `torture model` plays rounds of random updates under faults; `torture contention` measures many writers
-//! on one key.
+//! `torture` plays rounds of random updates under faults for some minutes.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,47 +8,27 @@ use std::{
 use anyhow::ensure;
 use clap::Parser;
 use futures_util::{StreamExt, stream};
-use torture::{
-    contention,
-    round::{self, Report},
-};
+use scenarios::torture::{TortureReport, play};
 
-/// Rounds that are played at once; most of their time is spent waiting.
+/// How many rounds are played at once. Most of their time is spent waiting.
 const AT_ONCE: usize = 16;
 
+/// Play rounds of random updates under faults, each from a seed of its own
 #[derive(Parser)]
-#[command(about)]
-enum Command {
-    /// Play rounds of random updates under faults, each from a seed of its own
-    Model {
-        /// How long
-        #[arg(long, default_value_t = 1)]
-        minutes: u64,
-        /// The first seed; a random one when there is none
-        #[arg(long)]
-        seed: Option<u64>,
-    },
-    /// Measure many writers on one key, with cells and with one cell
-    Contention(contention::Options),
+struct Options {
+    /// How long
+    #[arg(long, default_value_t = 1)]
+    minutes: u64,
+    /// The first seed [default: random]
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::Model { minutes, seed } => {
-            let first = seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
-            play_for(Duration::from_secs(minutes * 60), first).await
-        }
-        Command::Contention(options) => {
-            println!("{options:?}");
-            let one = contention::measure(&options, 1).await?;
-            println!("{one}");
-            let many = contention::measure(&options, 128).await?;
-            println!("{many}");
-            println!("{:.1} times the throughput", many.throughput() / one.throughput());
-            Ok(())
-        }
-    }
+    let Options { minutes, seed } = Options::parse();
+    let first = seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    play_for(Duration::from_secs(minutes * 60), first).await
 }
 
 async fn play_for(time: Duration, first: u64) -> anyhow::Result<()> {
@@ -58,10 +37,10 @@ async fn play_for(time: Duration, first: u64) -> anyhow::Result<()> {
     let seed = AtomicU64::new(first);
     let rounds = stream::repeat_with(|| seed.fetch_add(1, Relaxed))
         .take_while(|_| std::future::ready(started.elapsed() < time))
-        .map(|seed| tokio::spawn(async move { (seed, round::play(seed).await) }))
+        .map(|seed| tokio::spawn(async move { (seed, play(seed).await) }))
         .buffer_unordered(AT_ONCE);
     let mut rounds = std::pin::pin!(rounds);
-    let (mut report, mut violations) = (Report::default(), 0);
+    let (mut report, mut violations) = (TortureReport::default(), 0);
     while let Some(played) = rounds.next().await {
         match played? {
             (_, Ok(more)) => report += more,

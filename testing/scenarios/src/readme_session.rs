@@ -9,15 +9,15 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{
-    archive,
-    bigquery::Emulator,
-    http::{Client, Method, free_port},
-    large_answers,
-    service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
-    token::Token,
+use bench::large_answers;
+use service::{
+    AUTH_VARIABLE, Build, Database, OPEN, Service, ServiceSettings,
+    bigquery_emulator::Emulator,
+    ports::free_port,
     workspace::{root, say, target},
 };
+use statshub::{HttpClient, make_token::Token, run_archive};
+use ureq::http::{Method, Request};
 
 /// The address that the README's commands name.
 const README_URL: &str = "http://localhost:9000";
@@ -63,7 +63,7 @@ pub fn run() -> anyhow::Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     let bigquery = Emulator { port: free_port()?, data: folder.join("bigquery") };
-    let mut service = Service::start(Settings {
+    let mut service = Service::start(ServiceSettings {
         port: free_port()?,
         bind: "127.0.0.1".to_owned(),
         build: Build::WithTests,
@@ -88,15 +88,15 @@ pub fn run() -> anyhow::Result<()> {
     }
     let steps: usize = blocks.iter().map(|block| block.steps.len()).sum();
     say(&format!("the README's session of {steps} commands answers as printed"));
-    large_answers::all_arrive(&Client::new(&service.url()), LARGE_ANSWERS)?;
+    large_answers::all_arrive(&HttpClient::new(&service.url()), LARGE_ANSWERS)?;
     a_function_that_dies_is_started_again(&mut service)?;
     only_who_has_a_token_is_let_in(&mut service)?;
     without_auth_no_function_starts(&service)
 }
 
-/// Plays the commands that need nothing but a service, up to the one that waits for the next period; returns how
-/// many they are. The service is asked by the command `reader` and told by `writer` instead of `curl`, and caches
-/// the dimension `country` for this long.
+/// Plays the commands that need nothing but a service, up to the one that waits for the next
+/// period; returns how many they are. The service is asked by the command `reader` and told by
+/// `writer` instead of `curl`, and caches the dimension `country` for this long.
 pub fn play_on(
     url: &str,
     (reader, writer): (&str, &str),
@@ -128,7 +128,7 @@ fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
 fn shell(command: &str, url: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command.replace(README_URL, url)).current_dir(root());
-    shell.env(archive::URL_VARIABLE, url);
+    shell.env(run_archive::URL_VARIABLE, url);
     shell
 }
 
@@ -147,8 +147,8 @@ fn compare(step: &Step, shell: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The text with each time by RFC 3339, in whole seconds, replaced by the same word: times are not the same
-/// in two runs.
+/// The text with each time by RFC 3339, in whole seconds, replaced by the same word: times are not
+/// the same in two runs.
 fn without_times(text: &str) -> String {
     const FORM: &str = "0000-00-00T00:00:00Z";
     let is_time = |text: &str| {
@@ -174,7 +174,7 @@ fn without_times(text: &str) -> String {
 
 fn a_function_that_dies_is_started_again(service: &mut Service) -> anyhow::Result<()> {
     service.kill("update")?;
-    let client = Client::new(&service.url());
+    let client = HttpClient::new(&service.url());
     for _ in 0..100 {
         service.look_after()?;
         if service.is_running("update")? {
@@ -198,28 +198,47 @@ fn only_who_has_a_token_is_let_in(service: &mut Service) -> anyhow::Result<()> {
     for (let_in, of_old) in [(&[&old, &new, &reader][..], 200), (&[&new, &reader], 401)] {
         let entries: Vec<_> = let_in.iter().map(|token| token.entry.as_str()).collect();
         service.let_in(&entries.join(","))?;
-        let client = Client::new(&service.url());
+        let client = HttpClient::new(&service.url());
         for (method, path, token, status, challenge) in [
-            (Method::Post, "/stats/a", None, 401, Some("Bearer realm=\"statshub\"")),
-            (Method::Post, "/stats/a", Some(&old), of_old, invalid.filter(|_| of_old == 401)),
-            (Method::Post, "/stats/a", Some(&new), 200, None),
-            (Method::Post, "/stats/a", Some(&reader), 403, lacks_write),
-            (Method::Get, "/stats/", Some(&reader), 200, None),
-            (Method::Get, "/nowhere", Some(&reader), 404, None),
-            (Method::Get, "/nowhere", None, 401, Some("Bearer realm=\"statshub\"")),
-            (Method::Get, "/history/a/b/counter/c", None, 401, Some("Bearer realm=\"statshub\"")),
+            (Method::POST, "/stats/a", None, 401, Some("Bearer realm=\"statshub\"")),
+            (Method::POST, "/stats/a", Some(&old), of_old, invalid.filter(|_| of_old == 401)),
+            (Method::POST, "/stats/a", Some(&new), 200, None),
+            (Method::POST, "/stats/a", Some(&reader), 403, lacks_write),
+            (Method::GET, "/stats/", Some(&reader), 200, None),
+            (Method::GET, "/nowhere", Some(&reader), 404, None),
+            (Method::GET, "/nowhere", None, 401, Some("Bearer realm=\"statshub\"")),
+            (Method::GET, "/history/a/b/counter/c", None, 401, Some("Bearer realm=\"statshub\"")),
         ] {
             let secret = token.map(|token: &Token| token.secret.as_str());
-            let answer = client.try_token(method, path, secret)?;
+            let answer = try_token(&client, &method, path, secret)?;
             let entry = token.map(|token| &token.entry);
             ensure!(
                 (answer.0, answer.1.as_deref()) == (status, challenge),
-                "{method:?} {path} with the token of {entry:?}: {answer:?}"
+                "{method} {path} with the token of {entry:?}: {answer:?}"
             );
         }
     }
     say("only who has a token is let in");
     Ok(())
+}
+
+/// The status and the challenge (`WWW-Authenticate`) of the answer to a GET, or to the POST of an
+/// empty update, by a client with this token, or without one.
+fn try_token(
+    client: &HttpClient,
+    method: &Method,
+    path: &str,
+    token: Option<&str>,
+) -> anyhow::Result<(u16, Option<String>)> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let body = if method == Method::POST { "{}" } else { "" };
+    let answer = client.send(request.body(body.to_owned())?)?;
+    let challenge = answer.headers().get("WWW-Authenticate");
+    let challenge = challenge.map(|value| value.to_str().map(str::to_owned)).transpose()?;
+    Ok((answer.status().as_u16(), challenge))
 }
 
 fn without_auth_no_function_starts(service: &Service) -> anyhow::Result<()> {

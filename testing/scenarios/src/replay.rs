@@ -1,5 +1,5 @@
-//! `cargo xtask replay`: generated updates, sent to a running service, and every rollup compared with
-//! an independent calculation.
+//! `cargo xtask replay`: sends generated updates to a running service, and compares every rollup
+//! with an independent calculation.
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +11,12 @@ use std::{
 use anyhow::{bail, ensure};
 use clap::Args;
 use fastrand::Rng;
+use model::{Population, PopulationDimension, ReferenceModel, Reporter};
+use statshub::HttpClient;
 
-use crate::{
-    expected::{self, Expected, Update, Values, quiet_period},
-    http::Client,
-};
+use crate::comparison::{Comparison, compare, quiet_period};
 
+/// Which updates to send, and where to.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The service
@@ -31,10 +31,10 @@ pub struct Options {
     /// How many countries they report from
     #[arg(long, default_value_t = 50)]
     countries: usize,
-    /// Requests on their way at once
+    /// How many requests are under way at once
     #[arg(long, default_value_t = 8)]
     concurrency: usize,
-    /// What the updates are generated from; random when absent
+    /// The seed of the updates [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// The length of the service's periods, in seconds
@@ -42,20 +42,10 @@ pub struct Options {
     period: u64,
 }
 
-const COUNTERS: [&str; 3] = ["bytesSent", "bytesReceived", "requests"];
-const INCREMENTS: [&str; 2] = ["errors", "sessions"];
-const GAUGES: [&str; 2] = ["connections", "load"];
-const PLATFORMS: [&str; 5] = ["linux", "macos", "windows", "android", "ios"];
-
-/// An id, and what it reported last.
-#[derive(Debug, Default)]
-struct Reporter {
-    country: usize,
-    platform: usize,
-    counters: BTreeMap<&'static str, i64>,
-    values: Values,
-}
-
+/// Sends the updates, and compares; prints what differs.
+///
+/// # Errors
+/// Something differs, or the service does not answer.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     println!(
@@ -68,13 +58,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let took = started.elapsed();
     let rate = options.updates as u128 * 1_000 / took.as_millis().max(1);
     println!("sent in {took:.1?}: {rate} updates a second");
-    compare(options, &expected)
+    check(options, &expected)
 }
 
-/// Each thread has ids of its own, whose updates it sends in their order.
-fn send_all(options: &Options, seed: u64, sent: &AtomicUsize) -> anyhow::Result<Expected> {
+/// Each thread has ids of its own, and sends their updates in order.
+fn send_all(options: &Options, seed: u64, sent: &AtomicUsize) -> anyhow::Result<ReferenceModel> {
     let threads = options.concurrency.clamp(1, options.ids.max(1));
-    let parts: Vec<anyhow::Result<Expected>> = thread::scope(|scope| {
+    let parts: Vec<anyhow::Result<ReferenceModel>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
             .map(|thread| scope.spawn(move || send_of_thread(options, seed, thread, threads, sent)))
             .collect();
@@ -84,7 +74,7 @@ fn send_all(options: &Options, seed: u64, sent: &AtomicUsize) -> anyhow::Result<
         });
         results.collect()
     });
-    let mut all = Expected::default();
+    let mut all = ReferenceModel::new(options.period);
     for part in parts {
         all.merge(&part?);
     }
@@ -97,82 +87,54 @@ fn send_of_thread(
     thread: usize,
     threads: usize,
     sent: &AtomicUsize,
-) -> anyhow::Result<Expected> {
-    let client = Client::new(&options.url);
+) -> anyhow::Result<ReferenceModel> {
+    let client = HttpClient::new(&options.url);
     let mut rng = Rng::with_seed(seed.wrapping_add(thread as u64));
     let mut reporters: BTreeMap<usize, Reporter> = BTreeMap::new();
-    let mut expected = Expected::default();
+    let mut expected = ReferenceModel::new(options.period);
+    let population = population(options, seed);
     while sent.fetch_add(1, Ordering::Relaxed) < options.updates {
         let id = thread + threads * rng.usize(0..options.ids.div_ceil(threads));
         let id = id.min(options.ids - 1);
         if id % threads != thread {
-            // The last id belongs to another thread; this update is another one's to send.
+            // The last id belongs to another thread, which sends this update.
             sent.fetch_sub(1, Ordering::Relaxed);
             continue;
         }
-        let reporter = reporters.entry(id).or_insert_with(|| Reporter {
-            country: rng.usize(0..options.countries),
-            platform: rng.usize(0..PLATFORMS.len()),
-            ..Reporter::default()
-        });
-        let update = next_update(&mut rng, options, seed, reporter);
-        expected.count(&update, &mut reporter.values, quiet_period(options.period));
-        let update = serde_json::to_string(&update)?;
-        let (status, body) = client.post(&format!("/stats/replay-{seed}-{id}"), &update)?;
+        let reporter = reporters
+            .entry(id)
+            .or_insert_with(|| Reporter::new(format!("replay-{seed}-{id}"), &population, &mut rng));
+        let update = reporter.next(&population, &mut rng);
+        expected.count(reporter.id(), &update, quiet_period(options.period));
+        let update = update.json();
+        let (status, body) = client.post(&format!("/stats/{}", reporter.id()), &update)?;
         ensure!(status == 200, "{update}: {status} {body}");
     }
     Ok(expected)
 }
 
-fn next_update(rng: &mut Rng, options: &Options, seed: u64, reporter: &mut Reporter) -> Update {
-    if rng.u8(0..20) == 0 {
-        reporter.country = rng.usize(0..options.countries);
-    }
-    let platform = PLATFORMS.get(reporter.platform).copied().unwrap_or_default();
-    let mut dims = BTreeMap::from([
-        (dimension("country", seed), format!("c{}", reporter.country)),
-        (dimension("platform", seed), platform.to_owned()),
-    ]);
-    if rng.u8(0..4) > 0 {
-        dims.insert(dimension("version", seed), format!("1.{}", rng.u8(0..4)));
-    }
-    let visitors = (0..rng.usize(0..4)).map(|_| format!("v{}", rng.u16(0..2_000))).collect();
-    Update {
-        dims,
-        counters: next_counters(rng, reporter),
-        increments: INCREMENTS.map(|stat| (stat.to_owned(), rng.i64(-10..100))).into(),
-        gauges: GAUGES.map(|stat| (stat.to_owned(), rng.i64(-5..1_000))).into(),
-        members: BTreeMap::new(),
-        multi_members: BTreeMap::from([("visitors".to_owned(), visitors)]),
+/// Dimensions of their own, so that earlier updates do not count.
+fn population(options: &Options, seed: u64) -> Population {
+    let name = |name| format!("replay_{seed}_{name}");
+    Population {
+        dimensions: vec![
+            PopulationDimension::settled(name("country"), options.countries),
+            PopulationDimension { moves: 0.0, ..PopulationDimension::settled(name("platform"), 5) },
+            PopulationDimension::restless(name("version"), 4),
+        ],
+        visitors: 2_000,
+        // None of these updates is large.
+        large: 0..1,
+        crowd: (0, 1),
     }
 }
 
-fn next_counters(rng: &mut Rng, reporter: &mut Reporter) -> BTreeMap<String, i64> {
-    let counters = COUNTERS.map(|stat| {
-        let counter = reporter.counters.entry(stat).or_default();
-        // Most counters grow; now and then a reporter starts again, or is huge.
-        *counter = match rng.u8(0..40) {
-            0 => 0,
-            1 => i64::MAX,
-            2 => i64::MIN,
-            3..6 => *counter,
-            _ => counter.saturating_add(rng.u32(0..100_000).into()),
-        };
-        (stat.to_owned(), *counter)
-    });
-    counters.into()
-}
-
-fn dimension(name: &str, seed: u64) -> String {
-    format!("replay_{seed}_{name}")
-}
-
-fn compare(options: &Options, expected: &Expected) -> anyhow::Result<()> {
-    let client = Client::new(&options.url);
+fn check(options: &Options, expected: &ReferenceModel) -> anyhow::Result<()> {
+    let client = HttpClient::new(&options.url);
     let mut wrong = 0;
     println!("{:<28} {:<14} {:>6} {:>8} {:>6}", "dimension", "group", "keys", "numbers", "wrong");
-    for compared in expected::compare(&client, expected, options.period)? {
-        let expected::Comparison { dimension, group, keys, numbers, differences } = compared;
+    for compared in compare(&client, expected, options.period)? {
+        let Comparison { dimension, group, keys, numbers, differences } = compared;
         for difference in differences.iter().take(5) {
             println!("  {dimension} {group} {difference}");
         }

@@ -1,8 +1,9 @@
-//! A round: random updates from one seed against a store whose DynamoDB fails, compared with a model after
-//! each step.
+//! `cargo xtask torture`: random updates against a store whose DynamoDB fails in every way that the
+//! real one does. A seed stands for a round. After each step of a round, what is stored is compared
+//! with the model.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     ops::AddAssign,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,45 +15,51 @@ use aws_sdk_dynamodb::Client;
 use fastrand::Rng;
 use fault_proxy::{Counts, FaultPlan, Probabilities, Proxy, Rates};
 use futures_util::future::join_all;
+use model::{
+    Numbers, Population, PopulationDimension, ReferenceModel, Reporter, ShownGroup, StatPlace,
+    UpdateBody, differences, without_zeros,
+};
 use shared::{
     domain::{
         DimensionName, Fingerprint, Id, IdempotencyKey, PeriodLength, StatName, Sum, UnixSeconds,
-        Update as Parsed,
+        Update,
     },
     store::{Deadline, Pace, Settings, Store, StoreError},
     table::{ItemKey, decode_detail},
 };
 
-use crate::model::{Model, Numbers, Update};
-
 const TABLE: &str = "torture";
 const IDS: usize = 8;
-/// Batches of updates in a round; the updates of one run at once.
+const DIMENSIONS: [&str; 3] = ["country", "user", "os"];
+/// The length of a period of gauges, in seconds.
+const PERIOD: u64 = 360;
+/// How many steps a round has. In each, several updates run at once.
 const STEPS: usize = 10;
-/// How often an update with a key is sent until it is acknowledged.
+/// How often a client sends an update with an idempotency key before it gives up.
 const MOST_ATTEMPTS: u32 = 60;
-/// The probabilities of each class of faults; a round has one of them.
+/// The probability of each class of faults: one of these in each round.
 const INTENSITIES: [f64; 4] = [0.01, 0.03, 0.05, 0.08];
-/// The deadline of a request that will be sent again. Each time it has a quarter more, so that a busy
-/// machine gets there too.
+/// The deadline of a request that will be sent again. Each time it is a quarter longer, so that a
+/// busy machine gets there too.
 const DEADLINE: Duration = Duration::from_millis(1_000);
-/// The deadline of one that will not, in milliseconds: often too short, so that its end is tested too.
+/// The deadline of a request that will not, in milliseconds: often too short, since that is to be
+/// tested too.
 const DEADLINE_OF_ONE: std::ops::Range<u64> = 20..300;
 
-/// What rounds did.
+/// What happened in rounds.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// How many.
+pub struct TortureReport {
+    /// How many rounds.
     pub rounds: u64,
-    /// Updates that were acknowledged, those with a key after any number of attempts.
+    /// Updates that were acknowledged: those with a key after any number of attempts.
     pub acknowledged: u64,
-    /// Updates without a key that failed and were not counted, as their errors said.
+    /// Updates without a key that were refused: not counted, their errors said.
     pub refused: u64,
-    /// Updates without a key of which nobody knew whether they were counted.
+    /// Updates without a key that may have been counted, their errors said.
     pub indeterminate: u64,
-    /// Of those, how many had been counted.
+    /// How many of those had been counted.
     pub indeterminate_counted: u64,
-    /// Updates that were sent again by the client.
+    /// How often the client sent an update again.
     pub retries: u64,
     /// Copies of an update that were sent at the same time.
     pub copies: u64,
@@ -64,7 +71,7 @@ pub struct Report {
     pub proxies: Counts,
 }
 
-impl AddAssign for Report {
+impl AddAssign for TortureReport {
     fn add_assign(&mut self, other: Self) {
         self.rounds += other.rounds;
         self.acknowledged += other.acknowledged;
@@ -79,7 +86,7 @@ impl AddAssign for Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for TortureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -102,8 +109,8 @@ impl fmt::Display for Report {
 /// Plays the round of a seed.
 ///
 /// # Errors
-/// What is stored is not what was counted, or a fault made something fail that should not.
-pub async fn play(seed: u64) -> anyhow::Result<Report> {
+/// What is stored is not what was counted, or something failed that should not have.
+pub async fn play(seed: u64) -> anyhow::Result<TortureReport> {
     let mut round = Round::start(seed).await?;
     for step in 0..STEPS {
         round.step().await.with_context(|| format!("seed {seed}, step {step}"))?;
@@ -118,15 +125,26 @@ pub async fn play(seed: u64) -> anyhow::Result<Report> {
 struct Round {
     random: Rng,
     proxy: Proxy,
-    /// A client that meets no faults.
+    /// A client of DynamoDB without faults.
     direct: Client,
-    /// Stores as of two processes, through the proxy.
+    /// Two stores, as of two processes, behind the proxy.
     stores: [Store; 2],
     reader: Store,
-    model: Model,
+    population: Population,
+    reporters: Vec<Reporter>,
+    model: ReferenceModel,
     now: u64,
     keys: u64,
-    report: Report,
+    report: TortureReport,
+}
+
+/// An update, and how and to which store it is sent.
+#[derive(Debug)]
+struct Attempted {
+    id: String,
+    update: UpdateBody,
+    sending: Sending,
+    store: usize,
 }
 
 /// How a client sends an update.
@@ -136,12 +154,13 @@ enum Sending {
     Once(Duration),
     /// With this key, again and again until it is acknowledged.
     UntilAcknowledged(String),
-    /// Several times at once with this key, and again until it is acknowledged.
+    /// Several copies at once with this key, each until it is acknowledged.
     Copies(String),
 }
 
+/// What the client was told.
 #[derive(Debug)]
-enum Sent {
+enum ClientOutcome {
     Acknowledged { retries: u64 },
     Refused,
     Indeterminate,
@@ -167,63 +186,70 @@ impl Round {
         let config = settings.pace.client_config(local_dynamodb::client_config(proxy.endpoint()));
         let client = Client::from_conf(config.build());
         let mut store = || Store::new(client.clone(), settings.clone(), random.fork());
+        let stores = [store(), store()];
+        let population = population();
+        let reporters = (0..IDS)
+            .map(|id| Reporter::new(format!("id-{id}"), &population, &mut random))
+            .collect();
         Ok(Self {
-            stores: [store(), store()],
+            stores,
+            population,
+            reporters,
             reader: Store::new(direct.clone(), settings.clone(), random.fork()),
             random,
             proxy,
             direct,
-            model: Model::default(),
+            model: ReferenceModel::new(PERIOD),
             now: 1_800_000_000,
             keys: 0,
-            report: Report::default(),
+            report: TortureReport::default(),
         })
     }
 
     async fn step(&mut self) -> anyhow::Result<()> {
         match self.random.u8(..8) {
             0 => self.now += 60,
-            1 => self.now += 360,
+            1 => self.now += PERIOD,
             2 => self.fold().await?,
             _ => {}
         }
         let batch = self.batch();
-        let sent = join_all(batch.iter().map(|(update, sending, store)| async {
-            let store = self.stores.get(*store).context("no such store")?;
-            send(store, update, sending, self.now).await
+        let outcomes = join_all(batch.iter().map(|attempted| async {
+            let store = self.stores.get(attempted.store).context("no such store")?;
+            send(store, attempted, self.now).await
         }));
-        let sent = sent.await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        let outcomes = outcomes.await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         self.proxy.settle().await;
 
-        let sent_and_told: Vec<_> = batch
-            .iter()
-            .zip(&sent)
-            .map(|((update, sending, store), sent)| {
-                format!("\nstore {store}, {} {}: {sending:?}: {sent:?}", update.id, update.body())
-            })
-            .collect();
+        let history = batch.iter().zip(&outcomes).map(|(attempted, outcome)| {
+            let Attempted { id, update, sending, store } = attempted;
+            format!("\nstore {store}, {id} {}: {sending:?}: {outcome:?}", update.json())
+        });
+        let history: String = history.collect();
         let mut unknown = Vec::new();
-        for ((update, sending, _), sent) in batch.iter().zip(sent) {
-            match sent {
-                Sent::Acknowledged { retries } => {
+        for (attempted, outcome) in batch.iter().zip(outcomes) {
+            match outcome {
+                ClientOutcome::Acknowledged { retries } => {
                     self.report.acknowledged += 1;
                     self.report.retries += retries;
-                    self.report.copies += u64::from(matches!(sending, Sending::Copies(_)));
-                    self.model.count(update, self.now);
+                    let is_copied = matches!(attempted.sending, Sending::Copies(_));
+                    self.report.copies += u64::from(is_copied);
+                    self.model.count(&attempted.id, &attempted.update, self.now);
                 }
-                Sent::Refused => self.report.refused += 1,
-                Sent::Indeterminate => unknown.push(update),
+                ClientOutcome::Refused => self.report.refused += 1,
+                ClientOutcome::Indeterminate => unknown.push(attempted),
             }
         }
-        let ids: Vec<_> = batch.iter().map(|(update, ..)| update.id.as_str()).collect();
-        self.compare(&unknown, &ids).await.with_context(|| sent_and_told.concat())
+        let ids: Vec<_> = batch.iter().map(|attempted| attempted.id.as_str()).collect();
+        self.compare(&unknown, &ids).await.with_context(|| history)
     }
 
-    fn batch(&mut self) -> Vec<(Update, Sending, usize)> {
-        let mut ids: Vec<_> = (0..IDS).collect();
-        self.random.shuffle(&mut ids);
-        ids.truncate(self.random.usize(1..5));
-        let of_id = |id| {
+    /// Updates that run at once, each of another id.
+    fn batch(&mut self) -> Vec<Attempted> {
+        let mut reporters: Vec<_> = self.reporters.iter_mut().collect();
+        self.random.shuffle(&mut reporters);
+        reporters.truncate(self.random.usize(1..5));
+        let of_reporter = |reporter: &mut Reporter| {
             self.keys += 1;
             let key = self.keys.to_string();
             let sending = match self.random.u8(..6) {
@@ -231,23 +257,29 @@ impl Round {
                 1 | 2 => Sending::UntilAcknowledged(key),
                 _ => Sending::Once(Duration::from_millis(self.random.u64(DEADLINE_OF_ONE))),
             };
-            // Of a large update that failed, some members may have been counted.
+            // Some members of a large update that fails may be counted, so it is sent until it is
+            // acknowledged.
             let large = !matches!(sending, Sending::Once(_)) && self.random.u8(..12) == 0;
-            let update = Update::random(id, &mut self.random, large);
-            (update, sending, self.random.usize(..2))
+            let update = match large {
+                true => reporter.next_large(&self.population, &mut self.random),
+                false => reporter.next(&self.population, &mut self.random),
+            };
+            let id = reporter.id().to_owned();
+            Attempted { id, update, sending, store: self.random.usize(..2) }
         };
-        ids.into_iter().map(of_id).collect()
+        reporters.into_iter().map(of_reporter).collect()
     }
 
-    /// Some steps of folding, at times when no reader is left that began before the last one.
+    /// Takes some steps of folding, so far apart that no reader is left who began before the last
+    /// one.
     async fn fold(&mut self) -> anyhow::Result<()> {
         for _ in 0..self.random.usize(1..4) {
             self.now += 1_800;
-            for dimension in Model::dimensions() {
+            for dimension in DIMENSIONS {
                 let store = self.stores.first().context("no store")?;
                 let dimension = DimensionName::new(dimension)?;
                 let now = UnixSeconds(self.now);
-                // It may well fail; then it goes on the next time.
+                // It may fail; the next run goes on.
                 if let Ok(folded) = store.fold(&dimension, || now, Deadline::after(DEADLINE)).await
                 {
                     self.report.folded += u64::try_from(folded.removed)?;
@@ -258,31 +290,32 @@ impl Round {
         Ok(())
     }
 
-    /// Compares what is stored with what was counted, and finds out which of the `unknown` updates were.
-    /// The values of the `ids` that reported are compared too: not every update changes a rollup.
-    async fn compare(&mut self, unknown: &[&Update], ids: &[&str]) -> anyhow::Result<()> {
-        let stored = self.stored().await?;
+    /// Compares what is stored with what was counted, and finds out which of the `unknown` updates
+    /// were. The values of the `ids` that reported are compared too: not every update changes a
+    /// rollup.
+    async fn compare(&mut self, unknown: &[&Attempted], ids: &[&str]) -> anyhow::Result<()> {
+        let stored = without_zeros(&self.stored().await?);
         let values = join_all(ids.iter().map(|id| self.values(id))).await;
         let values = values.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         self.report.compared += u64::try_from(stored.len())?;
         let mut nearest = None;
         for counted in 0_u32..1 << unknown.len() {
             let mut world = self.model.clone();
-            for (i, update) in unknown.iter().enumerate() {
+            for (i, attempted) in unknown.iter().enumerate() {
                 if counted & (1 << i) != 0 {
-                    world.count(update, self.now);
+                    world.count(&attempted.id, &attempted.update, self.now);
                 }
             }
-            let expected = world.numbers(self.now);
+            let expected = without_zeros(&world.numbers(self.now));
             let same_values =
                 ids.iter().zip(&values).all(|(id, values)| world.values(id, self.now) == *values);
-            if same_values && non_zero(&expected) == non_zero(&stored) {
+            if same_values && expected == stored {
                 self.model = world;
                 self.report.indeterminate += u64::try_from(unknown.len())?;
                 self.report.indeterminate_counted += u64::from(counted.count_ones());
                 return Ok(());
             }
-            nearest.get_or_insert_with(|| differences(&expected, &stored));
+            nearest.get_or_insert_with(|| shown(&expected, &stored));
         }
         let counted: Vec<_> = ids.iter().map(|id| self.model.values(id, self.now)).collect();
         bail!(
@@ -291,7 +324,7 @@ impl Round {
         )
     }
 
-    /// The last values of an id, as [`Model::values`] has them.
+    /// The last values of an id, in the form of [`ReferenceModel::values`].
     async fn values(&self, id: &str) -> anyhow::Result<BTreeMap<String, i128>> {
         let key = ItemKey::detail(&Id::new(id)?).attributes();
         let got = self.direct.get_item().table_name(TABLE).set_key(Some(key)).send().await?;
@@ -314,21 +347,26 @@ impl Round {
 
     async fn stored(&self) -> anyhow::Result<Numbers> {
         let mut numbers = Numbers::new();
-        for name in Model::dimensions() {
+        for name in DIMENSIONS {
             let dimension = DimensionName::new(name)?;
             let deadline = Deadline::after(Duration::from_secs(20));
             let summary = self.reader.summary(&dimension, UnixSeconds(self.now), deadline).await?;
             let keys = summary.keys().map(|(key, stats)| (key.to_string(), stats));
             for (key, stats) in keys.chain([("total".to_owned(), summary.total())]) {
                 let groups = [
-                    ("counters", &stats.counters),
-                    ("gauges", &stats.gauges),
-                    ("gaugesCurrent", &stats.gauges_current),
-                    ("members", &stats.members),
+                    (ShownGroup::Counters, &stats.counters),
+                    (ShownGroup::Gauges, &stats.gauges),
+                    (ShownGroup::GaugesCurrent, &stats.gauges_current),
+                    (ShownGroup::Members, &stats.members),
                 ];
                 for (group, sums) in groups {
                     for (stat, sum) in sums {
-                        let place = (name.to_owned(), key.clone(), group, stat.to_string());
+                        let place = StatPlace {
+                            dimension: name.to_owned(),
+                            key: key.clone(),
+                            group,
+                            stat: stat.to_string(),
+                        };
                         numbers.insert(place, number(stat, *sum)?);
                     }
                 }
@@ -338,7 +376,14 @@ impl Round {
     }
 }
 
-/// Short enough that a round takes seconds.
+/// Ids that move often, between few keys.
+fn population() -> Population {
+    let dimensions = DIMENSIONS
+        .map(|name| PopulationDimension { moves: 0.125, ..PopulationDimension::restless(name, 3) });
+    Population { dimensions: dimensions.into(), visitors: 400, large: 60..120, crowd: (80, 400) }
+}
+
+/// Waits and time-outs are so short that a round takes seconds.
 fn settings() -> Settings {
     let pace = Pace {
         connect: Duration::from_secs(1),
@@ -350,60 +395,61 @@ fn settings() -> Settings {
     Settings { pace, ..Settings::new(TABLE, PeriodLength::DEFAULT) }
 }
 
-async fn send(store: &Store, update: &Update, sending: &Sending, now: u64) -> anyhow::Result<Sent> {
-    match sending {
-        Sending::Once(deadline) => once(store, update, None, now, *deadline).await,
-        Sending::UntilAcknowledged(key) => until_acknowledged(store, update, key, now).await,
+async fn send(store: &Store, attempted: &Attempted, now: u64) -> anyhow::Result<ClientOutcome> {
+    match &attempted.sending {
+        Sending::Once(deadline) => once(store, attempted, None, now, *deadline).await,
+        Sending::UntilAcknowledged(key) => until_acknowledged(store, attempted, key, now).await,
         Sending::Copies(key) => {
             let retries = AtomicU64::new(0);
-            let copies = (0..3).map(|_| until_acknowledged(store, update, key, now));
-            for sent in join_all(copies).await {
-                if let Sent::Acknowledged { retries: more } = sent? {
+            let copies = (0..3).map(|_| until_acknowledged(store, attempted, key, now));
+            for outcome in join_all(copies).await {
+                if let ClientOutcome::Acknowledged { retries: more } = outcome? {
                     retries.fetch_add(more, Relaxed);
                 }
             }
-            Ok(Sent::Acknowledged { retries: retries.into_inner() })
+            Ok(ClientOutcome::Acknowledged { retries: retries.into_inner() })
         }
     }
 }
 
 async fn until_acknowledged(
     store: &Store,
-    update: &Update,
+    attempted: &Attempted,
     key: &str,
     now: u64,
-) -> anyhow::Result<Sent> {
+) -> anyhow::Result<ClientOutcome> {
     for retries in 0_u32.. {
         let deadline = DEADLINE + DEADLINE / 4 * retries;
-        if let Sent::Acknowledged { .. } = once(store, update, Some(key), now, deadline).await? {
-            return Ok(Sent::Acknowledged { retries: retries.into() });
+        let outcome = once(store, attempted, Some(key), now, deadline).await?;
+        if let ClientOutcome::Acknowledged { .. } = outcome {
+            return Ok(ClientOutcome::Acknowledged { retries: retries.into() });
         }
-        ensure!(retries < MOST_ATTEMPTS, "{update:?} is never acknowledged");
+        ensure!(retries < MOST_ATTEMPTS, "{attempted:?} is never acknowledged");
     }
     unreachable!("the loop has no other end")
 }
 
 async fn once(
     store: &Store,
-    update: &Update,
+    attempted: &Attempted,
     key: Option<&str>,
     now: u64,
     deadline: Duration,
-) -> anyhow::Result<Sent> {
-    let body = update.body();
-    let parsed = Parsed::from_json(body.as_bytes())?;
+) -> anyhow::Result<ClientOutcome> {
+    let body = attempted.update.json();
+    let update = Update::from_json(body.as_bytes())?;
     let key = key.map(IdempotencyKey::new).transpose()?;
     let idempotency = key.as_ref().map(|key| (key, Fingerprint::of(body.as_bytes())));
-    let id = Id::new(&update.id)?;
+    let id = Id::new(&attempted.id)?;
     let deadline = Deadline::after(deadline);
-    match store.update(&id, &parsed, idempotency, UnixSeconds(now), deadline).await {
-        Ok(_) => Ok(Sent::Acknowledged { retries: 0 }),
-        Err(StoreError::Indeterminate(_)) => Ok(Sent::Indeterminate),
-        // Members of it may be counted all the same.
+    match store.update(&id, &update, idempotency, UnixSeconds(now), deadline).await {
+        Ok(_) => Ok(ClientOutcome::Acknowledged { retries: 0 }),
+        Err(StoreError::Indeterminate(_)) => Ok(ClientOutcome::Indeterminate),
+        // Some of its members may be counted nevertheless.
         Err(StoreError::Unavailable(_) | StoreError::Throttled(_) | StoreError::Unfinished(_)) => {
-            Ok(Sent::Refused)
+            Ok(ClientOutcome::Refused)
         }
-        Err(error) => Err(anyhow!(error).context(format!("{update:?} failed"))),
+        Err(error) => Err(anyhow!(error).context(format!("{attempted:?} failed"))),
     }
 }
 
@@ -411,19 +457,11 @@ fn number(stat: &StatName, sum: Sum) -> anyhow::Result<i128> {
     sum.to_string().parse().with_context(|| format!("the sum {sum} of {stat}"))
 }
 
-/// A stat that is zero may be shown or not: whoever moved away without a report leaves one that is.
-fn non_zero(numbers: &Numbers) -> Numbers {
-    let non_zero = numbers.iter().filter(|(_, sum)| **sum != 0);
-    non_zero.map(|(place, sum)| (place.clone(), *sum)).collect()
-}
-
-fn differences(expected: &Numbers, stored: &Numbers) -> String {
-    let (expected, stored) = (non_zero(expected), non_zero(stored));
-    let all = expected.keys().chain(stored.keys()).collect::<BTreeSet<_>>();
-    let get = |numbers: &Numbers, place| numbers.get(place).copied().unwrap_or_default();
-    let pairs = all.into_iter().map(|place| (place, get(&expected, place), get(&stored, place)));
-    let lines = pairs.filter(|(_, expected, stored)| expected != stored).map(
-        |(place, expected, stored)| format!("\n{place:?}: counted {expected}, stored {stored}"),
-    );
-    lines.collect()
+/// One line for each number that is not as it was counted.
+fn shown(expected: &Numbers, stored: &Numbers) -> String {
+    let differences = differences(expected, stored).into_iter().map(|difference| {
+        let StatPlace { dimension, group, .. } = &difference.place;
+        format!("\n{dimension} {}: {difference}", group.name())
+    });
+    differences.collect()
 }

@@ -1,13 +1,13 @@
-//! Random updates under faults of every class, against a model.
+//! Random updates under faults of every class, compared with the model.
 #![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
 
 use std::io::{self, Write};
 
 use fault_proxy::FaultClass;
 use futures_util::{StreamExt, stream};
-use torture::round::{Report, play};
+use scenarios::torture::{TortureReport, play};
 
-/// How many seeds, each with updates, faults and timing of its own.
+/// How many seeds. Each stands for other updates, faults and timing.
 const SEEDS: u64 = 200;
 const AT_ONCE: usize = 6;
 
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 6;
 async fn stored_is_what_was_counted_whatever_fails() {
     let rounds = (0..SEEDS).map(|seed| tokio::spawn(play(seed)));
     let mut rounds = stream::iter(rounds).buffer_unordered(AT_ONCE);
-    let mut report = Report::default();
+    let mut report = TortureReport::default();
     let mut violations = Vec::new();
     while let Some(played) = rounds.next().await {
         match played.unwrap() {
@@ -23,7 +23,7 @@ async fn stored_is_what_was_counted_whatever_fails() {
             Err(error) => violations.push(format!("{error:#}")),
         }
     }
-    // Not by `println!`, which is only shown of a test that fails.
+    // `println!` shows nothing of a test that succeeds.
     writeln!(io::stderr(), "{report}\n{} violations", violations.len()).unwrap();
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     for class in FaultClass::ALL {

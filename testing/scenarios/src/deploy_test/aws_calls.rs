@@ -1,4 +1,4 @@
-//! Calls of AWS, by boto3 in a process of its own.
+//! Calls of AWS by boto3, in a process of its own.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
+use service::workspace::root;
 
-use crate::{tools, workspace::root};
+use super::aws_tools;
 
-/// A process that calls AWS. It ends when this value is dropped, since its input ends then.
+/// A process that calls AWS. Its input ends when this value is dropped, and so does the process.
 #[derive(Debug)]
 pub struct Aws {
     child: Child,
@@ -19,10 +20,10 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Starts it; the variables say where AWS is, and by what right it is called.
+    /// Starts it. The variables say where AWS is, and with which credentials to call it.
     pub fn start(variables: Vec<(&str, String)>) -> anyhow::Result<Self> {
-        let mut child = Command::new(tools::ministack()?.join("bin/python"))
-            .arg(root().join("xtask/deploy-test/aws.py"))
+        let mut child = Command::new(aws_tools::ministack()?.join("bin/python"))
+            .arg(root().join("testing/scenarios/python/aws_calls.py"))
             .envs(variables)
             .env_remove("AWS_PROFILE")
             .env_remove("AWS_SESSION_TOKEN")
@@ -35,7 +36,7 @@ impl Aws {
         Ok(Self { child, input, output })
     }
 
-    /// The answer to a call, of an operation by the name that boto3 has for it.
+    /// The answer to a call. Operations have the names of boto3.
     pub fn call(
         &mut self,
         service: &str,
@@ -68,7 +69,7 @@ pub fn text<'a>(value: &'a Value, pointer: &str) -> anyhow::Result<&'a str> {
     text.with_context(|| format!("no text at {pointer} in {value}"))
 }
 
-/// The elements of the list at a JSON pointer, or of the single value that may stand for such a list.
+/// The elements of the list at a JSON pointer. A single value stands for a list of one.
 pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     match value.pointer(pointer) {
         Some(Value::Array(elements)) => elements,

@@ -1,17 +1,17 @@
-//! Who may use the deployed service.
+//! Tokens of clients of the deployed service.
 
-use crate::token::Token;
+use statshub::make_token::Token;
 
-/// Tokens of which each is good for one thing.
+/// Two tokens, each with one scope.
 #[derive(Debug, Clone)]
-pub struct Access {
+pub struct ClientTokens {
     pub read: String,
     pub write: String,
-    /// What the template takes for its parameter `Auth`.
+    /// The template's parameter `Auth`, which lets in both.
     pub parameter: String,
 }
 
-impl Access {
+impl ClientTokens {
     /// New tokens.
     pub fn new() -> anyhow::Result<Self> {
         let (reader, writer) = (Token::new("reader", "read")?, Token::new("writer", "write")?);

@@ -1,13 +1,13 @@
-//! Answers that a client may get, stats apart.
+//! Requests and their answers, apart from stats.
 
 use anyhow::ensure;
 
 use super::{
-    access::Access,
+    client_tokens::ClientTokens,
     exercise::{Api, Call},
 };
 
-/// A method, a path and a body; the status of the answer, and a part of its body.
+/// A method, a path and a body; the status of the answer, and a part of the answer's body.
 type Exchange = (&'static str, &'static str, &'static str, u16, &'static str);
 
 const OTHERS: [Exchange; 12] = [
@@ -35,8 +35,9 @@ pub fn of_others(api: &Api) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each token is good for what it is meant for alone, on the routes of each function.
-pub fn of_tokens(api: &Api, access: &Access) -> anyhow::Result<()> {
+/// Each token lets its client do what its scope says, and nothing else, on the routes of each
+/// function.
+pub fn of_tokens(api: &Api, access: &ClientTokens) -> anyhow::Result<()> {
     let (read, write) = (access.read.as_str(), access.write.as_str());
     for (method, path, good, bad) in [
         ("POST", "/stats/someone", write, read),

@@ -1,25 +1,26 @@
-//! What each function is made to do, so that it needs each permission that it has.
+//! Makes each function do what needs each of its permissions.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
+use statshub::{HttpClient, timestamp};
 use ureq::http::Request;
 
-use super::{access::Access, aws::text, stack::Stack};
-use crate::{http::Client, timestamp};
+use super::{aws_calls::text, client_tokens::ClientTokens, stack::Stack};
 
-/// How long ago, in seconds, cells were written last, and steps of folding were done. Each waits for less.
+/// How long ago, in seconds, cells were last written and steps of folding were done: longer than
+/// each next step waits.
 const LONG_AGO: u64 = 60 * 60;
 
-/// The service, as its clients have it.
+/// The service, as its clients see it.
 #[derive(Debug)]
 pub struct Api {
-    client: Client,
-    access: Access,
+    client: HttpClient,
+    access: ClientTokens,
 }
 
-/// What a client sends. What it needs to be answered is a token of the method's scope.
+/// What a client sends. To be answered, it needs a token of the method's scope.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Call<'a> {
     pub method: &'a str,
@@ -29,11 +30,11 @@ pub struct Call<'a> {
 }
 
 impl Api {
-    pub fn new(stack: &Stack, access: &Access) -> Self {
-        Self { client: Client::new(&stack.url), access: access.clone() }
+    pub fn new(stack: &Stack, access: &ClientTokens) -> Self {
+        Self { client: HttpClient::new(&stack.url), access: access.clone() }
     }
 
-    /// The status and body of an answer to who has a token.
+    /// The status and body of the answer to a client with the right token.
     pub fn send(&self, call: Call<'_>) -> anyhow::Result<(u16, String)> {
         let token = match call.method {
             "POST" => &self.access.write,
@@ -42,7 +43,7 @@ impl Api {
         self.send_with(call, Some(token))
     }
 
-    /// The status and body of an answer to who has this token, or none.
+    /// The status and body of the answer to a client with this token, or without one.
     pub fn send_with(&self, call: Call<'_>, token: Option<&str>) -> anyhow::Result<(u16, String)> {
         let mut request = Request::builder().method(call.method).uri(call.path);
         if let Some(token) = token {
@@ -70,7 +71,7 @@ impl Api {
     }
 }
 
-/// Updates of every kind, of an id and a dimension that are new: called by this name.
+/// Sends updates of every kind. The id and the dimension have this name, and are new.
 pub fn update(api: &Api, name: &str) -> anyhow::Result<()> {
     let all = format!(
         r#"{{"dims":{{"{name}":"a"}},"counters":{{"c":1}},"increments":{{"i":2}},"gauges":{{"g":3}},
@@ -88,7 +89,7 @@ pub fn update(api: &Api, name: &str) -> anyhow::Result<()> {
     api.post(name, &many.to_string(), None)
 }
 
-/// What those updates add up to.
+/// Checks what those updates add up to.
 pub fn query(api: &Api, name: &str) -> anyhow::Result<()> {
     let answer: Value = serde_json::from_str(&api.get(&format!("/stats/{name}"))?)?;
     let expected = json!({
@@ -112,16 +113,16 @@ pub fn query(api: &Api, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keys of a dimension that are in each state of being folded.
+/// Keys of a dimension, one in each state of being folded.
 #[derive(Debug)]
-pub struct Cells {
+pub struct FoldingKeys {
     dimension: String,
     before: String,
 }
 
-impl Cells {
-    /// Prepares them. Cells come from conflicts, of which MiniStack has none, so they are written into the table
-    /// (`shared/src/table/fold.rs` says what is in them).
+impl FoldingKeys {
+    /// Prepares them. Cells come from conflicts, and MiniStack has none, so this writes them into
+    /// the table (`shared/src/table/fold_writes.rs` says what is in them).
     pub fn prepare(stack: &mut Stack, api: &Api, dimension: &str) -> anyhow::Result<Self> {
         for key in ["absorb", "remove", "forget"] {
             let id = format!("{dimension}-{key}");
@@ -138,7 +139,7 @@ impl Cells {
         Ok(cells)
     }
 
-    /// Whether each key is one step further, and nothing else can be seen.
+    /// Whether each key is one step further, and queries show what they showed before.
     pub fn are_folded(&self, stack: &mut Stack, api: &Api) -> anyhow::Result<bool> {
         let frozen = self.get(stack, "absorb", 1)?.pointer("/Item/frozen").is_some();
         let removed = self.get(stack, "remove", 1)?.pointer("/Item").is_none();
@@ -152,7 +153,7 @@ impl Cells {
         api.get(&format!("/stats/{}", self.dimension))
     }
 
-    /// A second cell.
+    /// Writes a second cell.
     fn put(&self, stack: &mut Stack, key: &str, more: &Value) -> anyhow::Result<()> {
         let mut item = json!({
             "c:x": {"N": "10"},
@@ -171,7 +172,7 @@ impl Cells {
         Ok(())
     }
 
-    /// Makes the first cell one that has the sums of the second.
+    /// Makes the first cell one that has absorbed the second.
     fn note_absorbed(&self, stack: &mut Stack, key: &str) -> anyhow::Result<()> {
         let parameters = json!({
             "TableName": stack.name("Table")?,
@@ -195,9 +196,9 @@ impl Cells {
     }
 }
 
-/// Runs the archive, as the schedule does at this moment, on cells that it has to fold.
+/// Runs the archive as the schedule does, on cells that it has to fold.
 pub fn archive(stack: &mut Stack, api: &Api, dimension: &str) -> anyhow::Result<()> {
-    let cells = Cells::prepare(stack, api, dimension)?;
+    let cells = FoldingKeys::prepare(stack, api, dimension)?;
     let function = stack.name("Archive")?.to_owned();
     let event = json!({"time": rfc3339(0)}).to_string();
     let parameters = json!({"FunctionName": function, "Payload": event});
@@ -219,7 +220,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The time in so many seconds, by RFC 3339.
+/// The time this many seconds from now, in the format of RFC 3339.
 pub fn rfc3339(seconds: u64) -> String {
     timestamp::from_seconds(now() + seconds)
 }

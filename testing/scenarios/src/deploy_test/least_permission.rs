@@ -6,14 +6,14 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    archive,
-    aws::list,
+    aws_calls::list,
     exercise::{self, Api},
+    scheduled_runs,
     stack::Stack,
 };
 
-/// What MiniStack asks the roles for. What Lambda and EventBridge do by a role (logs, queues, invocations), it does
-/// without asking.
+/// The actions for which MiniStack asks the roles. It does not ask for what Lambda and EventBridge
+/// do by a role: logs, queues, invocations.
 const ENFORCED: &str = "dynamodb:";
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,7 +34,7 @@ pub fn is_enforced(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each function fails without each of its permissions. Prints how.
+/// Each function fails without each of its permissions. Prints each failure.
 pub fn run(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
     println!("{:<9}{:<24}without it", "function", "action");
     for function in ["Update", "Query", "History", "Archive"] {
@@ -72,7 +72,7 @@ fn permissions(stack: &mut Stack, function: &'static str) -> anyhow::Result<Vec<
     Ok(permissions)
 }
 
-/// How a function fails that lacks a permission. What it is made to do is new by this name.
+/// How a function fails without a permission. Its exercise has this name, which must be new.
 fn failure_without(
     stack: &mut Stack,
     api: &Api,
@@ -95,7 +95,7 @@ fn failure_without(
     let Err(error) = result else {
         bail!("{function} does not need {action}");
     };
-    archive::wait(LOG_TIMEOUT, "the log to tell of the refusal", || {
+    scheduled_runs::wait(LOG_TIMEOUT, "the refusal in the log", || {
         Ok((refusals(stack, permission)? > before).then_some(()))
     })
     .with_context(|| {
@@ -104,10 +104,10 @@ fn failure_without(
     Ok(error.to_string())
 }
 
-/// How often a function's log tells that it lacked a permission.
+/// How often a function's log reports that it lacked a permission.
 fn refusals(stack: &mut Stack, permission: &Permission) -> anyhow::Result<usize> {
     let refusal = format!("not authorized to perform: {}", permission.action);
-    Ok(archive::log(stack, permission.function)?.matches(&refusal).count())
+    Ok(scheduled_runs::log(stack, permission.function)?.matches(&refusal).count())
 }
 
 fn put(stack: &mut Stack, permission: &Permission, document: &Value) -> anyhow::Result<()> {
@@ -120,7 +120,7 @@ fn put(stack: &mut Stack, permission: &Permission, document: &Value) -> anyhow::
     Ok(())
 }
 
-/// The document without an action, and without statements that are left with none.
+/// The document without an action, and without statements that have no other action.
 fn without(document: &Value, action: &str) -> Value {
     let statements = list(document, "/Statement").iter().filter_map(|statement| {
         let actions = list(statement, "/Action").iter().filter(|one| **one != action);
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_is_taken_out_of_lists_and_with_statements_of_its_own() {
+    fn an_action_leaves_its_list_or_takes_its_statement_along() {
         let one = json!({"Effect": "Allow", "Action": "a:X", "Resource": "r"});
         let two = json!({"Effect": "Allow", "Action": ["a:Y", "a:Z"], "Resource": "r"});
         let document = json!({"Version": "v", "Statement": [one, two]});

@@ -1,4 +1,4 @@
-//! The scheduled job: it runs on time, and what fails is not lost.
+//! The scheduled job: it runs on time, and its failures are not lost.
 
 use std::{
     io::{Read, Write},
@@ -11,20 +11,20 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    aws::{list, text},
-    exercise::{Api, Cells, rfc3339},
+    aws_calls::{list, text},
+    exercise::{Api, FoldingKeys, rfc3339},
     stack::Stack,
 };
 
-/// MiniStack looks every 10 seconds what is due.
+/// MiniStack looks for due schedules every 10 seconds.
 const SCHEDULE_TIMEOUT: Duration = Duration::from_secs(60);
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(60);
 const PLACEHOLDER: &str = "<aws.scheduler.scheduled-time>";
 
-/// The deployed schedule is as it should be, and its target runs when a schedule says so.
+/// The deployed schedule is as it should be, and its target runs on schedule.
 ///
-/// The schedule itself is first due in 10 minutes, so another one has its target. MiniStack does not replace the
-/// placeholder in the target's input.
+/// The schedule itself may be due in 10 minutes, so another schedule with the same target is due at
+/// once. MiniStack does not replace the placeholder in the target's input.
 pub fn on_schedule(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
     let name = stack.name("ArchiveEvery10Minutes")?.to_owned();
     let mut schedule = stack.aws.call("scheduler", "get_schedule", json!({"Name": name}))?;
@@ -37,7 +37,7 @@ pub fn on_schedule(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
     let input = text(&schedule, "/Target/Input")?;
     ensure!(input.contains(PLACEHOLDER), "{schedule}");
 
-    let cells = Cells::prepare(stack, api, "scheduled")?;
+    let cells = FoldingKeys::prepare(stack, api, "scheduled")?;
     let at = rfc3339(1);
     let input = Value::from(input.replace(PLACEHOLDER, &at));
     *schedule.pointer_mut("/Target/Input").context("no input")? = input;
@@ -57,9 +57,11 @@ pub fn on_schedule(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
     })
 }
 
-/// A run that BigQuery does not let in fails, is repeated, and ends in the queue, with its event and why.
+/// A run that BigQuery does not let in fails, is repeated, and ends in the queue, with its event
+/// and the reason.
 ///
-/// It is invoked as the schedule does it; MiniStack's own schedules know neither repetitions nor destinations.
+/// The test invokes the function as the schedule does: MiniStack's own schedules know neither
+/// repetitions nor destinations.
 pub fn that_fails(stack: &mut Stack) -> anyhow::Result<()> {
     let before = stack.function("Archive")?;
     let mut variables = before.pointer("/Environment/Variables").context("no variables")?.clone();
@@ -84,7 +86,8 @@ pub fn that_fails(stack: &mut Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The `host:port` of a BigQuery that lets nobody in. One that is not there would be tried for 90 seconds a run.
+/// The `host:port` of a BigQuery that lets nobody in. Without an answer, each run would go on
+/// trying for 90 seconds.
 fn refusing_bigquery() -> anyhow::Result<String> {
     let body =
         json!({"error": {"code": 403, "message": "no", "errors": [{"reason": "accessDenied"}]}});
@@ -98,7 +101,7 @@ fn refusing_bigquery() -> anyhow::Result<String> {
     let address = listener.local_addr()?.to_string();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // Who closes a connection before all was read resets it.
+            // Closing a connection before everything was read would reset it.
             let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
             while stream.read(&mut [0; 4_096]).is_ok_and(|length| length > 0) {}
             let _ = stream.write_all(answer.as_bytes());
@@ -125,7 +128,7 @@ fn dead_letter(stack: &mut Stack) -> anyhow::Result<Option<Value>> {
     Ok(Some(serde_json::from_str(text(message, "/Body")?)?))
 }
 
-/// All that a function has logged.
+/// Everything that a function has logged.
 pub fn log(stack: &mut Stack, function: &str) -> anyhow::Result<String> {
     let group = stack.name(&format!("{function}LogGroup"))?.to_owned();
     let parameters = json!({"logGroupName": group});
@@ -134,7 +137,7 @@ pub fn log(stack: &mut Stack, function: &str) -> anyhow::Result<String> {
     Ok(lines.collect::<anyhow::Result<Vec<_>>>()?.join("\n"))
 }
 
-/// Waits until something is there.
+/// Waits until `look` finds something.
 pub fn wait<T>(
     timeout: Duration,
     what: &str,

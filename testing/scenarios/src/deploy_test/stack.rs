@@ -12,16 +12,20 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
-
-use super::aws::{Aws, list, text};
-use crate::{
-    http::{Client, free_port},
-    tools,
+use service::{
+    ports::free_port,
+    tools::cargo_lambda,
     workspace::{root, run, say, target},
+};
+use statshub::HttpClient;
+
+use super::{
+    aws_calls::{Aws, list, text},
+    aws_tools,
 };
 
 const NAME: &str = "statshub";
-/// The template of what was built, as MiniStack can deploy it.
+/// The template of the build, in the form that MiniStack can deploy.
 const TEMPLATE: &str = "ministack.yaml";
 const REGION: &str = "us-east-1";
 /// In 2096, in seconds since the Unix epoch; SAM takes no integer.
@@ -35,14 +39,14 @@ pub struct Stack {
     pub aws: Aws,
     /// The address of the service.
     pub url: String,
-    /// The names of the resources, by those that the template has for them.
+    /// The names of the resources, by their logical ids in the template.
     names: BTreeMap<String, String>,
     ministack: MiniStack,
 }
 
-/// Builds what the template deploys.
+/// Builds everything that the template deploys.
 pub fn build() -> anyhow::Result<()> {
-    let cargo_lambda = tools::cargo_lambda()?;
+    let cargo_lambda = cargo_lambda()?;
     let bin = cargo_lambda.parent().context("cargo-lambda has no folder")?;
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths([bin.to_owned()].into_iter().chain(env::split_paths(&path)))?;
@@ -53,19 +57,19 @@ pub fn build() -> anyhow::Result<()> {
         .arg(&build)
         .args(["--parameter-overrides", &architecture()?])
         .env("PATH", path)
-        // What is built runs here, so that no cross compiler is needed, nor another target.
+        // The build runs on this machine: it needs no cross compiler, and no other target.
         .env("CARGO_LAMBDA_COMPILER", "cargo")
         .env("RUSTUP", "/nonexistent")
-        // SAM looks below `target` for what was built.
+        // SAM looks for the build below `target`.
         .env_remove("CARGO_TARGET_DIR"))?;
-    run(Command::new(tools::sam()?.with_file_name("python"))
-        .arg(root().join("xtask/deploy-test/template.py"))
+    run(Command::new(aws_tools::sam()?.with_file_name("python"))
+        .arg(root().join("testing/scenarios/python/template_for_ministack.py"))
         .arg(build.join("template.yaml"))
         .arg(build.join(TEMPLATE)))
 }
 
 impl Stack {
-    /// Deploys what was built, with these parameters.
+    /// Deploys the build, with these parameters.
     pub fn deploy(parameters: &[String]) -> anyhow::Result<Self> {
         let ministack = MiniStack::start()?;
         let variables = ministack.variables();
@@ -103,7 +107,7 @@ impl Stack {
         self.aws.call("lambda", "get_function_configuration", json!({"FunctionName": name}))
     }
 
-    /// MiniStack ignores a table's time to live.
+    /// Sets the table's time to live, which MiniStack ignores in a template.
     fn add_time_to_live(&mut self) -> anyhow::Result<()> {
         let parameters = json!({"StackName": NAME, "TemplateStage": "Processed"});
         let answer = self.aws.call("cloudformation", "get_template", parameters)?;
@@ -118,7 +122,7 @@ impl Stack {
     }
 }
 
-/// The folder of all that this test makes.
+/// The folder with everything that this test makes.
 pub fn folder() -> PathBuf {
     target("deploy-test")
 }
@@ -126,13 +130,13 @@ pub fn folder() -> PathBuf {
 fn sam(command: &str) -> anyhow::Result<Command> {
     let kept = folder().join("sam");
     fs::create_dir_all(&kept)?;
-    // It asks once a week whether there is a newer one.
+    // SAM asks once a week whether there is a newer version.
     fs::write(kept.join("metadata.json"), json!({"lastVersionCheck": NEVER_OVERDUE}).to_string())?;
-    let mut sam = Command::new(tools::sam()?);
+    let mut sam = Command::new(aws_tools::sam()?);
     sam.arg(command)
         .env("SAM_CLI_TELEMETRY", "0")
         .env("AWS_DEFAULT_REGION", REGION)
-        // It would keep things in the home folder.
+        // By default it writes into the home folder.
         .env("__SAM_CLI_APP_DIR", kept)
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_SESSION_TOKEN");
@@ -158,7 +162,7 @@ fn resources(aws: &mut Aws) -> anyhow::Result<BTreeMap<String, String>> {
     resources.collect()
 }
 
-/// MiniStack, which ends with its functions when this value is dropped, or this process ends.
+/// MiniStack. It ends, with its functions, when this value is dropped or this process ends.
 #[derive(Debug)]
 struct MiniStack {
     child: Child,
@@ -173,10 +177,10 @@ impl MiniStack {
         }
         fs::create_dir_all(folder.join("tmp"))?;
         let log = fs::File::create(log())?;
-        let child = Command::new(tools::ministack()?.join("bin/python"))
-            .arg(root().join("xtask/deploy-test/serve.py"))
+        let child = Command::new(aws_tools::ministack()?.join("bin/python"))
+            .arg(root().join("testing/scenarios/python/ministack.py"))
             .current_dir(&folder)
-            // The functions get its environment, which may have variables of ours.
+            // The functions inherit its environment, which must not have this process's variables.
             .env_clear()
             .envs(env::var_os("PATH").map(|path| ("PATH", path)))
             .envs(Self::environment(port, &folder))
@@ -200,11 +204,11 @@ impl MiniStack {
             ("GATEWAY_PORT", port.to_string()),
             ("HOME", inside("")),
             ("TMPDIR", inside("tmp")),
-            // Functions are processes, also where there is a Docker.
+            // Functions are processes, even if there is a Docker.
             ("DOCKER_HOST", format!("unix://{}", inside("no-docker"))),
             ("LAMBDA_EXECUTOR", "local".to_owned()),
             ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "0.1".to_owned()),
-            // They would listen on ports of their own.
+            // These would listen on ports of their own.
             ("IOT_MTLS_ENABLED", "0".to_owned()),
             ("SFTP_ENABLED", "0".to_owned()),
         ]);
@@ -212,7 +216,7 @@ impl MiniStack {
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {
-        let client = Client::with_timeout(&self.url(), Duration::from_secs(2));
+        let client = HttpClient::with_timeout(&self.url(), Duration::from_secs(2));
         let started = Instant::now();
         while !client.get("/_ministack/health").is_ok_and(|(status, _)| status == 200) {
             if let Some(status) = self.child.try_wait()? {
@@ -240,7 +244,7 @@ impl MiniStack {
 
 impl Drop for MiniStack {
     fn drop(&mut self) {
-        // That ends it.
+        // The end of its input ends it.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
@@ -255,7 +259,7 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// What tells the tools of AWS where AWS is. The credentials are those of MiniStack's root user.
+/// The variables that point AWS's tools at MiniStack, with the credentials of its root user.
 fn variables(port: u16) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ENDPOINT_URL", url(port)),

@@ -1,4 +1,4 @@
-//! `cargo xtask dev`.
+//! `cargo xtask dev`: the whole service on this machine, until it is interrupted.
 
 use std::{
     fs,
@@ -12,21 +12,23 @@ use std::{
 };
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-use crate::{
-    archive::{self, Interval},
-    bigquery::{self, Emulator},
-    service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
+use service::{
+    AUTH_VARIABLE, Build, Database, OPEN, Service, ServiceSettings,
+    bigquery_emulator::{self, Emulator},
     workspace::{say, target},
 };
+use signal_hook::consts::{SIGINT, SIGTERM};
+use statshub::run_sql::DEFAULT_PORT;
+
+use crate::archive_schedule::{Interval, start_schedule};
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// The port of the service
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// The address to listen on; the service is open to anyone who reaches it, unless `STATSHUB_AUTH` is set
+    /// The address to listen on; the service is open to anyone who reaches it, unless
+    /// `STATSHUB_AUTH` is set
     #[arg(long, default_value = "127.0.0.1")]
     bind: String,
     /// Forget the data of earlier runs
@@ -48,7 +50,7 @@ struct ArchiveOptions {
     #[arg(long)]
     bigquery: bool,
     /// The port of the BigQuery emulator
-    #[arg(long, default_value_t = bigquery::DEFAULT_PORT, requires = "bigquery")]
+    #[arg(long, default_value_t = DEFAULT_PORT, requires = "bigquery")]
     bigquery_port: u16,
     /// How often to archive: 10s, 1m, 10m, 1h
     #[arg(long, default_value = "10m", requires = "bigquery")]
@@ -58,13 +60,13 @@ struct ArchiveOptions {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second signal ends this process at once, whatever it is doing.
+        // A second signal ends this process at once, whatever it is doing.
         signal_hook::flag::register_conditional_default(signal, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let auth = std::env::var(AUTH_VARIABLE).unwrap_or_else(|_| OPEN.to_owned());
     let is_open = auth == OPEN;
-    let mut service = Service::start(Settings {
+    let mut service = Service::start(ServiceSettings {
         port: options.port,
         bind: options.bind.clone(),
         build: Build::optimized(options.release),
@@ -75,7 +77,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     })?;
     explain(options, &service.url(), is_open);
     if options.archive.bigquery {
-        archive::start_schedule(service.url(), options.archive.archive_every, stop.clone());
+        start_schedule(service.url(), options.archive.archive_every, stop.clone());
     }
     while !stop.load(Ordering::Relaxed) {
         service.look_after()?;
@@ -94,10 +96,10 @@ fn explain(options: &Options, url: &str, is_open: bool) {
     println!("then:  curl {token}{url}/stats/");
     if options.archive.bigquery {
         let host = match options.archive.bigquery_port {
-            bigquery::DEFAULT_PORT => String::new(),
+            DEFAULT_PORT => String::new(),
             port => format!(" --host 127.0.0.1:{port}"),
         };
-        let dataset = bigquery::dataset();
+        let dataset = bigquery_emulator::dataset();
         println!("to archive now:      cargo xtask archive --url {url}");
         println!(
             "to see the archive:  cargo xtask sql{host} 'SELECT * FROM {dataset}.country ORDER BY _ts, _dim'"

@@ -1,15 +1,15 @@
-//! `cargo xtask torture` and `cargo xtask contention`: runs too long, or too much about time, for tests.
+//! `cargo xtask torture` and `cargo xtask contention`: they run too long for tests, or are about
+//! time. They are built with the profile `bench`.
 
 use clap::Args;
-
-use crate::workspace::{cargo, run};
+use service::workspace::{cargo, run};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct TortureOptions {
     /// How long to play random updates under faults
     #[arg(long, default_value_t = 5)]
     minutes: u64,
-    /// The first seed; a random one when there is none
+    /// The first seed [default: random]
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -21,20 +21,19 @@ pub struct ContentionOptions {
     options: Vec<String>,
 }
 
-pub fn run_model(options: &Options) -> anyhow::Result<()> {
-    let mut arguments =
-        vec!["model".to_owned(), "--minutes".to_owned(), options.minutes.to_string()];
+pub fn run_torture(options: &TortureOptions) -> anyhow::Result<()> {
+    let mut arguments = vec!["--minutes".to_owned(), options.minutes.to_string()];
     if let Some(seed) = options.seed {
         arguments.extend(["--seed".to_owned(), seed.to_string()]);
     }
-    torture(&arguments)
+    run_bench_build("scenarios", "torture", &arguments)
 }
 
 pub fn run_contention(options: &ContentionOptions) -> anyhow::Result<()> {
-    torture(&[&["contention".to_owned()][..], &options.options].concat())
+    run_bench_build("bench", "contention", &options.options)
 }
 
-fn torture(arguments: &[String]) -> anyhow::Result<()> {
-    let build = ["run", "--package", "torture", "--profile", "bench", "--"];
+fn run_bench_build(package: &str, binary: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let build = ["run", "--package", package, "--bin", binary, "--profile", "bench", "--"];
     run(cargo().args(build).args(arguments))
 }

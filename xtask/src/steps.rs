@@ -1,24 +1,23 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: all checks and tests, in steps.
 
 use std::{fs, time::Instant};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-
-use crate::{
-    bigquery::Emulator,
-    cargo_lambda,
-    children::Running,
-    crash,
-    http::free_port,
-    service::wait_for_dynamodb,
-    session, tools,
+use scenarios::{crash, readme_session};
+use service::{
+    bigquery_emulator::Emulator,
+    ports::free_port,
+    processes::Running,
+    tools, wait_for_dynamodb,
     workspace::{self, cargo, say, target},
 };
 
+use crate::cargo_lambda;
+
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Run only these steps; all of them when none is named
+    /// Run only these steps [default: all]
     steps: Vec<Step>,
 }
 
@@ -35,13 +34,14 @@ enum Step {
     Doc,
     /// The store tests again, on Amazon's DynamoDB Local
     DynamodbLocal,
-    /// The built functions, played the README's session over HTTP
+    /// The README's session, played over HTTP against the built functions
     EndToEnd,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,
     /// The built functions and the database, killed under load
     Crash,
-    /// The functions under `cargo lambda watch`, and `cargo lambda invoke`; cargo-lambda builds them anew
+    /// The functions under `cargo lambda watch` and `cargo lambda invoke`, built anew by
+    /// cargo-lambda
     CargoLambda,
 }
 
@@ -84,7 +84,7 @@ impl Step {
                     .env("RUSTDOCFLAGS", "-D warnings"),
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
-            Self::EndToEnd => session::run(),
+            Self::EndToEnd => readme_session::run(),
             Self::CargoLambda => cargo_lambda::test(),
             Self::Bigquery => tests_on_the_bigquery_emulator(),
             Self::Crash => crash::run(&crash::Options::default()),
@@ -110,7 +110,8 @@ fn tests_on_the_bigquery_emulator() -> anyhow::Result<()> {
     }
     let emulator = Emulator { port: free_port()?, data };
     let _running = emulator.start()?;
-    // Of the whole workspace, which is built already: packages alone would be built with other features.
+    // From the whole workspace, which is built already: single packages would be built with other
+    // features.
     workspace::run(
         cargo()
             .args(["test", "--workspace", "--test", "emulator", "--", "--ignored"])

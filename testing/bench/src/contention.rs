@@ -1,4 +1,5 @@
-//! Many writers on one key, whose transactions conflict as they do on the real service.
+//! `cargo xtask contention`: many writers on one key, whose transactions conflict as they do on the
+//! real service.
 
 use std::{
     fmt,
@@ -25,13 +26,13 @@ const TABLE: &str = "contention";
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const ADD_ONE: &str = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
 
-/// How to contend.
+/// How many write, and for how long.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// How many write at once, each for an id of its own
     #[arg(long, default_value_t = 64)]
     pub writers: usize,
-    /// How many processes they are spread over; what one knows of cells, others don't
+    /// How many processes share the writers; each process learns about cells on its own
     #[arg(long, default_value_t = 64)]
     pub processes: usize,
     /// How long a transaction holds its items, in milliseconds
@@ -47,22 +48,22 @@ pub struct Options {
 
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
-pub struct Measured {
-    /// Most cells that a sum may have.
+pub struct MeasuredContention {
+    /// How many cells a sum may have at most.
     pub max_cells: u8,
-    /// Updates that were acknowledged while it was measured.
+    /// Updates that were acknowledged during the measurement.
     pub updates: u64,
-    /// Transactions that were cancelled by a conflict meanwhile.
+    /// Transactions that a conflict cancelled meanwhile.
     pub conflicts: u64,
-    /// How long that was.
+    /// How long the measurement took.
     pub time: Duration,
     /// How many cells the sum had at the end.
     pub cells: usize,
-    /// The sum, which is that of all updates that were acknowledged.
+    /// The sum: that of all updates that were acknowledged.
     pub sum: u64,
 }
 
-impl Measured {
+impl MeasuredContention {
     /// Updates a second.
     #[must_use]
     pub fn throughput(&self) -> f64 {
@@ -77,7 +78,7 @@ impl Measured {
     }
 }
 
-impl fmt::Display for Measured {
+impl fmt::Display for MeasuredContention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -92,11 +93,11 @@ impl fmt::Display for Measured {
     }
 }
 
-/// Measures with sums of at most so many cells.
+/// Measures with sums of at most this many cells.
 ///
 /// # Errors
 /// An update fails for good, or the sum is wrong.
-pub async fn measure(options: &Options, max_cells: u8) -> anyhow::Result<Measured> {
+pub async fn measure(options: &Options, max_cells: u8) -> anyhow::Result<MeasuredContention> {
     let endpoint = local_dynamodb::start_in_memory().await?;
     let direct = local_dynamodb::client(&endpoint);
     local_dynamodb::create_table(&direct, TABLE).await?;
@@ -133,7 +134,7 @@ pub async fn measure(options: &Options, max_cells: u8) -> anyhow::Result<Measure
     let sum = acknowledged.load(Relaxed);
     let shown = total(&Store::new(direct.clone(), settings, Rng::new())).await?;
     ensure!(shown == sum.to_string(), "stored {shown}, acknowledged {sum}");
-    Ok(Measured {
+    Ok(MeasuredContention {
         max_cells,
         updates: to - from,
         conflicts: conflicts - conflicts_before,
@@ -155,7 +156,7 @@ async fn write(
         let deadline = Deadline::after(Duration::from_secs(25));
         match store.update(&id, &update, None, NOW, deadline).await {
             Ok(_) => acknowledged.fetch_add(1, Relaxed),
-            // With one cell, some don't get through.
+            // With one cell, some updates don't get through.
             Err(StoreError::Unavailable(_)) => continue,
             Err(error) => return Err(error.into()),
         };

@@ -1,4 +1,5 @@
-//! `cargo xtask large-answers`: answers of several megabytes all arrive, however busy the machine is.
+//! `cargo xtask large-answers`: answers of several megabytes all arrive, however busy the machine
+//! is.
 
 use std::{
     hint::black_box,
@@ -12,18 +13,19 @@ use std::{
 
 use anyhow::ensure;
 use clap::Args;
+use service::workspace::say;
+use statshub::{HttpClient, run_archive::URL_VARIABLE};
 
-use crate::{archive::URL_VARIABLE, http::Client, workspace::say};
-
-/// Ids of which each reports under a key of its own.
+/// How many ids there are, each under a key of its own.
 const IDS: usize = 60;
-/// Most stats of an update.
+/// How many stats each reports: as many as an update may have.
 const STATS: usize = 500;
-/// Bytes of a stat's name.
+/// How long the name of each stat is, in bytes.
 const NAME_BYTES: usize = 130;
 /// The API gives up after 30 seconds, and functions before that.
 const LONGEST: Duration = Duration::from_secs(26);
 
+/// How often to ask, and on how busy a machine.
 #[derive(Debug, Args)]
 pub struct Options {
     /// How often to ask
@@ -37,6 +39,10 @@ pub struct Options {
     url: String,
 }
 
+/// Makes a large dimension, and asks for it while other threads keep the machine busy.
+///
+/// # Errors
+/// An answer does not arrive in time, or not as a whole.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..options.busy)
@@ -50,7 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             })
         })
         .collect();
-    let result = all_arrive(&Client::new(&options.url), options.count);
+    let result = all_arrive(&HttpClient::new(&options.url), options.count);
     stop.store(true, Relaxed);
     for thread in busy {
         // Counting does not panic.
@@ -59,8 +65,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     result
 }
 
-/// Makes a dimension whose answer has 4 to 6 MB, and asks for it so often.
-pub fn all_arrive(client: &Client, count: usize) -> anyhow::Result<()> {
+/// Makes a dimension whose answer has 4 to 6 MB, and asks for it `count` times.
+///
+/// # Errors
+/// An answer does not arrive in time, or not as a whole.
+pub fn all_arrive(client: &HttpClient, count: usize) -> anyhow::Result<()> {
     for id in 0..IDS {
         let counters: Vec<_> =
             (0..STATS).map(|stat| format!(r#""s{stat:0>NAME_BYTES$}":1"#)).collect();

@@ -4,25 +4,24 @@ use std::{
     fs,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
-
-use crate::{
-    archive,
-    bigquery::Emulator,
-    http::{Client, free_port},
-    service::{Build, Database, OPEN, Service, Settings},
-    timestamp,
+use service::{
+    Build, Database, OPEN, Service, ServiceSettings,
+    bigquery_emulator::Emulator,
+    ports::free_port,
     workspace::{say, target},
 };
+use statshub::{HttpClient, run_archive, timestamp};
 
 /// How many updates are sent at once.
 const SENDERS: usize = 16;
 
+/// How large the dimension is.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The number of keys
@@ -36,12 +35,16 @@ pub struct Options {
     release: bool,
 }
 
+/// Reports every key once, archives them, and prints what that took.
+///
+/// # Errors
+/// The service can't be started, or archives another number of rows.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let folder = target("large");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    let service = Service::start(Settings {
+    let service = Service::start(ServiceSettings {
         port: free_port()?,
         bind: "127.0.0.1".to_owned(),
         build: Build::optimized(options.release),
@@ -51,13 +54,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         variables: Vec::new(),
     })?;
     let started = Instant::now();
-    report(&Client::new(&service.url()), options)?;
+    report(&HttpClient::new(&service.url()), options)?;
     say(&format!("{} keys were reported in {:.0?}", options.keys, started.elapsed()));
 
     let before = service.peak_memory("archive")?;
     let started = Instant::now();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let answer = archive::invoke(&service.url(), &timestamp::from_seconds(now))?;
+    let now = timestamp::from_seconds(run_archive::now());
+    let answer = run_archive::invoke(&service.url(), &now)?;
     let took = started.elapsed();
     println!(
         "{} keys of {} stats: archived in {took:.1?}, peak memory of the function {} MB ({} MB before)",
@@ -72,7 +75,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Reports every key once.
-fn report(client: &Client, options: &Options) -> anyhow::Result<()> {
+fn report(client: &HttpClient, options: &Options) -> anyhow::Result<()> {
     let next = AtomicUsize::new(0);
     let send = || -> anyhow::Result<()> {
         loop {

@@ -1,23 +1,19 @@
-//! The emulator of BigQuery, and what tells others where it is.
+//! The emulator of BigQuery, and the variables that point others at it.
 
 use std::{env, path::PathBuf, time::Duration};
 
+use statshub::{
+    HttpClient,
+    run_sql::{DEFAULT_PROJECT, HOST_VARIABLE, PROJECT_VARIABLE},
+};
+
 use crate::{
-    children::{Running, wait_for},
-    http::{Client, require_free_port},
+    ports::require_free_port,
+    processes::{Running, wait_for},
     tools,
     workspace::say,
 };
 
-/// Where the emulator is when nothing else is said.
-pub const DEFAULT_PORT: u16 = 9050;
-/// The project that it has when nothing else is said.
-pub const DEFAULT_PROJECT: &str = "test-project";
-
-/// The variable that points clients of BigQuery at an emulator.
-pub const HOST_VARIABLE: &str = "BIGQUERY_EMULATOR_HOST";
-/// The variable with the project, of the emulator and of BigQuery.
-pub const PROJECT_VARIABLE: &str = "GOOGLE_PROJECT";
 const DATASET_VARIABLE: &str = "BIGQUERY_DATASET";
 
 /// How to run the emulator.
@@ -30,7 +26,10 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts it; returns when it answers.
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// The port is taken, the emulator can't be installed, or it ends.
     pub fn start(&self) -> anyhow::Result<Running> {
         require_free_port("127.0.0.1", self.port, "--bigquery-port")?;
         let mut command =
@@ -42,19 +41,21 @@ impl Emulator {
         ));
         let mut running = Running::start("bigquery", &mut command)?;
         let client =
-            Client::with_timeout(&format!("http://{}", self.host()), Duration::from_secs(5));
+            HttpClient::with_timeout(&format!("http://{}", self.host()), Duration::from_secs(5));
         let path = format!("/bigquery/v2/projects/{}/datasets", project());
         let answers = || matches!(client.get(&path), Ok((200, _)));
         wait_for("the BigQuery emulator", &mut [&mut running], answers)?;
         Ok(running)
     }
 
-    /// Its address, as the variable has it.
+    /// Its address, in the form of the variable.
+    #[must_use]
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What processes need to know to use it.
+    /// The variables that point processes at it.
+    #[must_use]
     pub fn variables(&self) -> [(&'static str, String); 3] {
         [(HOST_VARIABLE, self.host()), (PROJECT_VARIABLE, project()), (DATASET_VARIABLE, dataset())]
     }
@@ -65,6 +66,7 @@ fn project() -> String {
 }
 
 /// The dataset with the archive.
+#[must_use]
 pub fn dataset() -> String {
     env::var(DATASET_VARIABLE).unwrap_or_else(|_| "statshub".to_owned())
 }

@@ -1,7 +1,7 @@
 //! The whole service on this machine: DynamoDB, the functions, and a gateway in front of them.
 //!
-//! The gateway is the project's own. `cargo lambda watch` loses some answers of several megabytes, and it hands
-//! requests on in another form than an HTTP API does.
+//! The gateway is the project's own: `cargo lambda watch` loses some answers of several megabytes,
+//! and passes requests on in another form than an HTTP API does.
 
 use std::{
     collections::BTreeSet,
@@ -13,19 +13,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use statshub::HttpClient;
 
 use crate::{
-    bigquery::Emulator,
-    children::{Running, wait_for},
-    http::{Client, free_port, require_free_port},
+    bigquery_emulator::Emulator,
+    ports::{free_port, require_free_port},
+    processes::{Running, wait_for},
     tools,
     workspace::{cargo, root, run, say, target},
 };
 
+/// The exit code of `statshub audit` when it found discrepancies.
+const AUDIT_FOUND_DRIFT: i32 = 3;
+
 /// The variable that says who may use the service.
 pub const AUTH_VARIABLE: &str = "STATSHUB_AUTH";
-/// Its value that lets in whoever reaches the service.
+/// The value that lets in anyone who reaches the service.
 pub const OPEN: &str = "off";
 
 /// The DynamoDB to use.
@@ -42,17 +46,18 @@ pub enum Database {
 /// How the functions are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
-    /// As fast as possible, and nothing else.
+    /// Quickly: the functions, the gateway and the embedded DynamoDB.
     Debug,
     /// With optimizations.
     Release,
-    /// As the tests have built them already. Alone they would be built with other features of what they
-    /// depend on, all of it again.
+    /// With the whole workspace, as the tests have built it already. Alone, the functions would
+    /// need their dependencies with other features, and build all of them again.
     WithTests,
 }
 
 impl Build {
-    /// For who uses the functions.
+    /// Without tests, with or without optimizations.
+    #[must_use]
     pub fn optimized(release: bool) -> Self {
         if release { Self::Release } else { Self::Debug }
     }
@@ -60,7 +65,7 @@ impl Build {
 
 /// How to run the service.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ServiceSettings {
     /// The port of the service.
     pub port: u16,
     /// The address that it listens on.
@@ -71,14 +76,14 @@ pub struct Settings {
     pub database: Database,
     /// The emulator of BigQuery, if one is to run.
     pub bigquery: Option<Emulator>,
-    /// Who may use it: what the functions get as `STATSHUB_AUTH`.
+    /// Who may use the service: the functions' `STATSHUB_AUTH`.
     pub auth: String,
-    /// Variables for the functions, besides those of this process.
+    /// Variables for the functions, in addition to those of this process.
     pub variables: Vec<(String, String)>,
 }
 
-impl Settings {
-    /// The address to listen on, as a number.
+impl ServiceSettings {
+    /// The address to listen on, in numbers.
     fn address(&self) -> &str {
         if self.bind == "localhost" { "127.0.0.1" } else { &self.bind }
     }
@@ -87,20 +92,20 @@ impl Settings {
 /// The running service. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Service {
-    settings: Settings,
+    settings: ServiceSettings,
     /// The port of a DynamoDB that is started here.
     database_port: u16,
     /// The port of the runtime API, from which the functions get their events.
     runtime_port: u16,
-    // Dropped in this order: first those who ask, then those who answer.
-    functions: Vec<Function>,
+    // Dropped in this order: those that ask before those that answer.
+    functions: Vec<FunctionProcess>,
     gateway: Running,
     database: Option<Running>,
     bigquery: Option<Running>,
 }
 
 #[derive(Debug)]
-struct Function {
+struct FunctionProcess {
     running: Running,
     spec: FunctionSpec,
     started: Instant,
@@ -113,11 +118,11 @@ struct Function {
 struct FunctionSpec {
     /// The function, its binary, and its queue in the gateway.
     name: &'static str,
-    /// Requests that it answers at once, all in one process, so that they share its cache.
+    /// How many requests the process answers at once. They share its cache.
     concurrency: u8,
 }
 
-/// A binary's package has its name.
+/// Each binary has the name of its package.
 const FUNCTIONS: &[FunctionSpec] = &[
     FunctionSpec::new("update", 16),
     FunctionSpec::new("query", 16),
@@ -133,8 +138,11 @@ impl FunctionSpec {
 }
 
 impl Service {
-    /// Builds and starts everything; returns when requests are answered.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+    /// Builds and starts everything, and waits until requests are answered.
+    ///
+    /// # Errors
+    /// A port is taken, a build fails, or a process ends.
+    pub fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
         require_free_port(settings.address(), settings.port, "--port")?;
         settings.build.run()?;
         let bigquery = settings.bigquery.as_ref().map(Emulator::start).transpose()?;
@@ -170,6 +178,7 @@ impl Service {
     }
 
     /// Where clients find the service.
+    #[must_use]
     pub fn url(&self) -> String {
         let host = match self.settings.bind.as_str() {
             "127.0.0.1" | "0.0.0.0" | "::" | "::1" | "localhost" => "localhost",
@@ -178,19 +187,25 @@ impl Service {
         format!("http://{host}:{}", self.settings.port)
     }
 
-    /// Where its DynamoDB is.
+    /// The endpoint of its DynamoDB.
     fn dynamodb_endpoint(&self) -> String {
         dynamodb_endpoint(&self.settings, self.database_port)
     }
 
-    /// Whether the rollups in the table are the sums of its details; says what is not.
+    /// Whether the rollups in the table are the sums of its details. The audit prints what is not.
+    /// Only of a service that was built by [`Build::WithTests`].
+    ///
+    /// # Errors
+    /// The audit fails.
     pub fn audit(&self) -> anyhow::Result<bool> {
-        let mut command = Command::new(binary("local-dynamodb", self.settings.build));
+        let mut command = Command::new(binary("statshub", self.settings.build));
         with_aws(&mut command, &self.settings, &self.dynamodb_endpoint()).arg("audit");
-        Ok(command.status()?.success())
+        let status = command.status()?;
+        ensure!(matches!(status.code(), Some(0 | AUDIT_FOUND_DRIFT)), "the audit failed: {status}");
+        Ok(status.success())
     }
 
-    /// Starts functions again that have ended, and says so. Returns how many have.
+    /// Starts functions that have ended again, and reports them. Returns how many they were.
     ///
     /// # Errors
     /// The gateway has ended, or the emulator of BigQuery, or the database, other than by
@@ -216,7 +231,7 @@ impl Service {
                 spec.name, status
             ));
             ended += 1;
-            // One that can't start should not be started all the time.
+            // Don't start one that can't start over and over.
             if !function.killed && function.started.elapsed() < Duration::from_secs(2) {
                 thread::sleep(Duration::from_secs(1));
             }
@@ -228,37 +243,55 @@ impl Service {
         Ok(ended)
     }
 
-    /// Kills a function's process as a crash would, for tests.
+    /// Kills a function's process, as a crash would.
+    ///
+    /// # Errors
+    /// There is no such function, or it can't be killed.
     pub fn kill(&mut self, function: &str) -> anyhow::Result<()> {
         let function = self.function(function)?;
         function.killed = true;
         function.running.kill()
     }
 
-    /// Kills the database's process as a crash would, for tests. The functions run on without it.
+    /// Kills the database's process, as a crash would. The functions run on without it.
+    ///
+    /// # Errors
+    /// The database was not started here, or can't be killed.
     pub fn kill_database(&mut self) -> anyhow::Result<()> {
         self.database.take().context("the database was not started here")?.kill()
     }
 
-    /// Starts a database that was killed again, on the same port and data.
+    /// Starts a database that was killed, on the same port and data.
+    ///
+    /// # Errors
+    /// It can't be started.
     pub fn restart_database(&mut self) -> anyhow::Result<()> {
         self.database = start_database(&self.settings, self.database_port)?;
         Ok(())
     }
 
     /// Whether a function's process runs.
+    ///
+    /// # Errors
+    /// There is no such function.
     pub fn is_running(&mut self, function: &str) -> anyhow::Result<bool> {
         Ok(self.function(function)?.running.ended()?.is_none())
     }
 
-    /// The most memory that a function's process has had, in bytes. Linux tells.
+    /// The most memory that a function's process has used so far, in bytes. Only Linux reports it.
+    ///
+    /// # Errors
+    /// There is no such function, or this is not Linux.
     pub fn peak_memory(&self, function: &str) -> anyhow::Result<u64> {
         let mut functions = self.functions.iter();
         let function = functions.find(|found| found.spec.name == function);
         function.context("no such function")?.running.peak_memory()
     }
 
-    /// Starts all functions again, with others who may use the service.
+    /// Changes who may use the service, and starts all functions again.
+    ///
+    /// # Errors
+    /// A function can't be started.
     pub fn let_in(&mut self, auth: &str) -> anyhow::Result<()> {
         auth.clone_into(&mut self.settings.auth);
         for function in &mut self.functions {
@@ -269,14 +302,17 @@ impl Service {
         self.wait_until_ready()
     }
 
-    /// How a function ends, and what it says, that is told nothing of who may use it.
+    /// How a function ends that does not know who may use it, and what it prints.
+    ///
+    /// # Errors
+    /// It can't be started.
     pub fn run_without_auth(&self, function: &str) -> anyhow::Result<Output> {
         let mut command = Command::new(binary(function, self.settings.build));
         command.env_remove(AUTH_VARIABLE).env_remove("AWS_LAMBDA_LOG_LEVEL").env_remove("RUST_LOG");
         Ok(command.output()?)
     }
 
-    fn function(&mut self, name: &str) -> anyhow::Result<&mut Function> {
+    fn function(&mut self, name: &str) -> anyhow::Result<&mut FunctionProcess> {
         let mut functions = self.functions.iter_mut();
         functions.find(|function| function.spec.name == name).context("no such function")
     }
@@ -291,7 +327,7 @@ impl Service {
         format!("http://{host}:{}", self.settings.port)
     }
 
-    fn start_function(&self, spec: FunctionSpec) -> anyhow::Result<Function> {
+    fn start_function(&self, spec: FunctionSpec) -> anyhow::Result<FunctionProcess> {
         let mut command = Command::new(binary(spec.name, self.settings.build));
         with_aws(&mut command, &self.settings, &self.dynamodb_endpoint())
             .current_dir(root())
@@ -308,7 +344,7 @@ impl Service {
         if spec.concurrency > 1 {
             command.env("AWS_LAMBDA_MAX_CONCURRENCY", spec.concurrency.to_string());
         }
-        Ok(Function {
+        Ok(FunctionProcess {
             running: Running::start(spec.name, &mut command)?,
             spec,
             started: Instant::now(),
@@ -323,9 +359,9 @@ impl Service {
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let client = Client::new(&self.local_url());
-        // An empty update changes nothing, but is answered only when all is in place. Where a token is
-        // needed, it is answered by a 401: no token is known here.
+        let client = HttpClient::new(&self.local_url());
+        // An empty update changes nothing, but it is answered only when everything is in place.
+        // Where a token is needed, the answer is a 401: no token is known here.
         let ready = || {
             let answers = |answer: anyhow::Result<(u16, String)>, expected| {
                 answer.is_ok_and(|(status, _)| status == expected || status == 401)
@@ -364,15 +400,15 @@ fn binary(name: &str, build: Build) -> PathBuf {
     target(&format!("{profile}/{name}"))
 }
 
-fn dynamodb_endpoint(settings: &Settings, port: u16) -> String {
+fn dynamodb_endpoint(settings: &ServiceSettings, port: u16) -> String {
     match &settings.database {
         Database::Endpoint(endpoint) => endpoint.clone(),
         Database::Embedded(_) | Database::DynamoDbLocal(_) => format!("http://127.0.0.1:{port}"),
     }
 }
 
-/// Starts the DynamoDB on this port, unless it is one that runs already.
-fn start_database(settings: &Settings, port: u16) -> anyhow::Result<Option<Running>> {
+/// Starts the DynamoDB on this port, unless it already runs elsewhere.
+fn start_database(settings: &ServiceSettings, port: u16) -> anyhow::Result<Option<Running>> {
     let mut command = match &settings.database {
         Database::Endpoint(endpoint) => {
             say(&format!("using the DynamoDB at {endpoint}"));
@@ -398,19 +434,22 @@ fn start_database(settings: &Settings, port: u16) -> anyhow::Result<Option<Runni
 }
 
 /// Waits until a DynamoDB accepts connections.
+///
+/// # Errors
+/// Its process ended.
 pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
     let connect = || TcpStream::connect(("127.0.0.1", port)).is_ok();
     wait_for("DynamoDB", &mut [running], connect)
 }
 
-fn start_gateway(settings: &Settings, runtime_port: u16) -> anyhow::Result<Running> {
+fn start_gateway(settings: &ServiceSettings, runtime_port: u16) -> anyhow::Result<Running> {
     let address = match settings.address() {
         ipv6 if ipv6.contains(':') => format!("[{ipv6}]"),
         other => other.to_owned(),
     };
     let mut addresses = vec![address];
     if settings.address() == "127.0.0.1" {
-        // Whoever takes that for `localhost`: `cargo lambda invoke` does.
+        // `cargo lambda invoke` takes this address for `localhost`.
         addresses.push("[::1]".to_owned());
     }
     let addresses = addresses.iter().map(|address| format!("{address}:{}", settings.port));
@@ -424,8 +463,12 @@ fn start_gateway(settings: &Settings, runtime_port: u16) -> anyhow::Result<Runni
     )
 }
 
-/// Points a process at the DynamoDB. Credentials are made up unless the DynamoDB is somebody else's.
-fn with_aws<'a>(command: &'a mut Command, settings: &Settings, endpoint: &str) -> &'a mut Command {
+/// Points a process at the DynamoDB. Makes up credentials, unless the DynamoDB is somebody else's.
+fn with_aws<'a>(
+    command: &'a mut Command,
+    settings: &ServiceSettings,
+    endpoint: &str,
+) -> &'a mut Command {
     command.env("AWS_ENDPOINT_URL_DYNAMODB", endpoint);
     let own = !matches!(settings.database, Database::Endpoint(_));
     for (variable, value) in [

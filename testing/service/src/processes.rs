@@ -1,4 +1,4 @@
-//! Processes that run as long as this one does.
+//! Processes that run as long as this process does.
 
 use std::{
     fs,
@@ -13,12 +13,12 @@ use anyhow::{Context, bail};
 
 use crate::workspace::say;
 
-/// How long a process has to end by itself.
+/// How long a process may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often it is said what is waited for.
+/// How often a wait reports what it waits for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A process whose output is passed on under its name, and that ends when this value is dropped.
+/// A process. Its output is passed on under its name. The process ends when this value is dropped.
 #[derive(Debug)]
 pub struct Running {
     name: String,
@@ -27,13 +27,16 @@ pub struct Running {
 
 impl Running {
     /// Starts a command.
+    ///
+    /// # Errors
+    /// The program can't be started.
     pub fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that Ctrl-C reaches this process only, which ends its children in
-            // their order.
+            // In a group of its own: Ctrl-C then reaches only this process, which ends its children
+            // in order.
             .process_group(0)
             .spawn()
             .with_context(|| format!("{name} can't be started: {command:?}"))?;
@@ -43,11 +46,15 @@ impl Running {
     }
 
     /// Its name.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The most memory that it has had, in bytes. Linux tells.
+    /// The most memory that the process has used so far, in bytes. Only Linux reports it.
+    ///
+    /// # Errors
+    /// The process has ended, or this is not Linux.
     pub fn peak_memory(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -56,11 +63,17 @@ impl Running {
     }
 
     /// How it ended; none while it runs.
+    ///
+    /// # Errors
+    /// The system does not say.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Ends it without a warning, and waits for that.
+    /// Ends it without a warning, and waits until it has ended.
+    ///
+    /// # Errors
+    /// It can't be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -88,7 +101,11 @@ impl Drop for Running {
     }
 }
 
-/// Waits until something is ready, as long as the processes that it needs run: a busy machine takes its time.
+/// Waits until something is ready, however long a busy machine takes, while the processes that it
+/// needs run.
+///
+/// # Errors
+/// One of the processes ended.
 pub fn wait_for(
     what: &str,
     processes: &mut [&mut Running],

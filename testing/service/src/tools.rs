@@ -1,4 +1,5 @@
-//! The tools that development needs, installed below `target/tools` at pinned versions.
+//! Programs of others that the service needs on this machine, installed below `target/tools` at
+//! pinned versions; and how to install more.
 
 use std::{
     fs,
@@ -9,85 +10,41 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    http::free_port,
-    workspace::{cargo, root, run, say, target},
+    ports::free_port,
+    workspace::{root, run, say, target},
 };
 
-const BOTO3_VERSION: &str = "1.43.106";
-const CARGO_FUZZ_VERSION: &str = "0.13.2";
 const CARGO_LAMBDA_VERSION: &str = "1.9.2";
 /// The npm package that carries Amazon's DynamoDB Local.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
 const LOCAL_BIGQUERY_VERSION: &str = "0.3.2";
-/// The one version of Python that the emulator of BigQuery runs on.
+/// The emulator of BigQuery runs on this version of Python, and on no other.
 const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
-/// The database that the emulator runs on.
+/// The emulator's database.
 const DUCKDB_VERSION: &str = "1.5.5";
-/// Parts of it that the emulator would otherwise download when it starts.
+/// Parts of the database that the emulator would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
-const MINISTACK_VERSION: &str = "1.5.33";
-const SAM_CLI_VERSION: &str = "1.170.0";
-/// What MiniStack reads templates with: the same as SAM.
-const SAM_TRANSLATOR_VERSION: &str = "1.115.0";
-/// What MiniStack checks signatures with.
-const CRYPTOGRAPHY_VERSION: &str = "50.0.2";
 
 /// The `cargo-lambda` binary, from its Python package.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
 pub fn cargo_lambda() -> anyhow::Result<PathBuf> {
     let folder = target(&format!("tools/cargo-lambda-{CARGO_LAMBDA_VERSION}"));
     install(&folder, |folder| {
         let package = format!("cargo-lambda=={CARGO_LAMBDA_VERSION}");
-        // Its dependencies would bring a cross compiler of half a gigabyte, which only deploying needs.
+        // Its dependencies would bring a cross compiler of half a gigabyte. Only a deployment needs
+        // that.
         install_python_packages(folder, &["--no-deps", &package])
     })?;
     Ok(folder.join("bin/cargo-lambda"))
 }
 
-/// The `cargo-fuzz` binary.
-pub fn cargo_fuzz() -> anyhow::Result<PathBuf> {
-    require(
-        "c++",
-        &["--version"],
-        "a C++ compiler is needed to build libFuzzer: `apt install g++`",
-    )?;
-    let folder = target(&format!("tools/cargo-fuzz-{CARGO_FUZZ_VERSION}"));
-    install(&folder, |folder| {
-        say(&format!("installing cargo-fuzz {CARGO_FUZZ_VERSION}"));
-        run(cargo()
-            .args(["install", "--quiet", "--locked", "--version", CARGO_FUZZ_VERSION, "--root"])
-            .arg(folder)
-            .arg("cargo-fuzz"))
-    })?;
-    Ok(folder.join("bin/cargo-fuzz"))
-}
-
-/// The `sam` binary, of AWS SAM.
-pub fn sam() -> anyhow::Result<PathBuf> {
-    let folder = target(&format!("tools/aws-sam-cli-{SAM_CLI_VERSION}"));
-    install(&folder, |folder| {
-        let translator = format!("aws-sam-translator=={SAM_TRANSLATOR_VERSION}");
-        install_python_packages(folder, &[&format!("aws-sam-cli=={SAM_CLI_VERSION}"), &translator])
-    })?;
-    Ok(folder.join("bin/sam"))
-}
-
-/// The folder with MiniStack, an emulator of AWS, and with boto3: a virtual environment.
-pub fn ministack() -> anyhow::Result<PathBuf> {
-    let folder = target(&format!("tools/ministack-{MINISTACK_VERSION}"));
-    install(&folder, |folder| {
-        let packages = [
-            format!("ministack=={MINISTACK_VERSION}"),
-            format!("aws-sam-translator=={SAM_TRANSLATOR_VERSION}"),
-            format!("boto3=={BOTO3_VERSION}"),
-            format!("cryptography=={CRYPTOGRAPHY_VERSION}"),
-        ];
-        install_python_packages(folder, &packages.each_ref().map(String::as_str))
-    })?;
-    Ok(folder)
-}
-
-/// Makes a virtual environment, and installs packages into it.
-fn install_python_packages(folder: &Path, packages: &[&str]) -> anyhow::Result<()> {
+/// Makes a virtual environment of Python, and installs packages into it.
+///
+/// # Errors
+/// There is no Python, or a package can't be installed.
+pub fn install_python_packages(folder: &Path, packages: &[&str]) -> anyhow::Result<()> {
     let named = packages.iter().filter(|package| !package.starts_with("--"));
     let named = named.copied().collect::<Vec<_>>().join(", ");
     say(&format!("installing {named}"));
@@ -104,6 +61,9 @@ fn install_python_packages(folder: &Path, packages: &[&str]) -> anyhow::Result<(
 }
 
 /// The folder with Amazon's DynamoDB Local.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
 pub fn dynamodb_local() -> anyhow::Result<PathBuf> {
     let folder = target("tools/dynamodb-local");
     install(&folder, |folder| {
@@ -127,7 +87,11 @@ pub fn dynamodb_local() -> anyhow::Result<PathBuf> {
     Ok(folder.join("package/emulator"))
 }
 
-/// The command that runs DynamoDB Local on a loopback port; with `data` it keeps its data there.
+/// The command that runs DynamoDB Local on a loopback port. Its data are in the folder `data`, or
+/// in memory.
+///
+/// # Errors
+/// It can't be installed, or there is no Java; the message says what is missing.
 pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<Command> {
     require(
         "java",
@@ -152,7 +116,10 @@ pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<
     Ok(command)
 }
 
-/// The folder with the emulator of BigQuery: a virtual environment, and the home folder that it runs with.
+/// The folder with the emulator of BigQuery: a virtual environment, and the emulator's home folder.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
 pub fn local_bigquery() -> anyhow::Result<PathBuf> {
     let folder = target(&format!("tools/local-bigquery-{LOCAL_BIGQUERY_VERSION}"));
     install(&folder, |folder| {
@@ -176,6 +143,9 @@ pub fn local_bigquery() -> anyhow::Result<PathBuf> {
 }
 
 /// The command that runs the emulator of BigQuery, with its data in a folder.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
 pub fn local_bigquery_command(
     port: u16,
     project: &str,
@@ -185,9 +155,9 @@ pub fn local_bigquery_command(
     let mut command = local_bigquery_python(&local_bigquery()?);
     fs::create_dir_all(data)?;
     command
-        .arg(root().join("xtask/local-bigquery/serve.py"))
+        .arg(root().join("testing/service/python/local_bigquery.py"))
         .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
-        // It serves its other protocol in any case; nobody here speaks it.
+        // It always serves its second protocol too, which nobody here speaks.
         .args(["--grpc-port", &free_port()?.to_string()])
         .args(["--project", project, "--dataset", dataset, "--data-dir"])
         .arg(data);
@@ -200,12 +170,12 @@ fn local_bigquery_python(folder: &Path) -> Command {
     command
 }
 
-/// Its database looks for extensions below the home folder. This one is the tool's own.
+/// The database looks for its extensions below the home folder, so the emulator has one of its own.
 fn local_bigquery_home(folder: &Path) -> PathBuf {
     folder.join("home")
 }
 
-/// A Python of exactly this version: the one on the PATH, or one of pyenv's.
+/// A Python of exactly this version, on the PATH or installed by pyenv.
 fn python(version: &str) -> anyhow::Result<PathBuf> {
     let name = format!("python{version}");
     let candidates = [PathBuf::from(&name)].into_iter().chain(pythons_of_pyenv(&name));
@@ -226,8 +196,8 @@ fn pythons_of_pyenv(name: &str) -> Vec<PathBuf> {
     versions.map(|version| version.path().join("bin").join(name)).collect()
 }
 
-/// Whether it runs, is of this version, and has `venv`. One on the PATH may be a shim of a version manager
-/// that has no such version to run.
+/// Whether the program runs, is of this version, and has `venv`. A `python3.13` on the PATH may be
+/// a shim of a version manager that has no such version.
 fn is_python(program: &Path, version: &str) -> bool {
     let mut command = Command::new(program);
     command.args(["-c", "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"]);
@@ -237,8 +207,14 @@ fn is_python(program: &Path, version: &str) -> bool {
     })
 }
 
-/// Installs into `folder`, unless that was done to its end before.
-fn install(folder: &Path, steps: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Installs into `folder`, unless an earlier installation was completed.
+///
+/// # Errors
+/// A step fails, or the folder can't be written.
+pub fn install(
+    folder: &Path,
+    steps: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let complete = folder.join("complete");
     if complete.exists() {
         return Ok(());
@@ -254,8 +230,11 @@ fn install(folder: &Path, steps: impl FnOnce(&Path) -> anyhow::Result<()>) -> an
     Ok(())
 }
 
-/// Whether a program is there; if not, how to get it.
-fn require(program: &str, arguments: &[&str], how_to_get_it: &str) -> anyhow::Result<()> {
+/// Makes sure that a program is there.
+///
+/// # Errors
+/// It is not; the message is `how_to_get_it`.
+pub fn require(program: &str, arguments: &[&str], how_to_get_it: &str) -> anyhow::Result<()> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match command.status() {

@@ -23,7 +23,7 @@ like drift. The audit reads the whole table consistently, which costs a read uni
 Examples:
   AWS_REGION=eu-west-1 statshub audit --table statshub-restored
   AWS_ENDPOINT_URL_DYNAMODB=http://localhost:8000 statshub audit")]
-pub struct Options {
+pub struct AuditOptions {
     /// The table's name
     #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
     table: String,
@@ -51,7 +51,7 @@ impl From<Audited> for ExitCode {
 ///
 /// # Errors
 /// The table can't be read.
-pub fn run(options: &Options) -> anyhow::Result<Audited> {
+pub fn run(options: &AuditOptions) -> anyhow::Result<Audited> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let discrepancies = runtime.block_on(async {
         let client = Client::new(&aws_config::load_from_env().await);

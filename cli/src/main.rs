@@ -27,13 +27,13 @@ Exit codes:
 )]
 enum Command {
     /// Make a token for a client, and the entry of the configuration that lets it in
-    Token(make_token::Options),
+    Token(make_token::TokenOptions),
     /// Run the function `archive` of a running service once, as the schedule does
-    Archive(run_archive::Options),
+    Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
-    Sql(run_sql::Options),
+    Sql(run_sql::SqlOptions),
     /// Check that the rollups of a table are the sums of what its ids reported
-    Audit(audit_table::Options),
+    Audit(audit_table::AuditOptions),
 }
 
 fn main() -> ExitCode {

@@ -20,26 +20,26 @@ const RANDOM_BYTES: usize = 32;
 /// Which token to make.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statshub token --name fleet-2026 --scope write")]
-pub struct Options {
+pub struct TokenOptions {
     /// What the log calls it, not secret: A-Z a-z 0-9 . _ - [default: the scope and today's date]
     #[arg(long)]
-    name: Option<Name>,
+    name: Option<TokenName>,
     /// What it is good for: write, read, admin, or several joined by +
     #[arg(long, default_value = "write")]
-    scope: Scopes,
+    scope: ScopeList,
 }
 
 /// A name that the functions take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Name(String);
+struct TokenName(String);
 
-/// Scopes that the functions know.
+/// Scopes that the functions know, joined by `+`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Scopes(String);
+struct ScopeList(String);
 
 /// A token, and how the functions know it.
 #[derive(Debug)]
-pub struct Token {
+pub struct NewToken {
     /// The secret that a client sends.
     pub secret: String,
     /// The entry that the functions are configured with: no secret.
@@ -50,10 +50,10 @@ pub struct Token {
 ///
 /// # Errors
 /// The system gives no random numbers.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &TokenOptions) -> anyhow::Result<()> {
     let scopes = &options.scope.0;
     let name = options.name.as_ref().map_or_else(|| default_name(scopes), |name| name.0.clone());
-    let token = Token::new(&name, scopes)?;
+    let token = NewToken::new(&name, scopes)?;
     println!("the token, which is not shown again:\n{}", token.secret);
     println!("its entry in STATSHUB_AUTH, which is no secret:\n{}", token.entry);
     println!(
@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Token {
+impl NewToken {
     /// A new token of this name, for these scopes, joined by `+`.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ fn default_name(scopes: &str) -> String {
     format!("{}-{date}", scopes.replace('+', "-"))
 }
 
-impl FromStr for Name {
+impl FromStr for TokenName {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
@@ -101,7 +101,7 @@ impl FromStr for Name {
     }
 }
 
-impl FromStr for Scopes {
+impl FromStr for ScopeList {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn tokens_are_long_and_no_two_are_the_same() {
-        let [one, other] = [(), ()].map(|()| Token::new("it", "read+write").unwrap());
+        let [one, other] = [(), ()].map(|()| NewToken::new("it", "read+write").unwrap());
         assert_ne!(one.secret, other.secret);
         let random = one.secret.strip_prefix("statshub_").unwrap();
         assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_entry_has_the_hash_and_not_the_token() {
-        let token = Token::new("it", "read+write").unwrap();
+        let token = NewToken::new("it", "read+write").unwrap();
         let hash = token.entry.strip_prefix("it:read+write:").unwrap();
         assert_eq!(hash, hex::encode(Sha256::digest(&token.secret)));
         assert!(!token.entry.contains(&token.secret));
@@ -136,16 +136,16 @@ mod tests {
     #[test]
     fn names_and_scopes_are_those_that_the_functions_take() {
         for name in ["a", "A.b_c-9", &"n".repeat(64), &default_name("read+write")] {
-            assert!(name.parse::<Name>().is_ok(), "{name:?}");
+            assert!(name.parse::<TokenName>().is_ok(), "{name:?}");
         }
         for name in ["", "a b", "a:b", "a,b", "é", &"n".repeat(65), "statshub_x"] {
-            assert!(name.parse::<Name>().is_err(), "{name:?}");
+            assert!(name.parse::<TokenName>().is_err(), "{name:?}");
         }
         for scopes in ["read", "write", "admin", "read+write"] {
-            assert!(scopes.parse::<Scopes>().is_ok(), "{scopes:?}");
+            assert!(scopes.parse::<ScopeList>().is_ok(), "{scopes:?}");
         }
         for scopes in ["", "Read", "read+", "read,write", "all"] {
-            assert!(scopes.parse::<Scopes>().is_err(), "{scopes:?}");
+            assert!(scopes.parse::<ScopeList>().is_err(), "{scopes:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ pub const URL_VARIABLE: &str = "STATSHUB_URL";
 #[command(after_help = "\
 Example:
   statshub archive --url http://localhost:9000 --time 2026-11-24T10:40:00Z")]
-pub struct Options {
+pub struct ArchiveOptions {
     /// The time that the event is scheduled for, in the format of RFC 3339 [default: now]
     #[arg(long)]
     time: Option<String>,
@@ -33,7 +33,7 @@ pub struct Options {
 ///
 /// # Errors
 /// The service does not answer, or the function fails.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &ArchiveOptions) -> anyhow::Result<()> {
     let time = options.time.clone().unwrap_or_else(|| timestamp::from_seconds(now()));
     println!("{}", invoke(&options.url, &time)?);
     Ok(())

@@ -30,7 +30,7 @@ const WAIT: &str = "10000";
 #[command(
     after_help = "Example:\n  statshub sql 'SELECT _dim, counter FROM statshub.country ORDER BY _dim'"
 )]
-pub struct Options {
+pub struct SqlOptions {
     /// The query
     query: String,
     /// The emulator
@@ -49,7 +49,7 @@ pub struct Options {
 ///
 /// # Errors
 /// The emulator does not answer, or the query fails.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &SqlOptions) -> anyhow::Result<()> {
     let client =
         HttpClient::with_timeout(&format!("http://{}", options.host), Duration::from_secs(60));
     let path = format!("/bigquery/v2/projects/{}/queries", options.project);
@@ -121,7 +121,7 @@ impl ResultPage {
     }
 }
 
-fn page(options: &Options, answer: anyhow::Result<(u16, String)>) -> anyhow::Result<ResultPage> {
+fn page(options: &SqlOptions, answer: anyhow::Result<(u16, String)>) -> anyhow::Result<ResultPage> {
     let (status, body) = answer.with_context(|| {
         format!(
             "the BigQuery emulator at {} does not answer; `cargo xtask dev --bigquery` runs one",

@@ -23,7 +23,7 @@ use statshub::run_sql::DEFAULT_PORT;
 use crate::archive_schedule::{Interval, start_schedule};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DevOptions {
     /// The port of the service
     #[arg(long, default_value_t = 9000)]
     port: u16,
@@ -38,14 +38,14 @@ pub struct Options {
     #[arg(long)]
     dynamodb_local: bool,
     #[command(flatten)]
-    archive: ArchiveOptions,
+    archive: DevArchiveOptions,
     /// Build the functions with optimizations
     #[arg(long)]
     release: bool,
 }
 
 #[derive(Debug, Args)]
-struct ArchiveOptions {
+struct DevArchiveOptions {
     /// Run an emulator of BigQuery (needs Python 3.13), and archive to it on a schedule
     #[arg(long)]
     bigquery: bool,
@@ -57,7 +57,7 @@ struct ArchiveOptions {
     archive_every: Interval,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DevOptions) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // A second signal ends this process at once, whatever it is doing.
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn explain(options: &Options, url: &str, is_open: bool) {
+fn explain(options: &DevOptions, url: &str, is_open: bool) {
     let token = if is_open { "" } else { "-H 'Authorization: Bearer <token>' " };
     println!("ready: {url}");
     println!(
@@ -107,7 +107,7 @@ fn explain(options: &Options, url: &str, is_open: bool) {
     }
 }
 
-fn emulator(options: &Options) -> anyhow::Result<Option<Emulator>> {
+fn emulator(options: &DevOptions) -> anyhow::Result<Option<Emulator>> {
     let data = target("dev/bigquery");
     if options.fresh {
         forget(&data)?;
@@ -115,7 +115,7 @@ fn emulator(options: &Options) -> anyhow::Result<Option<Emulator>> {
     Ok(options.archive.bigquery.then_some(Emulator { port: options.archive.bigquery_port, data }))
 }
 
-fn database(options: &Options) -> anyhow::Result<Database> {
+fn database(options: &DevOptions) -> anyhow::Result<Database> {
     if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_DYNAMODB") {
         if options.fresh {
             say("--fresh has no effect on the DynamoDB of AWS_ENDPOINT_URL_DYNAMODB");

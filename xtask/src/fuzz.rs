@@ -13,10 +13,10 @@ use service::{
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct FuzzOptions {
     /// What to fuzz [default: all targets]
     #[arg(long)]
-    target: Option<Target>,
+    target: Option<FuzzTarget>,
     /// How many inputs to try on each target
     #[arg(long, conflicts_with = "seconds")]
     runs: Option<u64>,
@@ -29,21 +29,21 @@ pub struct Options {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Target {
+enum FuzzTarget {
     /// Updates, from bytes to transactions
     Update,
     /// The keys of items
     Keys,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &FuzzOptions) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u32(1..));
     let limit = match options.runs {
         Some(runs) => format!("-runs={runs}"),
         None => format!("-max_total_time={}", options.seconds),
     };
     let cargo_fuzz = cargo_fuzz()?;
-    let all = Target::value_variants();
+    let all = FuzzTarget::value_variants();
     for target in options.target.as_ref().map_or(all, std::slice::from_ref) {
         let name = target.name();
         say(&format!("fuzzing {name} with {limit} -seed={seed}"));
@@ -56,7 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Target {
+impl FuzzTarget {
     fn name(self) -> &'static str {
         match self {
             Self::Update => "update",

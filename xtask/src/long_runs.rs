@@ -15,7 +15,7 @@ pub struct TortureOptions {
 }
 
 #[derive(Debug, Args)]
-pub struct ContentionOptions {
+pub struct ContentionArguments {
     /// Options such as `--writers 64 --processes 64 --hold 10`; see `--help` after `--`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
@@ -29,7 +29,7 @@ pub fn run_torture(options: &TortureOptions) -> anyhow::Result<()> {
     run_bench_build("scenarios", "torture", &arguments)
 }
 
-pub fn run_contention(options: &ContentionOptions) -> anyhow::Result<()> {
+pub fn run_contention(options: &ContentionArguments) -> anyhow::Result<()> {
     run_bench_build("bench", "contention", &options.options)
 }
 

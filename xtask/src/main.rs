@@ -20,32 +20,32 @@ use statshub::{make_token, run_archive, run_sql};
 #[command(name = "cargo xtask", about = "Developer commands of statshub")]
 enum Command {
     /// Run the whole service on this machine
-    Dev(dev::Options),
+    Dev(dev::DevOptions),
     /// Run the function `archive` of a running service once, as the schedule does
-    Archive(run_archive::Options),
+    Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
-    Sql(run_sql::Options),
+    Sql(run_sql::SqlOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
-    Token(make_token::Options),
+    Token(make_token::TokenOptions),
     /// Run all checks and tests
-    Test(steps::Options),
+    Test(steps::TestOptions),
     /// Try generated inputs on what must hold for every input
-    Fuzz(fuzz::Options),
+    Fuzz(fuzz::FuzzOptions),
     /// Send generated updates to a running service and compare every rollup with an independent
     /// calculation
-    Replay(replay::Options),
+    Replay(replay::ReplayOptions),
     /// Play random updates under faults of every class for some minutes, and compare with a model
     Torture(long_runs::TortureOptions),
     /// Measure many writers on one key, whose transactions conflict, with cells and without
-    Contention(long_runs::ContentionOptions),
+    Contention(long_runs::ContentionArguments),
     /// Measure how much memory and time it takes to archive a large dimension
-    Large(large_archive::Options),
+    Large(large_archive::LargeArchiveOptions),
     /// Ask a running service for answers of several megabytes, on a busy machine
-    LargeAnswers(large_answers::Options),
+    LargeAnswers(large_answers::LargeAnswersOptions),
     /// Kill the service's processes under load and compare every rollup with what was acknowledged
-    Crash(crash::Options),
+    Crash(crash::CrashOptions),
     /// Build what the template deploys, deploy it into an emulator of AWS, and use it there
-    DeployTest(deploy_test::Options),
+    DeployTest(deploy_test::DeployTestOptions),
 }
 
 fn main() -> ExitCode {

@@ -16,14 +16,14 @@ use service::{
 use crate::cargo_lambda;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct TestOptions {
     /// Run only these steps [default: all]
-    steps: Vec<Step>,
+    steps: Vec<TestStep>,
 }
 
 /// The steps, in the order in which they run: what fails fast comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Step {
+enum TestStep {
     /// Formatting
     Format,
     /// Lints, warnings included
@@ -45,7 +45,7 @@ enum Step {
     CargoLambda,
 }
 
-fn run_steps(steps: &[Step]) -> anyhow::Result<()> {
+fn run_steps(steps: &[TestStep]) -> anyhow::Result<()> {
     let all = Instant::now();
     for step in steps {
         let started = Instant::now();
@@ -57,15 +57,15 @@ fn run_steps(steps: &[Step]) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &TestOptions) -> anyhow::Result<()> {
     if options.steps.is_empty() {
-        run_steps(Step::value_variants())
+        run_steps(TestStep::value_variants())
     } else {
         run_steps(&options.steps)
     }
 }
 
-impl Step {
+impl TestStep {
     fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Format => workspace::run(cargo().args(["fmt", "--all", "--check"])),
@@ -87,7 +87,7 @@ impl Step {
             Self::EndToEnd => readme_session::run(),
             Self::CargoLambda => cargo_lambda::test(),
             Self::Bigquery => tests_on_the_bigquery_emulator(),
-            Self::Crash => crash::run(&crash::Options::default()),
+            Self::Crash => crash::run(&crash::CrashOptions::default()),
         }
     }
 }

@@ -28,7 +28,7 @@ const ADD_ONE: &str = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
 
 /// How many write, and for how long.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub struct ContentionOptions {
     /// How many write at once, each for an id of its own
     #[arg(long, default_value_t = 64)]
     pub writers: usize,
@@ -97,7 +97,10 @@ impl fmt::Display for MeasuredContention {
 ///
 /// # Errors
 /// An update fails for good, or the sum is wrong.
-pub async fn measure(options: &Options, max_cells: u8) -> anyhow::Result<MeasuredContention> {
+pub async fn measure(
+    options: &ContentionOptions,
+    max_cells: u8,
+) -> anyhow::Result<MeasuredContention> {
     let endpoint = local_dynamodb::start_in_memory().await?;
     let direct = local_dynamodb::client(&endpoint);
     local_dynamodb::create_table(&direct, TABLE).await?;

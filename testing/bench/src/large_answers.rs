@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(26);
 
 /// How often to ask, and on how busy a machine.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct LargeAnswersOptions {
     /// How often to ask
     #[arg(long, default_value_t = 200)]
     count: usize,
@@ -43,7 +43,7 @@ pub struct Options {
 ///
 /// # Errors
 /// An answer does not arrive in time, or not as a whole.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &LargeAnswersOptions) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..options.busy)
         .map(|_| {

@@ -23,7 +23,7 @@ const SENDERS: usize = 16;
 
 /// How large the dimension is.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct LargeArchiveOptions {
     /// The number of keys
     #[arg(long, default_value_t = 100_000)]
     keys: usize,
@@ -39,7 +39,7 @@ pub struct Options {
 ///
 /// # Errors
 /// The service can't be started, or archives another number of rows.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &LargeArchiveOptions) -> anyhow::Result<()> {
     let folder = target("large");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -75,7 +75,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Reports every key once.
-fn report(client: &HttpClient, options: &Options) -> anyhow::Result<()> {
+fn report(client: &HttpClient, options: &LargeArchiveOptions) -> anyhow::Result<()> {
     let next = AtomicUsize::new(0);
     let send = || -> anyhow::Result<()> {
         loop {

@@ -7,7 +7,7 @@ use clap::Parser;
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
-    options: contention::Options,
+    options: contention::ContentionOptions,
 }
 
 #[tokio::main]

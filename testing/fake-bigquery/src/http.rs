@@ -103,12 +103,12 @@ pub(crate) trait Handler: Send + Sync + 'static {
 
 /// A server on a loopback port. It ends, and closes its connections, when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Server(loopback::Server);
+pub(crate) struct Server(loopback::LoopbackServer);
 
 impl Server {
     pub(crate) async fn start<H: Handler>(handler: &Arc<H>) -> io::Result<Self> {
         let handler = Arc::new(Whole(Arc::clone(handler)));
-        Ok(Self(loopback::Server::start(handler, Presence::default()).await?))
+        Ok(Self(loopback::LoopbackServer::start(handler, Presence::default()).await?))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -119,7 +119,7 @@ impl Server {
 /// A handler of whole requests, behind the server.
 struct Whole<H>(Arc<H>);
 
-impl<H: Handler> loopback::Handler for Whole<H> {
+impl<H: Handler> loopback::RequestHandler for Whole<H> {
     type Body = Full<Bytes>;
 
     async fn answer(

@@ -115,7 +115,7 @@ impl KeysBody<'_> {
 pub(crate) struct Batch(Value);
 
 /// Keys that a batch leaves out, by table, in the form of `UnprocessedKeys`.
-pub(crate) type LeftOut = BTreeMap<String, Value>;
+pub(crate) type KeysLeftOut = BTreeMap<String, Value>;
 
 impl Batch {
     pub(crate) fn of(request: &DynamoDbRequest) -> Option<Self> {
@@ -132,8 +132,8 @@ impl Batch {
     }
 
     /// The body without those keys, and those keys.
-    pub(crate) fn without(mut self, left_out: &[bool]) -> (Value, LeftOut) {
-        let mut left = LeftOut::new();
+    pub(crate) fn without(mut self, left_out: &[bool]) -> (Value, KeysLeftOut) {
+        let mut left = KeysLeftOut::new();
         let mut flags = left_out.iter().copied();
         if let Some(tables) = self.0.get_mut("RequestItems").and_then(Value::as_object_mut) {
             for (table, of_table) in tables.iter_mut() {
@@ -167,7 +167,7 @@ fn keys_of(of_table: &mut Value) -> Option<&mut Vec<Value>> {
 }
 
 /// The body of an answer with these keys added to what DynamoDB itself did not process.
-pub(crate) fn with_unprocessed(body: &[u8], left_out: LeftOut) -> Option<Bytes> {
+pub(crate) fn with_unprocessed(body: &[u8], left_out: KeysLeftOut) -> Option<Bytes> {
     let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let unprocessed = body.entry("UnprocessedKeys").or_insert_with(|| Map::new().into());
     let unprocessed = unprocessed.as_object_mut()?;

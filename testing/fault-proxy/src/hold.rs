@@ -16,10 +16,10 @@ use crate::{
 
 /// The items that transactions hold.
 #[derive(Debug, Default)]
-pub(crate) struct Hold(Mutex<State>);
+pub(crate) struct Hold(Mutex<HoldState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct HoldState {
     /// For how long items are held at least. With none, they are not held.
     length: Option<Duration>,
     items: HashSet<ItemId>,
@@ -86,7 +86,7 @@ impl Hold {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HoldState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

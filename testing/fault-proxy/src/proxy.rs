@@ -19,14 +19,14 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use loopback::{Closed, Handler, Presence, Server};
+use loopback::{Closed, LoopbackServer, Presence, RequestHandler};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
     counts::Counts,
     dynamodb_answer::{self, AnswerBody, CHECKSUM, ProxyAnswer, Reason},
     dynamodb_operation::Operation,
-    dynamodb_request::{Batch, DynamoDbRequest, LeftOut, with_unprocessed},
+    dynamodb_request::{Batch, DynamoDbRequest, KeysLeftOut, with_unprocessed},
     fault_plan::FaultPlan,
     hold::{Hold, HoldAdmission},
     request_fault::{Fault, FaultClass, Seen, Throttle, Which},
@@ -41,9 +41,9 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Proxy {
     endpoint: String,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyShared>,
     /// Ends when it is dropped.
-    _server: Server,
+    _server: LoopbackServer,
 }
 
 impl Proxy {
@@ -55,8 +55,8 @@ impl Proxy {
     pub async fn start(upstream_endpoint: &str) -> anyhow::Result<Self> {
         let upstream = authority(upstream_endpoint)
             .with_context(|| format!("{upstream_endpoint} is not a DynamoDB of plain HTTP"))?;
-        let shared = Arc::new(Shared::new(upstream));
-        let server = Server::start(Arc::clone(&shared), shared.presence.clone()).await?;
+        let shared = Arc::new(ProxyShared::new(upstream));
+        let server = LoopbackServer::start(Arc::clone(&shared), shared.presence.clone()).await?;
         Ok(Self { endpoint: format!("http://{}", server.address()), shared, _server: server })
     }
 
@@ -115,24 +115,24 @@ fn authority(endpoint: &str) -> anyhow::Result<Authority> {
 
 /// What connections share.
 #[derive(Debug)]
-struct Shared {
+struct ProxyShared {
     upstream: Authority,
     client: Client<HttpConnector, Full<Bytes>>,
-    state: Mutex<State>,
+    state: Mutex<ProxyState>,
     hold: Arc<Hold>,
     presence: Presence,
     under_way: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ProxyState {
     plan: FaultPlan,
     /// How many requests of each operation came since the plan was set.
     positions: HashMap<Operation, u64>,
     counts: Counts,
 }
 
-impl State {
+impl ProxyState {
     fn next_fault(&mut self, operation: Operation) -> Option<Fault> {
         *self.counts.requests.entry(operation).or_default() += 1;
         let position = self.positions.entry(operation).or_default();
@@ -142,7 +142,7 @@ impl State {
     }
 }
 
-impl Shared {
+impl ProxyShared {
     fn new(upstream: Authority) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -157,7 +157,7 @@ impl Shared {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -240,7 +240,7 @@ async fn whole<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, Closed> {
     Ok(body.collect().await.map_err(|_| Closed)?.to_bytes())
 }
 
-impl Handler for Shared {
+impl RequestHandler for ProxyShared {
     type Body = AnswerBody;
 
     async fn answer(self: Arc<Self>, request: Request<Bytes>) -> Result<ProxyAnswer, Closed> {
@@ -260,10 +260,10 @@ impl Handler for Shared {
 
 /// Counts a request as under way until it is dropped.
 #[derive(Debug)]
-struct UnderWay(Arc<Shared>);
+struct UnderWay(Arc<ProxyShared>);
 
 impl UnderWay {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<ProxyShared>) -> Self {
         shared.under_way.send_modify(|count| *count += 1);
         Self(Arc::clone(shared))
     }
@@ -361,7 +361,7 @@ fn partly(batch: Batch, which: &Which) -> Throttled {
     }
 }
 
-async fn unprocessed(answer: ProxyAnswer, left_out: LeftOut) -> Result<ProxyAnswer, Closed> {
+async fn unprocessed(answer: ProxyAnswer, left_out: KeysLeftOut) -> Result<ProxyAnswer, Closed> {
     if !answer.status().is_success() {
         return Ok(answer);
     }

@@ -10,7 +10,7 @@ use crate::routes::{InvalidKey, Routes};
 /// The API and the functions of a template.
 #[derive(Debug, Clone)]
 pub struct Template {
-    /// The routes, each to the binary that answers.
+    /// The routes, each with the binary that answers.
     pub routes: Routes,
     /// The functions.
     pub functions: Vec<DeployedFunction>,
@@ -27,7 +27,7 @@ pub struct DeployedFunction {
     pub timeout: Duration,
 }
 
-/// `CorsConfiguration`, its origins excepted.
+/// `CorsConfiguration` without its origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CorsRules {
     methods: Vec<String>,
@@ -39,15 +39,15 @@ struct CorsRules {
 /// The rules for browsers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
-    /// The origins whose pages may use it; `*` stands for all.
+    /// The origins whose pages may use the API; `*` stands for all.
     pub origins: Vec<String>,
     /// The methods that they may use.
     pub methods: Vec<String>,
     /// The headers that they may send, in lower case.
     pub headers: Vec<String>,
-    /// The headers of answers that they may see.
+    /// The headers of answers that they may read.
     pub exposed: Vec<String>,
-    /// How many seconds a browser may keep this.
+    /// For how many seconds a browser may keep these rules.
     pub max_age: Option<u64>,
 }
 
@@ -60,7 +60,7 @@ pub enum TemplateError {
     /// It lacks something.
     #[error("the template has no {0}")]
     Missing(String),
-    /// It has a route that is none.
+    /// It has an invalid route.
     #[error(transparent)]
     Route(#[from] InvalidKey),
 }
@@ -92,8 +92,8 @@ impl Template {
         })
     }
 
-    /// What the API tells browsers when the template's parameter `CorsOrigins` is this: origins
-    /// with commas between them, or empty for none.
+    /// The rules for browsers if the template's parameter `CorsOrigins` is this: origins separated
+    /// by commas, or empty for none.
     #[must_use]
     pub fn cors(&self, origins: &str) -> Option<Cors> {
         let rules = self.cors.clone().filter(|_| !origins.is_empty())?;
@@ -276,7 +276,8 @@ Resources:
         assert!(matches!(Template::parse("a: ["), Err(TemplateError::Yaml(_))));
     }
 
-    /// The template that is deployed can be played, and every binary that it routes to is its own.
+    /// The gateway can play the deployed template, and each of its routes leads to one of its
+    /// binaries.
     #[test]
     fn the_template_of_this_project_is_read() {
         let template = Template::parse(include_str!("../../../template.yaml")).unwrap();

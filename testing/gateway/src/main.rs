@@ -17,11 +17,11 @@ use tokio::{
 
 #[derive(Parser)]
 #[command(about = "Plays the HTTP API of a template, and Lambda's runtime API, on this machine")]
-struct Options {
-    /// Where clients come to: an address and a port; several with commas between them
+struct GatewayOptions {
+    /// Where to listen for clients: addresses and ports, separated by commas
     #[arg(long, value_delimiter = ',', required = true)]
     listen: Vec<String>,
-    /// Where the processes of functions come to; loopback only
+    /// Where to listen for the processes of functions; loopback only
     #[arg(long)]
     runtime_listen: std::net::SocketAddr,
     /// The template with the routes, the functions and CORS
@@ -34,7 +34,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+    let options = GatewayOptions::parse();
     anyhow::ensure!(
         options.runtime_listen.ip().is_loopback(),
         "whoever reaches the runtime API gets the requests of clients: let it listen on loopback"
@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
                 listens = true;
                 tokio::spawn(listeners::clients(listener, api.clone()));
             }
-            // A machine may have no IPv6; the first address has to be there.
+            // A machine may have no IPv6, but the first address must work.
             Err(error) if !listens => return Err(error).with_context(|| address.clone()),
             Err(_) => {}
         }
@@ -63,6 +63,6 @@ async fn main() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    // What is still open ends with the process: nobody waits for it.
+    // Open connections end with the process: nobody waits for them.
     std::process::exit(0)
 }

@@ -1,4 +1,4 @@
-//! Clients on one side, and on the other processes that speak the runtime API as Lambda's do.
+//! Clients on one side; on the other, processes that speak the runtime API, as on Lambda.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
@@ -45,7 +45,7 @@ Resources:
     Properties: { RouteKey: $default, Target: !Sub "integrations/${ItIntegration}" }
 "#;
 
-/// A gateway, and where its two sides are.
+/// A gateway, and the addresses of its two sides.
 struct Gateway {
     clients: SocketAddr,
     processes: SocketAddr,
@@ -69,7 +69,8 @@ impl Gateway {
         gateway
     }
 
-    /// A process of a function that answers each event by `answer`, and ends when that is none.
+    /// Starts a process of a function. It answers each event by `answer`, and ends when that is
+    /// none.
     fn process(
         &self,
         function: &str,
@@ -108,7 +109,7 @@ impl Gateway {
     }
 }
 
-/// Answers by the event itself.
+/// Answers with the event itself.
 #[allow(clippy::unnecessary_wraps, reason = "a process may have no answer")]
 fn echo(event: Value) -> Option<String> {
     Some(json!({"statusCode": 200, "body": event.to_string()}).to_string())
@@ -166,7 +167,7 @@ async fn large_answers_arrive_whole_and_larger_ones_than_lambda_carries_do_not()
 async fn who_does_not_answer_in_time_is_not_waited_for() {
     let gateway = Gateway::start("", Duration::from_millis(50)).await;
     assert_eq!(gateway.get("/x").await.status(), 503);
-    // What nobody took is not done later.
+    // An event that no process took in time is not done later.
     gateway.process("it", echo);
     assert_eq!(event(&gateway.get("/y").await)["rawPath"], "/y");
 }

@@ -1,4 +1,4 @@
-//! `local-dynamodb serve` runs a DynamoDB; `create-table` creates statshub's table in any.
+//! `local-dynamodb serve` runs a DynamoDB; `create-table` creates statshub's table in any DynamoDB.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ enum Command {
         #[arg(long)]
         port: u16,
     },
-    /// Create the table, unless it exists, in the DynamoDB that the AWS variables name
+    /// Create the table, unless it exists, in the DynamoDB that AWS's variables name
     CreateTable {
         /// The table's name
         #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]

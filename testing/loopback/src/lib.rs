@@ -1,5 +1,5 @@
-//! A small HTTP server on a loopback port, for the fakes of tests: a [`Handler`] gets each request
-//! as a whole, and answers it or closes the connection.
+//! A small HTTP server on a loopback port, for the fakes of tests: a [`RequestHandler`] gets each
+//! request as a whole, and answers it or closes the connection.
 //!
 //! A [`Presence`] makes the server go away: every connection closes without an answer.
 
@@ -41,7 +41,7 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 /// What answers requests.
-pub trait Handler: Send + Sync + 'static {
+pub trait RequestHandler: Send + Sync + 'static {
     /// The body of its answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
@@ -100,18 +100,18 @@ fn is_odd(turns: u64) -> bool {
 
 /// A server on a loopback port. It ends, and closes its connections, when it is dropped.
 #[derive(Debug)]
-pub struct Server {
+pub struct LoopbackServer {
     address: SocketAddr,
     accepting: AbortHandle,
     presence: Presence,
 }
 
-impl Server {
+impl LoopbackServer {
     /// Starts a server whose requests the handler answers.
     ///
     /// # Errors
     /// No port is left.
-    pub async fn start<H: Handler>(handler: Arc<H>, presence: Presence) -> io::Result<Self> {
+    pub async fn start<H: RequestHandler>(handler: Arc<H>, presence: Presence) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let seen = presence.clone();
@@ -128,7 +128,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for LoopbackServer {
     fn drop(&mut self) {
         self.accepting.abort();
         self.presence.set_away(true);
@@ -152,7 +152,7 @@ pub async fn accept<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-async fn serve<H: Handler>(stream: TokioIo<TcpStream>, handler: Arc<H>, presence: Presence) {
+async fn serve<H: RequestHandler>(stream: TokioIo<TcpStream>, handler: Arc<H>, presence: Presence) {
     let service = service_fn(async |request| {
         let request = whole(request).await?;
         Arc::clone(&handler).answer(request).await
@@ -181,7 +181,7 @@ mod tests {
 
     struct Echo;
 
-    impl Handler for Echo {
+    impl RequestHandler for Echo {
         type Body = Full<Bytes>;
 
         async fn answer(
@@ -196,7 +196,7 @@ mod tests {
     }
 
     /// Everything that arrives on a new connection until it closes.
-    async fn send(server: &Server, path: &str) -> String {
+    async fn send(server: &LoopbackServer, path: &str) -> String {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_answers_or_closes_the_connection() {
-        let server = Server::start(Arc::new(Echo), Presence::default()).await.unwrap();
+        let server = LoopbackServer::start(Arc::new(Echo), Presence::default()).await.unwrap();
         assert!(send(&server, "/").await.ends_with("\r\n\r\nhello"));
         assert_eq!(send(&server, "/close").await, "");
     }
@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_away_answers_nothing_and_closes_what_was_open() {
         let presence = Presence::default();
-        let server = Server::start(Arc::new(Echo), presence.clone()).await.unwrap();
+        let server = LoopbackServer::start(Arc::new(Echo), presence.clone()).await.unwrap();
         let mut open = TcpStream::connect(server.address()).await.unwrap();
         assert!(send(&server, "/").await.ends_with("hello"));
         presence.set_away(true);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Numbers, ShownGroup, StatPlace, UpdateBody};
 
 /// A dimension, a key of it, and a stat.
-type Place = (String, String, String);
-type Sums = BTreeMap<Place, i128>;
+type SumPlace = (String, String, String);
+type SumsByPlace = BTreeMap<SumPlace, i128>;
 
 /// What was counted, and what it adds up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub struct ReferenceModel {
     /// The length of a period of gauges, in seconds.
     period_seconds: u64,
     ids: BTreeMap<String, LastValues>,
-    counters: Sums,
+    counters: SumsByPlace,
     /// By the start of the period.
-    gauges: BTreeMap<u64, Sums>,
-    members: BTreeMap<Place, BTreeSet<String>>,
+    gauges: BTreeMap<u64, SumsByPlace>,
+    members: BTreeMap<SumPlace, BTreeSet<String>>,
 }
 
 /// An id's last values.
@@ -36,7 +36,7 @@ impl ReferenceModel {
         Self {
             period_seconds,
             ids: BTreeMap::new(),
-            counters: Sums::new(),
+            counters: SumsByPlace::new(),
             gauges: BTreeMap::new(),
             members: BTreeMap::new(),
         }
@@ -139,7 +139,7 @@ impl ReferenceModel {
     /// All dimensions that have stats.
     #[must_use]
     pub fn dimensions(&self) -> BTreeSet<&str> {
-        let gauges = self.gauges.values().flat_map(Sums::keys);
+        let gauges = self.gauges.values().flat_map(SumsByPlace::keys);
         let places = self.counters.keys().chain(gauges).chain(self.members.keys());
         places.map(|(dimension, ..)| dimension.as_str()).collect()
     }
@@ -149,24 +149,24 @@ impl ReferenceModel {
     }
 }
 
-fn places(dims: &BTreeMap<String, String>, stat: &str) -> impl Iterator<Item = Place> {
+fn places(dims: &BTreeMap<String, String>, stat: &str) -> impl Iterator<Item = SumPlace> {
     dims.iter().map(move |(dimension, key)| (dimension.clone(), key.clone(), stat.to_owned()))
 }
 
-fn add(sums: &mut Sums, dims: &BTreeMap<String, String>, stat: &str, delta: i128) {
+fn add(sums: &mut SumsByPlace, dims: &BTreeMap<String, String>, stat: &str, delta: i128) {
     for place in places(dims, stat) {
         *sums.entry(place).or_default() += delta;
     }
 }
 
-fn merge(sums: &mut Sums, more: &Sums) {
+fn merge(sums: &mut SumsByPlace, more: &SumsByPlace) {
     for (place, delta) in more {
         *sums.entry(place.clone()).or_default() += delta;
     }
 }
 
 /// Shows a number under its key and in the total.
-fn show(numbers: &mut Numbers, place: &Place, group: ShownGroup, number: i128) {
+fn show(numbers: &mut Numbers, place: &SumPlace, group: ShownGroup, number: i128) {
     let (dimension, key, stat) = place;
     for key in [key.as_str(), "total"] {
         let place = StatPlace {

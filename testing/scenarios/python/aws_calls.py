@@ -1,7 +1,7 @@
-"""Calls AWS for `cargo xtask deploy-test`: each line `[service, operation, parameters]` of JSON is a call of
-boto3, and is answered by a line `{"answer": …}`, or `{"error": code, "message": …}`.
+"""Calls AWS for `cargo xtask deploy-test`. Each line of JSON, `[service, operation, parameters]`, is a call
+of boto3; the answer is a line `{"answer": …}` or `{"error": code, "message": …}`.
 
-One process for all calls, since to load boto3 takes a second.
+One process makes all calls, since loading boto3 takes a second.
 """
 
 import functools
@@ -18,7 +18,7 @@ def client(service):
 
 
 def plain(value):
-    """What JSON has no form for: the payload of a function, and times."""
+    """The text of what JSON has no form for: the payload of a function, and times."""
     return value.read().decode() if hasattr(value, "read") else str(value)
 
 

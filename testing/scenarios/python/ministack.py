@@ -1,5 +1,5 @@
-"""Runs MiniStack until the input ends, which it does whenever whoever started this ends; then ends it with the
-functions that it has started. It needs a process group of its own.
+"""Runs MiniStack until the input ends, at the latest when the process that started this one ends. Then it ends
+MiniStack and the functions that MiniStack has started. It needs a process group of its own.
 """
 
 import os

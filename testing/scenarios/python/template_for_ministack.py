@@ -1,5 +1,5 @@
-"""Rewrites a built template, to what MiniStack can deploy: it refuses alarms on what is calculated of metrics.
-Each of them becomes one on the first of its metrics, so that what refers to it stays as it is.
+"""Rewrites a built template into one that MiniStack can deploy. MiniStack refuses alarms on calculated metrics.
+Each becomes an alarm on the first of its metrics, so that references to the alarm stay valid.
 """
 
 import sys

@@ -46,7 +46,7 @@ const PERIOD: u64 = 1_000_000_000;
 
 /// How often to kill, and under what load.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct CrashOptions {
     /// How many times to kill the function `update`
     #[arg(long, default_value_t = DEFAULT_KILLS)]
     kills: usize,
@@ -58,7 +58,7 @@ pub struct Options {
     clients: usize,
 }
 
-impl Default for Options {
+impl Default for CrashOptions {
     fn default() -> Self {
         Self { kills: DEFAULT_KILLS, seed: None, clients: DEFAULT_CLIENTS }
     }
@@ -83,7 +83,7 @@ struct Killed {
 ///
 /// # Errors
 /// Something is not, or the service can't be started.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &CrashOptions) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     say(&format!("crash test, seed {seed}"));
     let mut test = CrashTest::start(options, seed)?;
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 impl CrashTest {
-    fn start(options: &Options, seed: u64) -> anyhow::Result<Self> {
+    fn start(options: &CrashOptions, seed: u64) -> anyhow::Result<Self> {
         let folder = target("crash");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;

@@ -30,7 +30,7 @@ const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How to deploy, and what to try.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DeployTestOptions {
     /// Deploy the last build
     #[arg(long)]
     no_build: bool,
@@ -43,7 +43,7 @@ pub struct Options {
 ///
 /// # Errors
 /// A step fails; the message names it.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DeployTestOptions) -> anyhow::Result<()> {
     let began = Instant::now();
     fs::create_dir_all(stack::folder())?;
     if !options.no_build {

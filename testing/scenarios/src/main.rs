@@ -15,7 +15,7 @@ const AT_ONCE: usize = 16;
 
 /// Play rounds of random updates under faults, each from a seed of its own
 #[derive(Parser)]
-struct Options {
+struct TortureArguments {
     /// How long
     #[arg(long, default_value_t = 1)]
     minutes: u64,
@@ -26,7 +26,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Options { minutes, seed } = Options::parse();
+    let TortureArguments { minutes, seed } = TortureArguments::parse();
     let first = seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     play_for(Duration::from_secs(minutes * 60), first).await
 }

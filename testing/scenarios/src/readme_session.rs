@@ -16,7 +16,7 @@ use service::{
     ports::free_port,
     workspace::{root, say, target},
 };
-use statshub::{HttpClient, make_token::Token, run_archive};
+use statshub::{HttpClient, make_token::NewToken, run_archive};
 use ureq::http::{Method, Request};
 
 /// The address that the README's commands name.
@@ -190,8 +190,8 @@ fn a_function_that_dies_is_started_again(service: &mut Service) -> anyhow::Resul
 
 /// The tokens and entries of `cargo xtask token`, over HTTP.
 fn only_who_has_a_token_is_let_in(service: &mut Service) -> anyhow::Result<()> {
-    let (old, new) = (Token::new("old", "write")?, Token::new("new", "write")?);
-    let reader = Token::new("reader", "read")?;
+    let (old, new) = (NewToken::new("old", "write")?, NewToken::new("new", "write")?);
+    let reader = NewToken::new("reader", "read")?;
     let invalid = Some("Bearer realm=\"statshub\", error=\"invalid_token\"");
     let lacks_write =
         Some("Bearer realm=\"statshub\", error=\"insufficient_scope\", scope=\"write\"");
@@ -209,7 +209,7 @@ fn only_who_has_a_token_is_let_in(service: &mut Service) -> anyhow::Result<()> {
             (Method::GET, "/nowhere", None, 401, Some("Bearer realm=\"statshub\"")),
             (Method::GET, "/history/a/b/counter/c", None, 401, Some("Bearer realm=\"statshub\"")),
         ] {
-            let secret = token.map(|token: &Token| token.secret.as_str());
+            let secret = token.map(|token: &NewToken| token.secret.as_str());
             let answer = try_token(&client, &method, path, secret)?;
             let entry = token.map(|token| &token.entry);
             ensure!(

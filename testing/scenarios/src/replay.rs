@@ -18,7 +18,7 @@ use crate::comparison::{Comparison, compare, quiet_period};
 
 /// Which updates to send, and where to.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ReplayOptions {
     /// The service
     #[arg(long, default_value = "http://localhost:9000")]
     url: String,
@@ -46,7 +46,7 @@ pub struct Options {
 ///
 /// # Errors
 /// Something differs, or the service does not answer.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &ReplayOptions) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     println!(
         "replaying {} updates of {} ids in {} countries, seed {seed}",
@@ -62,7 +62,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Each thread has ids of its own, and sends their updates in order.
-fn send_all(options: &Options, seed: u64, sent: &AtomicUsize) -> anyhow::Result<ReferenceModel> {
+fn send_all(
+    options: &ReplayOptions,
+    seed: u64,
+    sent: &AtomicUsize,
+) -> anyhow::Result<ReferenceModel> {
     let threads = options.concurrency.clamp(1, options.ids.max(1));
     let parts: Vec<anyhow::Result<ReferenceModel>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
@@ -82,7 +86,7 @@ fn send_all(options: &Options, seed: u64, sent: &AtomicUsize) -> anyhow::Result<
 }
 
 fn send_of_thread(
-    options: &Options,
+    options: &ReplayOptions,
     seed: u64,
     thread: usize,
     threads: usize,
@@ -114,7 +118,7 @@ fn send_of_thread(
 }
 
 /// Dimensions of their own, so that earlier updates do not count.
-fn population(options: &Options, seed: u64) -> Population {
+fn population(options: &ReplayOptions, seed: u64) -> Population {
     let name = |name| format!("replay_{seed}_{name}");
     Population {
         dimensions: vec![
@@ -129,7 +133,7 @@ fn population(options: &Options, seed: u64) -> Population {
     }
 }
 
-fn check(options: &Options, expected: &ReferenceModel) -> anyhow::Result<()> {
+fn check(options: &ReplayOptions, expected: &ReferenceModel) -> anyhow::Result<()> {
     let client = HttpClient::new(&options.url);
     let mut wrong = 0;
     println!("{:<28} {:<14} {:>6} {:>8} {:>6}", "dimension", "group", "keys", "numbers", "wrong");

@@ -143,13 +143,13 @@ struct Round {
 struct Attempted {
     id: String,
     update: UpdateBody,
-    sending: Sending,
+    sending: HowSent,
     store: usize,
 }
 
 /// How a client sends an update.
 #[derive(Debug, Clone)]
-enum Sending {
+enum HowSent {
     /// Once, with this deadline.
     Once(Duration),
     /// With this key, again and again until it is acknowledged.
@@ -232,7 +232,7 @@ impl Round {
                 ClientOutcome::Acknowledged { retries } => {
                     self.report.acknowledged += 1;
                     self.report.retries += retries;
-                    let is_copied = matches!(attempted.sending, Sending::Copies(_));
+                    let is_copied = matches!(attempted.sending, HowSent::Copies(_));
                     self.report.copies += u64::from(is_copied);
                     self.model.count(&attempted.id, &attempted.update, self.now);
                 }
@@ -253,13 +253,13 @@ impl Round {
             self.keys += 1;
             let key = self.keys.to_string();
             let sending = match self.random.u8(..6) {
-                0 => Sending::Copies(key),
-                1 | 2 => Sending::UntilAcknowledged(key),
-                _ => Sending::Once(Duration::from_millis(self.random.u64(DEADLINE_OF_ONE))),
+                0 => HowSent::Copies(key),
+                1 | 2 => HowSent::UntilAcknowledged(key),
+                _ => HowSent::Once(Duration::from_millis(self.random.u64(DEADLINE_OF_ONE))),
             };
             // Some members of a large update that fails may be counted, so it is sent until it is
             // acknowledged.
-            let large = !matches!(sending, Sending::Once(_)) && self.random.u8(..12) == 0;
+            let large = !matches!(sending, HowSent::Once(_)) && self.random.u8(..12) == 0;
             let update = match large {
                 true => reporter.next_large(&self.population, &mut self.random),
                 false => reporter.next(&self.population, &mut self.random),
@@ -397,9 +397,9 @@ fn settings() -> Settings {
 
 async fn send(store: &Store, attempted: &Attempted, now: u64) -> anyhow::Result<ClientOutcome> {
     match &attempted.sending {
-        Sending::Once(deadline) => once(store, attempted, None, now, *deadline).await,
-        Sending::UntilAcknowledged(key) => until_acknowledged(store, attempted, key, now).await,
-        Sending::Copies(key) => {
+        HowSent::Once(deadline) => once(store, attempted, None, now, *deadline).await,
+        HowSent::UntilAcknowledged(key) => until_acknowledged(store, attempted, key, now).await,
+        HowSent::Copies(key) => {
             let retries = AtomicU64::new(0);
             let copies = (0..3).map(|_| until_acknowledged(store, attempted, key, now));
             for outcome in join_all(copies).await {

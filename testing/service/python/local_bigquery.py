@@ -1,14 +1,14 @@
 """Serves local-bigquery, an emulator of BigQuery, and closes three of its gaps (as of 0.3.2).
 
-- It answers 200 to a tables.patch with new fields inside a RECORD, and ignores them; BigQuery adds them.
-- It guesses the types of a load job's rows, and drops unknown fields inside RECORDs; BigQuery takes the types
-  from the table and refuses such rows. The guesses change values: a STRING that looks like a date becomes one
-  and is written as another text.
-- Of two requests at once for one new job, table or dataset, one gets a 400 about a constraint or a commit, or
-  both get a 200; BigQuery answers 409 to one of them.
+- It answers 200 to a tables.patch with new fields inside a RECORD, and ignores them. BigQuery adds them.
+- It guesses the types of a load job's rows, and drops unknown fields inside RECORDs. BigQuery takes the types
+  from the table, and refuses such rows. The guesses change values: a STRING that looks like a date becomes
+  one, and is written as another text.
+- Of two simultaneous requests for one new job, table or dataset, one gets a 400 about a constraint or a
+  commit, or both get a 200. BigQuery answers 409 to one of them.
 
-The archive depends on all three: each stat is a field of the RECORD `counter` or `gauge`, and the job ids are
-what keeps two runs at once from loading a slot twice.
+The archive depends on all three: each stat is a field of the RECORD `counter` or `gauge`, and only the ids of
+jobs keep two simultaneous runs from loading a slot twice.
 """
 
 import functools
@@ -27,7 +27,7 @@ _alter_columns = tables._alter
 
 
 def _alter(project_id, dataset_id, table_id, fields):
-    """Alters what the emulator alters, and the RECORDs too."""
+    """Alters what the emulator alters, and RECORDs too."""
     current = tables.columns(project_id, dataset_id, table_id)
     added = list(_added_inside(current, fields, []))
     _alter_columns(project_id, dataset_id, table_id, fields)
@@ -35,7 +35,7 @@ def _alter(project_id, dataset_id, table_id, fields):
 
 
 def _by_name(fields):
-    """Names of fields are the same in upper and lower case."""
+    """The fields by name, whose case does not matter."""
     return {field.name.casefold(): field for field in fields or []}
 
 
@@ -59,7 +59,7 @@ def _added_inside(current, given, path):
 
 
 def _add(table, added):
-    """Adds all or none, as BigQuery does."""
+    """Adds all fields or none, as BigQuery does."""
     with database.cursor() as cursor:
         cursor.execute("BEGIN")
         try:
@@ -73,7 +73,7 @@ def _add(table, added):
 
 
 def _load(cursor, config, upload):
-    """Loads rows by the table's schema where the job brings none."""
+    """Loads rows by the table's schema if the job has none."""
     table = tables.reference(config.destinationTable)
     guessed = upload and not config.schema_ and not config.autodetect
     if guessed and config.sourceFormat == "NEWLINE_DELIMITED_JSON" and tables.exists(*table):
@@ -98,7 +98,7 @@ def _fit_file(path, fields, ignore_unknown):
 
 
 def _fit(row, fields, path, ignore_unknown):
-    """The row with the names as the schema writes them."""
+    """The row, with the names spelled as in the schema."""
     if not isinstance(row, dict):
         raise ValueError(f"{'.'.join(path) or 'it'} is not an object")
     known, fitted = _by_name(fields), {}
@@ -115,7 +115,7 @@ def _fit(row, fields, path, ignore_unknown):
 
 
 def _in_turn(function):
-    """The function, one call at a time, so that what it has checked still holds when it writes."""
+    """The function, one call at a time: what it has checked still holds when it writes."""
     lock = threading.RLock()
 
     @functools.wraps(function)
@@ -134,7 +134,7 @@ runner.submit = _in_turn(runner.submit)
 runner.HANDLERS["load"] = _load
 
 if __name__ == "__main__":
-    # Warnings and errors only, not a line a request.
+    # Only warnings and errors, not a line for each request.
     for logger in uvicorn.config.LOGGING_CONFIG["loggers"].values():
         if "level" in logger:
             logger["level"] = "WARNING"

@@ -1,6 +1,6 @@
 //! Tokens of clients of the deployed service.
 
-use statshub::make_token::Token;
+use statshub::make_token::NewToken;
 
 /// Two tokens, each with one scope.
 #[derive(Debug, Clone)]
@@ -14,7 +14,8 @@ pub struct ClientTokens {
 impl ClientTokens {
     /// New tokens.
     pub fn new() -> anyhow::Result<Self> {
-        let (reader, writer) = (Token::new("reader", "read")?, Token::new("writer", "write")?);
+        let (reader, writer) =
+            (NewToken::new("reader", "read")?, NewToken::new("writer", "write")?);
         let parameter = format!("{},{}", reader.entry, writer.entry);
         Ok(Self { read: reader.secret, write: writer.secret, parameter })
     }

@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::{
     client_tokens::ClientTokens,
-    exercise::{Api, Call},
+    exercise::{Api, ClientCall},
 };
 
 /// A method, a path and a body; the status of the answer, and a part of the answer's body.
@@ -27,7 +27,7 @@ const OTHERS: [Exchange; 12] = [
 
 pub fn of_others(api: &Api) -> anyhow::Result<()> {
     for (method, path, body, status, part) in OTHERS {
-        let answer = api.send(Call { method, path, body, ..Call::default() })?;
+        let answer = api.send(ClientCall { method, path, body, ..ClientCall::default() })?;
         let is_as_expected = answer.0 == status && answer.1.contains(part);
         ensure!(is_as_expected, "{method} {path}: {answer:?}, not {status} with {part:?}");
         ensure!(method != "HEAD" || answer.1.is_empty(), "HEAD {path} has a body: {}", answer.1);
@@ -45,7 +45,7 @@ pub fn of_tokens(api: &Api, access: &ClientTokens) -> anyhow::Result<()> {
         ("GET", "/stats/country", read, write),
         ("GET", "/history/country/total/counter/counterA", read, write),
     ] {
-        let call = Call {
+        let call = ClientCall {
             method,
             path,
             body: if method == "POST" { "{}" } else { "" },

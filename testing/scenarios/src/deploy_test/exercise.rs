@@ -22,7 +22,7 @@ pub struct Api {
 
 /// What a client sends. To be answered, it needs a token of the method's scope.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Call<'a> {
+pub struct ClientCall<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub body: &'a str,
@@ -35,7 +35,7 @@ impl Api {
     }
 
     /// The status and body of the answer to a client with the right token.
-    pub fn send(&self, call: Call<'_>) -> anyhow::Result<(u16, String)> {
+    pub fn send(&self, call: ClientCall<'_>) -> anyhow::Result<(u16, String)> {
         let token = match call.method {
             "POST" => &self.access.write,
             _ => &self.access.read,
@@ -44,7 +44,11 @@ impl Api {
     }
 
     /// The status and body of the answer to a client with this token, or without one.
-    pub fn send_with(&self, call: Call<'_>, token: Option<&str>) -> anyhow::Result<(u16, String)> {
+    pub fn send_with(
+        &self,
+        call: ClientCall<'_>,
+        token: Option<&str>,
+    ) -> anyhow::Result<(u16, String)> {
         let mut request = Request::builder().method(call.method).uri(call.path);
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -58,14 +62,15 @@ impl Api {
 
     fn post(&self, id: &str, body: &str, idempotency_key: Option<&str>) -> anyhow::Result<()> {
         let path = format!("/stats/{id}");
-        let call = Call { method: "POST", path: &path, body, idempotency_key };
+        let call = ClientCall { method: "POST", path: &path, body, idempotency_key };
         let (status, answer) = self.send(call)?;
         ensure!(status == 200, "POST {path}: {status} {answer}");
         Ok(())
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
-        let (status, answer) = self.send(Call { method: "GET", path, ..Call::default() })?;
+        let (status, answer) =
+            self.send(ClientCall { method: "GET", path, ..ClientCall::default() })?;
         ensure!(status == 200, "GET {path}: {status} {answer}");
         Ok(answer)
     }

@@ -1,5 +1,5 @@
-//! The test step `cargo-lambda`: the workspace works with `cargo lambda watch` and `cargo lambda invoke` too, by the
-//! router in `Cargo.toml`.
+//! The test step `cargo-lambda`: the workspace works with `cargo lambda watch` and `cargo lambda
+//! invoke` too, by the router in `Cargo.toml`.
 
 use std::{
     fs,
@@ -7,14 +7,13 @@ use std::{
 };
 
 use anyhow::ensure;
-
-use crate::{
-    children::{Running, wait_for},
-    http::{Client, free_port},
-    service::wait_for_dynamodb,
-    tools,
+use service::{
+    ports::free_port,
+    processes::{Running, wait_for},
+    tools, wait_for_dynamodb,
     workspace::{root, run, target},
 };
+use statshub::HttpClient;
 
 const EVENT: &str = r#"{"time":"2026-11-24T10:40:00Z"}"#;
 
@@ -44,8 +43,8 @@ pub fn test() -> anyhow::Result<()> {
         .env("STATSHUB_AUTH", "off")
         .env("RUST_LOG", "error");
     let mut watch = Running::start("cargo-lambda", &mut watch)?;
-    let client = Client::new(&format!("http://127.0.0.1:{port}"));
-    // The first request of each function has cargo look whether it is built.
+    let client = HttpClient::new(&format!("http://127.0.0.1:{port}"));
+    // At the first request of each function, cargo looks whether it is built.
     let update = r#"{"dims":{"d":"k"},"counters":{"x":1}}"#;
     let is_counted = || client.post("/stats/a%2Fb", update).is_ok_and(|(status, _)| status == 200);
     wait_for("the function update of cargo lambda watch", &mut [&mut watch], is_counted)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask dev`.
+//! `cargo xtask dev`: the whole service on this machine, until it is interrupted.
 
 use std::{
     fs,
@@ -12,21 +12,23 @@ use std::{
 };
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-use crate::{
-    archive::{self, Interval},
-    bigquery::{self, Emulator},
-    service::{AUTH_VARIABLE, Build, Database, OPEN, Service, Settings},
+use service::{
+    AUTH_VARIABLE, Build, Database, OPEN, Service, ServiceSettings,
+    bigquery_emulator::{self, Emulator},
     workspace::{say, target},
 };
+use signal_hook::consts::{SIGINT, SIGTERM};
+use statshub::run_sql::DEFAULT_PORT;
+
+use crate::archive_schedule::{Interval, start_schedule};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DevOptions {
     /// The port of the service
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// The address to listen on; the service is open to anyone who reaches it, unless `STATSHUB_AUTH` is set
+    /// The address to listen on; the service is open to anyone who reaches it, unless
+    /// `STATSHUB_AUTH` is set
     #[arg(long, default_value = "127.0.0.1")]
     bind: String,
     /// Forget the data of earlier runs
@@ -36,35 +38,35 @@ pub struct Options {
     #[arg(long)]
     dynamodb_local: bool,
     #[command(flatten)]
-    archive: ArchiveOptions,
+    archive: DevArchiveOptions,
     /// Build the functions with optimizations
     #[arg(long)]
     release: bool,
 }
 
 #[derive(Debug, Args)]
-struct ArchiveOptions {
+struct DevArchiveOptions {
     /// Run an emulator of BigQuery (needs Python 3.13), and archive to it on a schedule
     #[arg(long)]
     bigquery: bool,
     /// The port of the BigQuery emulator
-    #[arg(long, default_value_t = bigquery::DEFAULT_PORT, requires = "bigquery")]
+    #[arg(long, default_value_t = DEFAULT_PORT, requires = "bigquery")]
     bigquery_port: u16,
     /// How often to archive: 10s, 1m, 10m, 1h
     #[arg(long, default_value = "10m", requires = "bigquery")]
     archive_every: Interval,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &DevOptions) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second signal ends this process at once, whatever it is doing.
+        // A second signal ends this process at once, whatever it is doing.
         signal_hook::flag::register_conditional_default(signal, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let auth = std::env::var(AUTH_VARIABLE).unwrap_or_else(|_| OPEN.to_owned());
     let is_open = auth == OPEN;
-    let mut service = Service::start(Settings {
+    let mut service = Service::start(ServiceSettings {
         port: options.port,
         bind: options.bind.clone(),
         build: Build::optimized(options.release),
@@ -75,7 +77,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     })?;
     explain(options, &service.url(), is_open);
     if options.archive.bigquery {
-        archive::start_schedule(service.url(), options.archive.archive_every, stop.clone());
+        start_schedule(service.url(), options.archive.archive_every, stop.clone());
     }
     while !stop.load(Ordering::Relaxed) {
         service.look_after()?;
@@ -85,7 +87,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn explain(options: &Options, url: &str, is_open: bool) {
+fn explain(options: &DevOptions, url: &str, is_open: bool) {
     let token = if is_open { "" } else { "-H 'Authorization: Bearer <token>' " };
     println!("ready: {url}");
     println!(
@@ -94,10 +96,10 @@ fn explain(options: &Options, url: &str, is_open: bool) {
     println!("then:  curl {token}{url}/stats/");
     if options.archive.bigquery {
         let host = match options.archive.bigquery_port {
-            bigquery::DEFAULT_PORT => String::new(),
+            DEFAULT_PORT => String::new(),
             port => format!(" --host 127.0.0.1:{port}"),
         };
-        let dataset = bigquery::dataset();
+        let dataset = bigquery_emulator::dataset();
         println!("to archive now:      cargo xtask archive --url {url}");
         println!(
             "to see the archive:  cargo xtask sql{host} 'SELECT * FROM {dataset}.country ORDER BY _ts, _dim'"
@@ -105,7 +107,7 @@ fn explain(options: &Options, url: &str, is_open: bool) {
     }
 }
 
-fn emulator(options: &Options) -> anyhow::Result<Option<Emulator>> {
+fn emulator(options: &DevOptions) -> anyhow::Result<Option<Emulator>> {
     let data = target("dev/bigquery");
     if options.fresh {
         forget(&data)?;
@@ -113,7 +115,7 @@ fn emulator(options: &Options) -> anyhow::Result<Option<Emulator>> {
     Ok(options.archive.bigquery.then_some(Emulator { port: options.archive.bigquery_port, data }))
 }
 
-fn database(options: &Options) -> anyhow::Result<Database> {
+fn database(options: &DevOptions) -> anyhow::Result<Database> {
     if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_DYNAMODB") {
         if options.fresh {
             say("--fresh has no effect on the DynamoDB of AWS_ENDPOINT_URL_DYNAMODB");

@@ -1,47 +1,49 @@
-//! `cargo xtask fuzz`.
+//! `cargo xtask fuzz`: generated inputs, tried on what must hold for every input.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::{
-    tools,
-    workspace::{self, root, say, target},
+use service::{
+    tools::{install, require},
+    workspace::{self, cargo, root, say, target},
 };
 
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
+
 #[derive(Debug, Args)]
-pub struct Options {
-    /// What to fuzz; all targets when none is named
+pub struct FuzzOptions {
+    /// What to fuzz [default: all targets]
     #[arg(long)]
-    target: Option<Target>,
+    target: Option<FuzzTarget>,
     /// How many inputs to try on each target
     #[arg(long, conflicts_with = "seconds")]
     runs: Option<u64>,
     /// How long to try inputs on each target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Where random numbers begin, so that a run can be repeated on the same corpus
+    /// The seed, to repeat a run on the same corpus [default: random]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Target {
+enum FuzzTarget {
     /// Updates, from bytes to transactions
     Update,
     /// The keys of items
     Keys,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &FuzzOptions) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u32(1..));
     let limit = match options.runs {
         Some(runs) => format!("-runs={runs}"),
         None => format!("-max_total_time={}", options.seconds),
     };
-    let cargo_fuzz = tools::cargo_fuzz()?;
-    let all = Target::value_variants();
+    let cargo_fuzz = cargo_fuzz()?;
+    let all = FuzzTarget::value_variants();
     for target in options.target.as_ref().map_or(all, std::slice::from_ref) {
         let name = target.name();
         say(&format!("fuzzing {name} with {limit} -seed={seed}"));
@@ -54,7 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Target {
+impl FuzzTarget {
     fn name(self) -> &'static str {
         match self {
             Self::Update => "update",
@@ -62,12 +64,12 @@ impl Target {
         }
     }
 
-    /// What is found goes below the build folder: the kept corpus changes only on purpose.
+    /// New inputs go below the build folder: the kept corpus changes only on purpose.
     fn arguments(self, command: &mut Command) -> anyhow::Result<()> {
         let name = self.name();
         let found = target(&format!("fuzz-corpus/{name}"));
         fs::create_dir_all(&found)?;
-        // Without a sanitizer, which only a nightly toolchain has and only unsafe code needs.
+        // Without a sanitizer: only a nightly toolchain has one, and only unsafe code needs it.
         command
             .current_dir(root())
             .args(["run", "--sanitizer", "none", "--target-dir"])
@@ -82,4 +84,24 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// The `cargo-fuzz` binary, installed below `target/tools`.
+fn cargo_fuzz() -> anyhow::Result<PathBuf> {
+    require(
+        "c++",
+        &["--version"],
+        "a C++ compiler is needed to build libFuzzer: `apt install g++`",
+    )?;
+    let folder = target(&format!("tools/cargo-fuzz-{CARGO_FUZZ_VERSION}"));
+    install(&folder, |folder| {
+        say(&format!("installing cargo-fuzz {CARGO_FUZZ_VERSION}"));
+        workspace::run(
+            cargo()
+                .args(["install", "--quiet", "--locked", "--version", CARGO_FUZZ_VERSION, "--root"])
+                .arg(folder)
+                .arg("cargo-fuzz"),
+        )
+    })?;
+    Ok(folder.join("bin/cargo-fuzz"))
 }

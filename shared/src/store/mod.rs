@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
-pub use admin::{FoldPlan, Folded};
+pub use admin::{AuditFailure, FoldPlan, Folded, audit};
 pub use read::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StoreError};

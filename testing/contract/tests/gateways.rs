@@ -16,8 +16,8 @@ use bytes::Bytes;
 use contract::read;
 use flate2::{Compression, write::GzEncoder};
 use gateway::{
+    deployed_template::Template,
     event::{Arrival, Refusal, function_url, http_api},
-    template::Template,
 };
 use http::{Request, request::Builder};
 use lambda_runtime::Context;

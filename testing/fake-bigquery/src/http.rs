@@ -1,44 +1,20 @@
-//! Plain HTTP on a loopback port: connections, requests as they arrived, and answers.
+//! Requests as they arrived, and answers.
 
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Response, StatusCode,
-    body::{Bytes, Incoming},
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Bytes,
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use loopback::Presence;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::AbortHandle,
-    time::sleep,
-};
+
+pub(crate) use loopback::Closed;
 
 pub(crate) type Answer = Response<Bytes>;
-
-/// The connection is closed without an answer.
-#[derive(Debug)]
-pub(crate) struct Closed;
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the fake closes the connection")
-    }
-}
-
-impl std::error::Error for Closed {}
 
 /// A request that has arrived as a whole.
 #[derive(Debug, Clone)]
@@ -49,6 +25,19 @@ pub(crate) struct Received {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+impl From<Request<Bytes>> for Received {
+    fn from(request: Request<Bytes>) -> Self {
+        let (head, body) = request.into_parts();
+        Self {
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: head.headers,
+            body,
+        }
+    }
 }
 
 impl Received {
@@ -70,7 +59,7 @@ impl Received {
     }
 }
 
-/// Names and values as HTML forms and query strings have them.
+/// The names and values of an HTML form or a query string.
 pub(crate) fn form(text: &str) -> BTreeMap<String, String> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| {
@@ -100,7 +89,7 @@ pub(crate) fn truncated(answer: Answer) -> Answer {
     answer.map(|body| body.slice(..body.len() / 2))
 }
 
-/// Nothing happens if this can be no header.
+/// Does nothing if the name or the value is not one of a header.
 pub(crate) fn set_header(answer: &mut Answer, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         answer.headers_mut().insert(name, value);
@@ -112,76 +101,32 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn answer(&self, request: Received) -> impl Future<Output = Result<Answer, Closed>> + Send;
 }
 
-/// A server on a loopback port; dropped, it closes its connections.
+/// A server on a loopback port. It ends, and closes its connections, when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Server {
-    address: SocketAddr,
-    accepting: AbortHandle,
-    closing: watch::Sender<bool>,
-}
+pub(crate) struct Server(loopback::LoopbackServer);
 
 impl Server {
     pub(crate) async fn start<H: Handler>(handler: &Arc<H>) -> io::Result<Self> {
-        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-        let address = listener.local_addr()?;
-        let closing = watch::Sender::new(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(handler), closing.subscribe()));
-        Ok(Self { address, accepting: accepting.abort_handle(), closing })
+        let handler = Arc::new(Whole(Arc::clone(handler)));
+        Ok(Self(loopback::LoopbackServer::start(handler, Presence::default()).await?))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.accepting.abort();
-        self.closing.send_replace(true);
-    }
-}
+/// A handler of whole requests, behind the server.
+struct Whole<H>(Arc<H>);
 
-async fn accept<H: Handler>(
-    listener: TcpListener,
-    handler: Arc<H>,
-    closing: watch::Receiver<bool>,
-) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                drop(tokio::spawn(serve(stream, Arc::clone(&handler), closing.clone())));
-            }
-            // No more files: it takes time until there are some again.
-            Err(_) => sleep(Duration::from_millis(10)).await,
-        }
-    }
-}
+impl<H: Handler> loopback::RequestHandler for Whole<H> {
+    type Body = Full<Bytes>;
 
-async fn serve<H: Handler>(stream: TcpStream, handler: Arc<H>, mut closing: watch::Receiver<bool>) {
-    // Else small answers could wait for the acknowledgement of earlier ones.
-    let _ = stream.set_nodelay(true);
-    let handler = &handler;
-    let service = service_fn(async |request| {
-        let answer = handler.answer(whole(request).await?).await?;
-        Ok::<_, Closed>(answer.map(Full::new))
-    });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        biased;
-        _ = closing.wait_for(|is_closing| *is_closing) => {}
-        // It ends with an error whenever a fault closes it.
-        _ = connection => {}
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Bytes>,
+    ) -> Result<Response<Full<Bytes>>, Closed> {
+        let answer = self.0.answer(request.into()).await?;
+        Ok(answer.map(Full::new))
     }
-}
-
-async fn whole(request: hyper::Request<Incoming>) -> Result<Received, Closed> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
-    Ok(Received {
-        method: head.method,
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: head.headers,
-        body,
-    })
 }

@@ -7,9 +7,9 @@ use std::{
     ops::{Add, AddAssign},
 };
 
-use crate::{fault::FaultClass, operation::Operation};
+use crate::{dynamodb_operation::Operation, request_fault::FaultClass};
 
-/// What a proxy has seen and done. Those of several proxies can be added.
+/// What a proxy has seen and done. The counts of several proxies can be added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that arrived at the proxy, whatever happened to them.
@@ -39,7 +39,7 @@ impl Counts {
         self.requests.values().sum()
     }
 
-    /// How many faults were injected, conflicts of held items not among them.
+    /// How many faults were injected, without conflicts of held items.
     #[must_use]
     pub fn total_faults(&self) -> u64 {
         self.faults.values().sum()

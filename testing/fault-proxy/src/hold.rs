@@ -1,4 +1,4 @@
-//! Conflicts as the real service has them: the items of a transaction are held while it goes on.
+//! Conflicts as on the real service: a transaction holds its items while it goes on.
 
 use std::{
     collections::HashSet,
@@ -9,30 +9,30 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    answer::{self, Answer, Reason},
-    operation::Operation,
-    request::{ItemKey, Request},
+    dynamodb_answer::{self, ProxyAnswer, Reason},
+    dynamodb_operation::Operation,
+    dynamodb_request::{DynamoDbRequest, ItemId},
 };
 
 /// The items that transactions hold.
 #[derive(Debug, Default)]
-pub(crate) struct Hold(Mutex<State>);
+pub(crate) struct Hold(Mutex<HoldState>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// How long items are held at least. None: they are not held.
+struct HoldState {
+    /// For how long items are held at least. With none, they are not held.
     length: Option<Duration>,
-    items: HashSet<ItemKey>,
+    items: HashSet<ItemId>,
 }
 
 /// Whether a request may go on to DynamoDB.
-pub(crate) enum Admission {
+pub(crate) enum HoldAdmission {
     /// It may.
     Free,
     /// It may, and holds its items.
     Holding(Holding),
-    /// It may not: another holds an item of it.
-    Conflict(Answer),
+    /// It may not: another request holds one of its items.
+    Conflict(ProxyAnswer),
 }
 
 impl Hold {
@@ -40,13 +40,13 @@ impl Hold {
         self.lock().length = length;
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, request: &Request) -> Admission {
+    pub(crate) fn admit(self: &Arc<Self>, request: &DynamoDbRequest) -> HoldAdmission {
         let is_transaction = request.operation == Operation::TransactWriteItems;
         if !is_transaction && !request.operation.is_single_write() {
-            return Admission::Free;
+            return HoldAdmission::Free;
         }
         let Some(length) = self.lock().length else {
-            return Admission::Free;
+            return HoldAdmission::Free;
         };
         match is_transaction {
             true => self.admit_transaction(request, length),
@@ -54,32 +54,39 @@ impl Hold {
         }
     }
 
-    fn admit_transaction(self: &Arc<Self>, request: &Request, length: Duration) -> Admission {
+    fn admit_transaction(
+        self: &Arc<Self>,
+        request: &DynamoDbRequest,
+        length: Duration,
+    ) -> HoldAdmission {
         let Some(items) = request.transaction() else {
-            return Admission::Free;
+            return HoldAdmission::Free;
         };
         let until = Instant::now() + length;
         let mut state = self.lock();
         let is_held =
-            |item: &Option<ItemKey>| item.as_ref().is_some_and(|item| state.items.contains(item));
+            |item: &Option<ItemId>| item.as_ref().is_some_and(|item| state.items.contains(item));
         let conflicts: Vec<_> = items.iter().map(is_held).collect();
         if conflicts.contains(&true) {
-            return Admission::Conflict(answer::cancelled(Reason::Conflict, &conflicts));
+            return HoldAdmission::Conflict(dynamodb_answer::cancelled(
+                Reason::Conflict,
+                &conflicts,
+            ));
         }
         let items: Vec<_> = items.into_iter().flatten().collect();
         state.items.extend(items.iter().cloned());
-        Admission::Holding(Holding { hold: Arc::clone(self), items, until })
+        HoldAdmission::Holding(Holding { hold: Arc::clone(self), items, until })
     }
 
-    fn admit_write(&self, request: &Request) -> Admission {
+    fn admit_write(&self, request: &DynamoDbRequest) -> HoldAdmission {
         let item = request.written();
         match item.is_some_and(|item| self.lock().items.contains(&item)) {
-            true => Admission::Conflict(answer::conflict()),
-            false => Admission::Free,
+            true => HoldAdmission::Conflict(dynamodb_answer::conflict()),
+            false => HoldAdmission::Free,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HoldState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,12 +94,12 @@ impl Hold {
 /// A transaction that holds its items until this is dropped.
 pub(crate) struct Holding {
     hold: Arc<Hold>,
-    items: Vec<ItemKey>,
+    items: Vec<ItemId>,
     until: Instant,
 }
 
 impl Holding {
-    /// Releases the items when they were held long enough.
+    /// Releases the items once they were held long enough.
     pub(crate) async fn release(self) {
         sleep_until(self.until).await;
     }

@@ -1,8 +1,10 @@
-//! An HTTP proxy between the functions and a DynamoDB API that injects faults, for tests and benchmarks.
+//! An HTTP proxy between the functions and a DynamoDB API that injects faults, for tests and
+//! benchmarks.
 //!
-//! A local DynamoDB never loses an answer, never throttles and never has a conflict; the real one does
-//! all of it, and seldom when a test looks. This proxy does it when told to: by a script, or at random
-//! from a seed. Its answers are those of DynamoDB, so that the SDK makes its typed errors of them.
+//! A local DynamoDB never loses an answer, never throttles and never has a conflict. The real one
+//! does all of that, but seldom when a test looks. This proxy does it on demand: by a script, or at
+//! random from a seed. Its answers are those of DynamoDB, so the SDK turns them into its typed
+//! errors.
 //!
 //! ```no_run
 //! use fault_proxy::{Fault, FaultPlan, Operation, Proxy};
@@ -20,17 +22,17 @@
 //! # }
 //! ```
 
-mod answer;
 mod counts;
-mod fault;
+mod dynamodb_answer;
+mod dynamodb_operation;
+mod dynamodb_request;
+mod fault_plan;
 mod hold;
-mod operation;
-mod plan;
 mod proxy;
-mod request;
+mod request_fault;
 
 pub use counts::Counts;
-pub use fault::{Fault, FaultClass, ItemPredicate, Seen, Throttle, Which};
-pub use operation::Operation;
-pub use plan::{FaultPlan, Probabilities, Rates};
+pub use dynamodb_operation::Operation;
+pub use fault_plan::{FaultPlan, Probabilities, Rates};
 pub use proxy::Proxy;
+pub use request_fault::{Fault, FaultClass, ItemPredicate, Seen, Throttle, Which};

@@ -22,7 +22,7 @@ use support::{TABLE, Test, answered, key, reasons};
 
 const TRANSACT: Operation = Operation::TransactWriteItems;
 
-/// A delay that no test waits for to its end.
+/// A delay that no test waits out.
 const FOREVER: Duration = Duration::from_secs(1_000_000);
 
 /// Waits until a request has arrived.
@@ -106,7 +106,7 @@ async fn an_error_after_the_commit_hides_it() {
 async fn a_cut_answer_cannot_be_read() {
     let test = Test::with(TRANSACT, Fault::Cut).await;
     let error = test.transact(&["a"]).await.unwrap_err();
-    // The head did arrive, with a status of success.
+    // The head did arrive, with a successful status.
     assert!(matches!(error, SdkError::ResponseError(_)), "{error:?}");
     assert_eq!(error.raw_response().unwrap().status().as_u16(), 200);
     assert!(test.has("a").await);

@@ -34,13 +34,13 @@ async fn the_second_of_two_overlapping_transactions_is_cancelled() {
         test.put("a").await.unwrap();
         test.batch(&["held"]).await.unwrap();
         assert!(start.elapsed() < HOLD, "too slow a machine for this test");
-        // What was cancelled holds nothing: this one does not conflict on `a`.
+        // A cancelled transaction holds nothing: this one does not conflict on `a`.
         test.transact(&["a", "c"]).await.unwrap();
     };
     let first = async {
         test.transact(&["b", "held"]).await.unwrap();
         assert!(start.elapsed() >= HOLD);
-        // Its answer came when the items were released.
+        // Its answer came once the items were released.
         test.put("b").await.unwrap();
     };
     tokio::join!(first, others);

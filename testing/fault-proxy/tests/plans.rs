@@ -1,4 +1,4 @@
-//! Plans at random, and counts.
+//! Random plans, and counts.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod support;
@@ -85,7 +85,7 @@ fn throttling_takes_the_forms_that_an_operation_has() {
     assert_eq!(forms(Operation::Query), ["thrown"]);
 }
 
-/// What is injected is what the plan says, however requests interleave.
+/// The proxy injects what the plan says, however requests interleave.
 #[tokio::test(flavor = "multi_thread")]
 async fn interleaved_requests_meet_the_faults_of_the_plan() {
     let classes = [FaultClass::ServerError, FaultClass::DropRequest, FaultClass::ErrorAfterCommit];

@@ -1,17 +1,17 @@
-//! The events that a request becomes.
+//! The events that requests become.
 //!
 //! *Documented* (Create AWS Lambda proxy integrations for HTTP APIs, payload format 2.0; Lambda
 //! function URLs): the fields; names of headers in lower case; repeated headers and repeated query
 //! parameters joined with commas; cookies apart; `isBase64Encoded` for binary bodies.
 //!
-//! *Observed*: the path (see [`crate::path`]); a body is text under the content types `text/*`,
-//! `application/json`, `application/xml` and `application/javascript` only, and base64 under every
-//! other one and without one (`MiniStack`, pull request 766, against AWS); empty fields are left out
-//! instead of null, the values of `queryStringParameters` are decoded with `+` as a blank, and
-//! `rawQueryString` is as it was sent (hotsock/voker, `apigwv2-request.json`).
+//! *Observed*: the path (see [`crate::read_path`]); a body is text under the content types
+//! `text/*`, `application/json`, `application/xml` and `application/javascript` only, and base64
+//! under every other one and without one (`MiniStack`, pull request 766, against AWS); empty fields
+//! are left out instead of null, the values of `queryStringParameters` are decoded with `+` as a
+//! blank, and `rawQueryString` is as it was sent (hotsock/voker, `apigwv2-request.json`).
 //!
-//! *Assumed*: text that is not UTF-8, or is under a `Content-Encoding`, is base64 too, since no JSON
-//! could hold it; a header that is not UTF-8 is Latin-1.
+//! *Assumed*: text that is not UTF-8, or has a `Content-Encoding`, is base64 too, since JSON could
+//! not hold it; a header that is not UTF-8 is Latin-1.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -31,28 +31,28 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::{
-    path::{Malformed, Path},
+    read_path::{MalformedPath, ReadPath},
     routes::{self, Routes},
 };
 
-/// The number of the account that plays, as in AWS's examples.
+/// The number of the account: that of AWS's examples.
 pub const ACCOUNT: &str = "123456789012";
-/// Of a connection, and not of the request that comes over it (RFC 9110, 7.6.1).
+/// Headers of a connection, not of a request (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
 
-/// What is known of a request besides itself.
+/// The circumstances of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
     /// The request's id.
     pub id: String,
-    /// When it came.
+    /// When it arrived.
     pub at: SystemTime,
     /// Who sent it.
     pub from: IpAddr,
 }
 
 impl Default for Arrival {
-    /// One at the Unix epoch, from this machine.
+    /// From this machine, at the Unix epoch.
     fn default() -> Self {
         Self {
             id: "JKJaXmPLvHcESHA=".to_owned(),
@@ -71,18 +71,18 @@ pub struct Integration<'a> {
     pub event: Value,
 }
 
-/// Why an HTTP API answers itself.
+/// Why an HTTP API answers by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// 400.
     #[error(transparent)]
-    Path(#[from] Malformed),
+    Path(#[from] MalformedPath),
     /// 404.
     #[error("the request has no route")]
     NoRoute,
 }
 
-/// The event of a request to an HTTP API, and who gets it.
+/// The event of a request to an HTTP API, and the function that gets it.
 ///
 /// # Errors
 /// No function sees the request.
@@ -91,7 +91,7 @@ pub fn http_api<'a>(
     request: &Request<Bytes>,
     arrival: &Arrival,
 ) -> Result<Integration<'a>, Refusal> {
-    let path = Path::of(request.uri().path())?;
+    let path = ReadPath::of(request.uri().path())?;
     let (route, parameters) =
         routes.find(request.method(), &path.routed).ok_or(Refusal::NoRoute)?;
     let mut event = event(&route.key, &path.raw, request, arrival);
@@ -102,7 +102,8 @@ pub fn http_api<'a>(
     Ok(Integration { function: &route.function, event: event.into() })
 }
 
-/// The event of a request to the URL of a function: its path stays encoded, and there are no routes.
+/// The event of a request to the URL of a function: its path stays encoded, and there are no
+/// routes.
 #[must_use]
 pub fn function_url(request: &Request<Bytes>, arrival: &Arrival) -> Value {
     event(routes::DEFAULT, request.uri().path(), request, arrival).into()
@@ -167,15 +168,15 @@ fn common_log_time(at: OffsetDateTime) -> String {
     format!("{day:02}/{month:.3}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
 }
 
-/// The headers as one value a name, cookies and those of the connection excepted, and what the gateway
-/// adds to them.
+/// The headers, each name with one value, without cookies and without those of the connection; and
+/// those that the gateway adds.
 fn headers(request: &Request<Bytes>, arrival: &Arrival) -> Value {
     let sent = request.headers();
     let names = sent.keys().filter(|name| **name != COOKIE && !HOP_BY_HOP.contains(name));
     let mut joined: Map<_, _> =
         names.map(|name| (name.as_str().to_owned(), joined(sent, name).into())).collect();
     if !request.body().is_empty() {
-        // A chunked body has a length once it is whole.
+        // Once it is whole, a chunked body has a length.
         joined.insert(CONTENT_LENGTH.to_string(), request.body().len().to_string().into());
     }
     let before = joined.get("x-forwarded-for").and_then(Value::as_str);
@@ -225,7 +226,7 @@ fn query_parameters(query: &str) -> Option<Value> {
     (!parameters.is_empty()).then_some(Value::Object(parameters))
 }
 
-/// The body as an event holds it, and whether that is base64. None when it is empty.
+/// The body in the form of an event, and whether that is base64. None if it is empty.
 fn body(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);

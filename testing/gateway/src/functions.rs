@@ -1,5 +1,5 @@
-//! The functions, and what is on its way to them: requests wait in the queue of their function until a process
-//! of it asks for the next one.
+//! The functions, and the events that wait for them: each waits in the queue of its function until
+//! one of the function's processes asks for the next event.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -16,43 +16,44 @@ use tokio::{
     time::timeout,
 };
 
-/// Most bytes of an event, and of an answer. Source: *Lambda quotas*, AWS Lambda Developer Guide (6 MB).
+/// Most bytes of an event, and of an answer. Source: *Lambda quotas*, AWS Lambda Developer Guide (6
+/// MB).
 pub const MAX_PAYLOAD_BYTES: usize = 6_291_556;
 
 /// The functions by their names.
 #[derive(Debug)]
-pub struct Functions(BTreeMap<String, Function>);
+pub struct Functions(BTreeMap<String, FunctionQueue>);
 
-/// What is on its way to a function.
+/// A function: the events that wait for it, and those that it works on.
 #[derive(Debug)]
-pub struct Function {
+pub struct FunctionQueue {
     timeout: Duration,
     waiting: Mutex<VecDeque<Invocation>>,
-    /// Whoever waits for the answer of an invocation that a process has.
-    under_way: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    /// Who waits for each invocation that a process works on.
+    under_way: Mutex<HashMap<String, oneshot::Sender<InvocationOutcome>>>,
     arrived: Notify,
-    /// Connections that its processes have to the runtime API.
+    /// How many connections its processes have to the runtime API.
     connections: AtomicUsize,
 }
 
-/// An event, as a process gets it.
+/// An event that waits for a process.
 #[derive(Debug)]
 pub struct Invocation {
     /// Its id.
     pub id: String,
     /// What happened, in JSON.
     pub event: Bytes,
-    /// When the function has to be done.
+    /// When the function must have answered.
     pub deadline: SystemTime,
-    answer: oneshot::Sender<Outcome>,
+    answer: oneshot::Sender<InvocationOutcome>,
 }
 
-/// What a process says of an invocation.
+/// How an invocation ended.
 #[derive(Debug)]
-enum Outcome {
+enum InvocationOutcome {
     Answer(Bytes),
     Error(Bytes),
-    /// It ended before it said anything.
+    /// The process ended first.
     Gone,
 }
 
@@ -65,13 +66,13 @@ pub enum InvocationError {
     /// The event, or the answer, is larger than Lambda carries.
     #[error("more than {MAX_PAYLOAD_BYTES} bytes")]
     TooLarge,
-    /// The function said that it failed, and how.
+    /// The function failed, for this reason.
     #[error("the function failed")]
     Failed(Bytes),
     /// Its process ended meanwhile.
     #[error("the process of the function ended")]
     Gone,
-    /// It took longer than it may.
+    /// It took too long.
     #[error("the function did not answer in time")]
     TimedOut,
 }
@@ -79,16 +80,16 @@ pub enum InvocationError {
 impl Functions {
     /// Functions of these names, each with the time that it may take for an event.
     pub fn new(functions: impl IntoIterator<Item = (String, Duration)>) -> Self {
-        Self(functions.into_iter().map(|(name, time)| (name, Function::new(time))).collect())
+        Self(functions.into_iter().map(|(name, time)| (name, FunctionQueue::new(time))).collect())
     }
 
     /// The function of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Function> {
+    pub fn get(&self, name: &str) -> Option<&FunctionQueue> {
         self.0.get(name)
     }
 
-    /// Hands an event to a function, and waits for its answer, at most for `longest`.
+    /// Hands an event to a function, and waits at most `longest` for its answer.
     ///
     /// # Errors
     /// There is no answer.
@@ -109,22 +110,22 @@ impl Functions {
         lock(&function.waiting).push_back(Invocation { id: id.clone(), event, deadline, answer });
         function.arrived.notify_one();
         let outcome = timeout(time, answered).await;
-        // Nobody answers what is not wanted any more.
+        // The answer is not wanted any more.
         lock(&function.waiting).retain(|invocation| invocation.id != id);
         lock(&function.under_way).remove(&id);
         match outcome {
-            Ok(Ok(Outcome::Answer(answer))) if answer.len() > MAX_PAYLOAD_BYTES => {
+            Ok(Ok(InvocationOutcome::Answer(answer))) if answer.len() > MAX_PAYLOAD_BYTES => {
                 Err(InvocationError::TooLarge)
             }
-            Ok(Ok(Outcome::Answer(answer))) => Ok(answer),
-            Ok(Ok(Outcome::Error(error))) => Err(InvocationError::Failed(error)),
-            Ok(Ok(Outcome::Gone) | Err(_)) => Err(InvocationError::Gone),
+            Ok(Ok(InvocationOutcome::Answer(answer))) => Ok(answer),
+            Ok(Ok(InvocationOutcome::Error(error))) => Err(InvocationError::Failed(error)),
+            Ok(Ok(InvocationOutcome::Gone) | Err(_)) => Err(InvocationError::Gone),
             Err(_) => Err(InvocationError::TimedOut),
         }
     }
 }
 
-impl Function {
+impl FunctionQueue {
     fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -151,23 +152,23 @@ impl Function {
         }
     }
 
-    /// Takes the answer to an invocation. Whether anybody waits for it.
+    /// Takes the answer to an invocation. Returns whether anybody waits for it.
     pub fn answer(&self, id: &str, answer: Bytes) -> bool {
-        self.end(id, Outcome::Answer(answer))
+        self.end(id, InvocationOutcome::Answer(answer))
     }
 
-    /// Takes the failure of an invocation. Whether anybody waits for it.
+    /// Takes the failure of an invocation. Returns whether anybody waits for it.
     pub fn fail(&self, id: &str, error: Bytes) -> bool {
-        self.end(id, Outcome::Error(error))
+        self.end(id, InvocationOutcome::Error(error))
     }
 
-    fn end(&self, id: &str, outcome: Outcome) -> bool {
+    fn end(&self, id: &str, outcome: InvocationOutcome) -> bool {
         let waiting = lock(&self.under_way).remove(id);
         waiting.is_some_and(|waiting| waiting.send(outcome).is_ok())
     }
 
-    /// Notes that a process has connected, until the guard is dropped. With the last connection of a function
-    /// goes what its processes were working on.
+    /// Counts a connection of a process until the guard is dropped. When the last one of a function
+    /// closes, its processes are taken to have ended, and with them what they were working on.
     pub fn connect(&self) -> Connected<'_> {
         self.connections.fetch_add(1, SeqCst);
         Connected(self)
@@ -176,16 +177,16 @@ impl Function {
 
 /// A connection of a process to the runtime API.
 #[derive(Debug)]
-pub struct Connected<'a>(&'a Function);
+pub struct Connected<'a>(&'a FunctionQueue);
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
         let was_last = self.0.connections.fetch_sub(1, SeqCst) == 1;
-        // A process that works for long keeps no connection meanwhile: clients close idle ones after a
-        // minute or so.
+        // A process that works for long keeps no connection meanwhile: HTTP clients close idle ones
+        // after a minute or so.
         if was_last && self.0.timeout <= Duration::from_secs(60) {
             for (_, waiting) in lock(&self.0.under_way).drain() {
-                let _ = waiting.send(Outcome::Gone);
+                let _ = waiting.send(InvocationOutcome::Gone);
             }
         }
     }

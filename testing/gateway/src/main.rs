@@ -1,13 +1,14 @@
-//! The gateway as a process: the HTTP API of a template for clients, and Lambda's runtime API for the functions.
+//! The gateway as a process: the HTTP API of a template for clients, and Lambda's runtime API for
+//! the functions.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
 use gateway::{
-    api::{Api, LONGEST_INTEGRATION},
-    serve,
-    template::Template,
+    deployed_template::Template,
+    http_api::{HttpApi, LONGEST_INTEGRATION},
+    listeners,
 };
 use tokio::{
     net::TcpListener,
@@ -16,11 +17,11 @@ use tokio::{
 
 #[derive(Parser)]
 #[command(about = "Plays the HTTP API of a template, and Lambda's runtime API, on this machine")]
-struct Options {
-    /// Where clients come to: an address and a port; several with commas between them
+struct GatewayOptions {
+    /// Where to listen for clients: addresses and ports, separated by commas
     #[arg(long, value_delimiter = ',', required = true)]
     listen: Vec<String>,
-    /// Where the processes of functions come to; loopback only
+    /// Where to listen for the processes of functions; loopback only
     #[arg(long)]
     runtime_listen: std::net::SocketAddr,
     /// The template with the routes, the functions and CORS
@@ -33,7 +34,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+    let options = GatewayOptions::parse();
     anyhow::ensure!(
         options.runtime_listen.ip().is_loopback(),
         "whoever reaches the runtime API gets the requests of clients: let it listen on loopback"
@@ -41,17 +42,17 @@ async fn main() -> anyhow::Result<()> {
     let template = std::fs::read_to_string(&options.template)
         .with_context(|| format!("{} can't be read", options.template.display()))?;
     let template = Template::parse(&template)?;
-    let api = Arc::new(Api::new(template, &options.cors_origins, LONGEST_INTEGRATION));
+    let api = Arc::new(HttpApi::new(template, &options.cors_origins, LONGEST_INTEGRATION));
     let runtime = TcpListener::bind(options.runtime_listen).await?;
-    tokio::spawn(serve::processes(runtime, api.functions()));
+    tokio::spawn(listeners::processes(runtime, api.functions()));
     let mut listens = false;
     for address in &options.listen {
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 listens = true;
-                tokio::spawn(serve::clients(listener, api.clone()));
+                tokio::spawn(listeners::clients(listener, api.clone()));
             }
-            // A machine may have no IPv6; the first address has to be there.
+            // A machine may have no IPv6, but the first address must work.
             Err(error) if !listens => return Err(error).with_context(|| address.clone()),
             Err(_) => {}
         }
@@ -62,6 +63,6 @@ async fn main() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    // What is still open ends with the process: nobody waits for it.
+    // Open connections end with the process: nobody waits for them.
     std::process::exit(0)
 }

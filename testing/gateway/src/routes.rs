@@ -1,30 +1,31 @@
 //! Which route of an HTTP API a request takes.
 //!
 //! *Documented* (Create routes for HTTP APIs): of the routes that match a path and method, one
-//! without a greedy parameter comes before one with it, and `$default` comes last. A greedy parameter
-//! (`{id+}`) is the last segment and takes all that is left. Without any route the answer is 404.
+//! without a greedy parameter comes before one with it, and `$default` comes last. A greedy
+//! parameter (`{id+}`) is the last segment, and takes the rest of the path. Without a route, the
+//! answer is 404.
 //!
 //! *Observed* (by the emulator `MiniStack` against AWS): several slashes at the start are routed as
 //! one.
 //!
-//! *Assumed*: between two routes of a kind, the one with more literal segments comes first, then the
-//! one that names the method instead of `ANY`; a trailing slash counts: `/stats/` is not `/stats`, and
-//! a greedy parameter keeps it.
+//! *Assumed*: of two such routes, the one with more literal segments comes first, then
+//! the one that names the method instead of `ANY`; a trailing slash counts: `/stats/` is not
+//! `/stats`, and a greedy parameter keeps it.
 
 use std::cmp::Reverse;
 
 use http::Method;
 
-/// The key of the route that takes what no other takes.
+/// The key of the route for requests that no other route takes.
 pub const DEFAULT: &str = "$default";
 
 /// The routes of an API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(Vec<HttpApiRoute>);
 
-/// Where the requests of one kind go.
+/// A route: which requests it takes, and which function answers them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct HttpApiRoute {
     /// Its key, such as `POST /stats/{id+}`.
     pub key: String,
     /// The function that answers.
@@ -46,7 +47,7 @@ enum Segment {
 }
 
 /// The path parameters of a request, by name.
-pub type Parameters = Vec<(String, String)>;
+pub type PathParameters = Vec<(String, String)>;
 
 /// API Gateway would refuse this route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,36 +63,36 @@ impl Routes {
         routes: impl IntoIterator<Item = (K, F)>,
     ) -> Result<Self, InvalidKey> {
         let routes = routes.into_iter();
-        let routes = routes.map(|(key, function)| Route::new(key.into(), function.into()));
+        let routes = routes.map(|(key, function)| HttpApiRoute::new(key.into(), function.into()));
         Ok(Self(routes.collect::<Result<_, _>>()?))
     }
 
-    /// All of them.
+    /// All routes.
     #[must_use]
-    pub fn all(&self) -> &[Route] {
+    pub fn all(&self) -> &[HttpApiRoute] {
         &self.0
     }
 
-    /// The route of a request and its path parameters. The path is decoded once:
-    /// [`Path::routed`](crate::path::Path::routed).
+    /// The route of a request, and its path parameters. The path is decoded once:
+    /// [`ReadPath::routed`](crate::read_path::ReadPath::routed).
     #[must_use]
-    pub fn find(&self, method: &Method, path: &str) -> Option<(&Route, Parameters)> {
+    pub fn find(&self, method: &Method, path: &str) -> Option<(&HttpApiRoute, PathParameters)> {
         let path: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let matching =
             self.0.iter().filter_map(|route| Some((route, route.parameters(method, &path)?)));
-        // Of two equal ones, the first.
+        // Of two equal routes, the first.
         matching.min_by_key(|(route, _)| Reverse(route.rank()))
     }
 }
 
-impl Route {
+impl HttpApiRoute {
     fn new(key: String, function: String) -> Result<Self, InvalidKey> {
         let pattern = Pattern::parse(&key).ok_or_else(|| InvalidKey(key.clone()))?;
         Ok(Self { key, function, pattern })
     }
 
     /// The path parameters of a request, if this route takes it.
-    fn parameters(&self, method: &Method, path: &[&str]) -> Option<Parameters> {
+    fn parameters(&self, method: &Method, path: &[&str]) -> Option<PathParameters> {
         match &self.pattern {
             Pattern::Default => Some(Vec::new()),
             Pattern::Path { method: of_route, segments } => {
@@ -143,7 +144,7 @@ impl Segment {
     }
 }
 
-fn captured(segments: &[Segment], path: &[&str]) -> Option<Parameters> {
+fn captured(segments: &[Segment], path: &[&str]) -> Option<PathParameters> {
     let mut parameters = Vec::new();
     let mut rest = path;
     for segment in segments {
@@ -176,7 +177,7 @@ fn captured(segments: &[Segment], path: &[&str]) -> Option<Parameters> {
 mod tests {
     use super::*;
 
-    fn found(routes: &[&str], method: &Method, path: &str) -> Option<(String, Parameters)> {
+    fn found(routes: &[&str], method: &Method, path: &str) -> Option<(String, PathParameters)> {
         let routes = Routes::new(routes.iter().map(|key| (*key, "f"))).unwrap();
         let (route, parameters) = routes.find(method, path)?;
         Some((route.key.clone(), parameters))

@@ -1,7 +1,8 @@
 //! Lambda's runtime API, from which the processes of functions get their events.
 //!
-//! *Documented* (Using the Lambda runtime API for custom runtimes): the paths, the headers and the statuses. Here
-//! each function has its own below `/.rt/<function>`, so that one port serves all of them.
+//! *Documented* (Using the Lambda runtime API for custom runtimes): the paths, the headers and the
+//! statuses. Here each function has its own below `/.rt/<function>`, so that one port serves all of
+//! them.
 
 use std::{
     convert::Infallible,
@@ -28,7 +29,7 @@ pub fn endpoint(address: &str, function: &str) -> String {
     format!("http://{address}{PREFIX}{function}")
 }
 
-/// The function that a request is from, and the rest of its path.
+/// The function whose process sent a request, and the rest of its path.
 #[must_use]
 pub fn function(path: &str) -> Option<(&str, &str)> {
     let (function, rest) = path.strip_prefix(PREFIX)?.split_once('/')?;
@@ -57,7 +58,7 @@ pub async fn answer(
             next(function, &id, event, deadline)
         }
         (&Method::POST, ["invocation", id, kind @ ("response" | "error")]) => {
-            // What breaks off is as if the process had ended: it is said by nobody.
+            // An answer that breaks off is no answer, as if the process had ended.
             let Ok(body) = request.into_body().collect().await else {
                 return Ok(plain(StatusCode::BAD_REQUEST));
             };

@@ -1,4 +1,5 @@
-//! Events are those of AWS. Where a value comes from is said in `gateway::event` and `gateway::path`.
+//! Events are those of AWS. `gateway::event` and `gateway::read_path` name the sources of the
+//! values.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -32,7 +33,8 @@ fn post(path: &str) -> Request<Bytes> {
     with_body(Request::post(path), "")
 }
 
-/// What is sent, the event's path and id for an HTTP API; a function's URL keeps what is sent.
+/// A path as it is sent, and the event's path and id behind an HTTP API. A function's URL passes
+/// the path on unchanged.
 #[test]
 fn odd_paths_are_decoded_by_an_http_api_and_left_by_a_function_url() {
     for (sent, raw, id) in [

@@ -1,13 +1,13 @@
-//! Clients on one side, and on the other processes that speak the runtime API as Lambda's do.
+//! Clients on one side; on the other, processes that speak the runtime API, as on Lambda.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use gateway::{
-    api::{Api, LONGEST_INTEGRATION},
-    runtime_api, serve,
-    template::Template,
+    deployed_template::Template,
+    http_api::{HttpApi, LONGEST_INTEGRATION},
+    listeners, runtime_api,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -45,7 +45,7 @@ Resources:
     Properties: { RouteKey: $default, Target: !Sub "integrations/${ItIntegration}" }
 "#;
 
-/// A gateway, and where its two sides are.
+/// A gateway, and the addresses of its two sides.
 struct Gateway {
     clients: SocketAddr,
     processes: SocketAddr,
@@ -54,7 +54,7 @@ struct Gateway {
 
 impl Gateway {
     async fn start(origins: &str, longest: Duration) -> Self {
-        let api = Api::new(Template::parse(TEMPLATE).unwrap(), origins, longest);
+        let api = HttpApi::new(Template::parse(TEMPLATE).unwrap(), origins, longest);
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (clients, processes) = (listen().await, listen().await);
         let agent = Agent::config_builder().http_status_as_error(false).build().into();
@@ -64,12 +64,13 @@ impl Gateway {
             agent,
         };
         let functions = api.functions();
-        tokio::spawn(serve::clients(clients, Arc::new(api)));
-        tokio::spawn(serve::processes(processes, functions));
+        tokio::spawn(listeners::clients(clients, Arc::new(api)));
+        tokio::spawn(listeners::processes(processes, functions));
         gateway
     }
 
-    /// A process of a function that answers each event by `answer`, and ends when that is none.
+    /// Starts a process of a function. It answers each event by `answer`, and ends when that is
+    /// none.
     fn process(
         &self,
         function: &str,
@@ -108,7 +109,7 @@ impl Gateway {
     }
 }
 
-/// Answers by the event itself.
+/// Answers with the event itself.
 #[allow(clippy::unnecessary_wraps, reason = "a process may have no answer")]
 fn echo(event: Value) -> Option<String> {
     Some(json!({"statusCode": 200, "body": event.to_string()}).to_string())
@@ -166,7 +167,7 @@ async fn large_answers_arrive_whole_and_larger_ones_than_lambda_carries_do_not()
 async fn who_does_not_answer_in_time_is_not_waited_for() {
     let gateway = Gateway::start("", Duration::from_millis(50)).await;
     assert_eq!(gateway.get("/x").await.status(), 503);
-    // What nobody took is not done later.
+    // An event that no process took in time is not done later.
     gateway.process("it", echo);
     assert_eq!(event(&gateway.get("/y").await)["rawPath"], "/y");
 }

@@ -1,5 +1,5 @@
-//! DynamoDB on this machine, for development and tests: an embedded one, and how to create statshub's
-//! table in any.
+//! DynamoDB on this machine, for development and tests: an embedded one, and how to create
+//! statshub's table in any DynamoDB.
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
@@ -10,13 +10,13 @@ use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata,
 };
 use dynoxide::{Database, server};
-use shared::table::{Audit, Discrepancy};
+pub use shared::store::audit;
 use tokio::{net::TcpListener, time::interval};
 
 /// How often expired items are deleted. DynamoDB itself takes up to two days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Starts a DynamoDB in this process that forgets everything at the end; returns its endpoint.
+/// Starts a DynamoDB in this process, with its data in memory; returns its endpoint.
 pub async fn start_in_memory() -> anyhow::Result<String> {
     let database = Database::memory().map_err(|error| anyhow::anyhow!("{error}"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -25,14 +25,14 @@ pub async fn start_in_memory() -> anyhow::Result<String> {
     Ok(endpoint)
 }
 
-/// A client of a DynamoDB that is started in this process, with an empty table of this name.
+/// Starts a DynamoDB in this process with an empty table of this name; returns a client of it.
 pub async fn in_memory_with_table(name: &str) -> anyhow::Result<Client> {
     let client = client(&start_in_memory().await?);
     create_table(&client, name).await?;
     Ok(client)
 }
 
-/// Runs a DynamoDB on a loopback port whose data is kept in a file; never returns.
+/// Runs a DynamoDB on a loopback port, with its data in a file. Never returns.
 pub async fn serve_file(file: &Path, port: u16) -> anyhow::Result<()> {
     let path = file.to_str().context("the path of the database is not UTF-8")?;
     let database = Database::new(path).map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -53,7 +53,7 @@ pub async fn serve_file(file: &Path, port: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client of the DynamoDB at `endpoint`, with credentials that only a local one takes.
+/// A client of the DynamoDB at `endpoint`, with made-up credentials, which only a local one takes.
 #[must_use]
 pub fn client(endpoint: &str) -> Client {
     Client::from_conf(client_config(endpoint).build())
@@ -67,21 +67,9 @@ pub fn client_config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .endpoint_url(endpoint)
-        // Without TLS, since to read the system's certificates anew for each client takes long.
+        // Without TLS: reading the system's certificates again for each client takes long.
         .http_client(aws_smithy_http_client::Builder::new().build_http());
     shared::store::Pace::default().client_config(builder)
-}
-
-/// Checks a table that nobody writes to: what in its rollups is not the sum of its details.
-pub async fn audit(client: &Client, table: &str) -> anyhow::Result<Vec<Discrepancy>> {
-    let mut audit = Audit::default();
-    let mut pages = client.scan().table_name(table).consistent_read(true).into_paginator().send();
-    while let Some(page) = pages.next().await {
-        for item in page?.items() {
-            audit.add(item)?;
-        }
-    }
-    Ok(audit.finish()?)
 }
 
 /// Creates the table, unless there is one of that name.

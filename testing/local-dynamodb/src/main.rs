@@ -1,4 +1,4 @@
-//! `local-dynamodb serve` runs a DynamoDB; `create-table` and `audit` are for statshub's table in any.
+//! `local-dynamodb serve` runs a DynamoDB; `create-table` creates statshub's table in any DynamoDB.
 
 use std::path::PathBuf;
 
@@ -16,14 +16,8 @@ enum Command {
         #[arg(long)]
         port: u16,
     },
-    /// Create the table, unless it exists, in the DynamoDB that the AWS variables name
+    /// Create the table, unless it exists, in the DynamoDB that AWS's variables name
     CreateTable {
-        /// The table's name
-        #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
-        name: String,
-    },
-    /// Check that the rollups of a table that nobody writes to are the sums of its details
-    Audit {
         /// The table's name
         #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
         name: String,
@@ -35,14 +29,6 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve { file, port } => local_dynamodb::serve_file(&file, port).await,
         Command::CreateTable { name } => local_dynamodb::create_table(&client().await, &name).await,
-        Command::Audit { name } => {
-            let discrepancies = local_dynamodb::audit(&client().await, &name).await?;
-            for discrepancy in &discrepancies {
-                println!("{discrepancy}");
-            }
-            anyhow::ensure!(discrepancies.is_empty(), "{} discrepancies", discrepancies.len());
-            Ok(())
-        }
     }
 }
 

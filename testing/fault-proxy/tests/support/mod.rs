@@ -22,9 +22,9 @@ pub type Result<T, E> = std::result::Result<T, SdkError<E, HttpResponse>>;
 
 pub struct Test {
     pub proxy: Proxy,
-    /// Through the proxy.
+    /// A client behind the proxy.
     pub client: Client,
-    /// Past it.
+    /// A client that goes past the proxy.
     pub direct: Client,
 }
 
@@ -38,7 +38,7 @@ impl Test {
         Self { proxy, client, direct }
     }
 
-    /// With one fault, for the first request of an operation.
+    /// Starts a proxy with one fault, for the first request of an operation.
     pub async fn with(operation: Operation, fault: Fault) -> Self {
         let test = Self::start().await;
         test.proxy.set_plan(FaultPlan::script([(operation, 0, fault)]));
@@ -71,7 +71,7 @@ impl Test {
         self.client.batch_get_item().request_items(TABLE, keys.build().unwrap()).send().await
     }
 
-    /// What DynamoDB has, past the proxy.
+    /// Whether DynamoDB has the item, past the proxy.
     pub async fn has(&self, pk: &str) -> bool {
         let request = self.direct.get_item().table_name(TABLE).set_key(Some(key(pk)));
         request.consistent_read(true).send().await.unwrap().item.is_some()

@@ -1,0 +1,10 @@
+//! What is counted and timed.
+//!
+//! - [`contention`]: many writers on one key, whose transactions conflict.
+//! - [`large_archive`]: memory and time for a large dimension.
+//! - [`large_answers`]: answers of several megabytes, on a busy machine.
+
+#[cfg(feature = "dynamodb")]
+pub mod contention;
+pub mod large_answers;
+pub mod large_archive;

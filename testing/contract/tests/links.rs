@@ -168,3 +168,23 @@ fn what_leads_nowhere_is_a_problem() {
         assert_eq!(problem(page, link).is_some(), is_problem, "{link}");
     }
 }
+
+/// Where the paths that ARCHITECTURE.md names begin.
+const ROOTS: [&str; 3] = ["", "shared/src/", "functions/archive/src/"];
+
+#[test]
+fn the_files_that_the_architecture_names_exist() {
+    let page = read("ARCHITECTURE.md");
+    let prose: Vec<_> = prose(&page).collect();
+    let prose = prose.join("\n");
+    let quoted = prose.split('`').skip(1).step_by(2);
+    let is_path = |text: &&str| {
+        text.contains('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_.-".contains(c))
+    };
+    let files = quoted.filter(is_path).filter(|text| text.ends_with(".rs") || text.ends_with('/'));
+    let files: BTreeSet<_> = files.collect();
+    assert!(files.len() > 30, "{files:?}");
+    let exists = |file: &&str| ROOTS.iter().any(|root| workspace().join(root).join(file).exists());
+    let missing: Vec<_> = files.iter().filter(|file| !exists(file)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -52,7 +52,7 @@ pub fn run(options: &DeployTestOptions) -> anyhow::Result<()> {
     let access = ClientTokens::new()?;
     let mut stack = step("deploy", || Stack::deploy(&parameters(&access)))?;
     let api = Api::new(&stack, &access);
-    step("the README's session", || readme(&stack, &access))?;
+    step("the sessions of the docs", || readme(&stack, &access))?;
     step("answers that are no stats", || exchanges::of_others(&api))?;
     step("access", || exchanges::of_tokens(&api, &access))?;
     step("updates of every kind", || exercise::update(&api, "everything"))?;

@@ -34,7 +34,7 @@ enum TestStep {
     Doc,
     /// The store tests again, on Amazon's DynamoDB Local
     DynamodbLocal,
-    /// The README's session, played over HTTP against the built functions
+    /// The sessions of README.md and docs/api.md, played over HTTP against the built functions
     EndToEnd,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,

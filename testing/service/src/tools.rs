@@ -155,7 +155,7 @@ pub fn local_bigquery_command(
     let mut command = local_bigquery_python(&local_bigquery()?);
     fs::create_dir_all(data)?;
     command
-        .arg(root().join("testing/service/python/local_bigquery.py"))
+        .arg(root().join("testing/service/python/serve_local_bigquery.py"))
         .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
         // It always serves its second protocol too, which nobody here speaks.
         .args(["--grpc-port", &free_port()?.to_string()])

@@ -178,7 +178,7 @@ impl MiniStack {
         fs::create_dir_all(folder.join("tmp"))?;
         let log = fs::File::create(log())?;
         let child = Command::new(aws_tools::ministack()?.join("bin/python"))
-            .arg(root().join("testing/scenarios/python/ministack.py"))
+            .arg(root().join("testing/scenarios/python/serve_ministack.py"))
             .current_dir(&folder)
             // The functions inherit its environment, which must not have this process's variables.
             .env_clear()

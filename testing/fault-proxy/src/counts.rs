@@ -18,6 +18,9 @@ pub struct Counts {
     pub faults: BTreeMap<FaultClass, u64>,
     /// Transactions and writes that [`Proxy::set_hold`](crate::Proxy::set_hold) refused.
     pub hold_conflicts: u64,
+    /// Requests that [`Proxy::set_throughput`](crate::Proxy::set_throughput) refused, in whole or
+    /// in part.
+    pub throttled: u64,
 }
 
 impl Counts {
@@ -55,6 +58,7 @@ impl AddAssign for Counts {
             *self.faults.entry(class).or_default() += count;
         }
         self.hold_conflicts += other.hold_conflicts;
+        self.throttled += other.throttled;
     }
 }
 
@@ -73,14 +77,15 @@ impl Sum for Counts {
     }
 }
 
-/// One line each for requests, faults and conflicts of held items.
+/// One line each for requests, faults, conflicts of held items, and throttles of partitions.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "requests: {}", self.total_requests())?;
         list(f, &self.requests)?;
         write!(f, "\nfaults: {}", self.total_faults())?;
         list(f, &self.faults)?;
-        write!(f, "\nconflicts of held items: {}", self.hold_conflicts)
+        write!(f, "\nconflicts of held items: {}", self.hold_conflicts)?;
+        write!(f, "\nthrottled by partitions: {}", self.throttled)
     }
 }
 

@@ -46,6 +46,21 @@ pub(crate) fn throughput_exceeded() -> ProxyAnswer {
     error(StatusCode::BAD_REQUEST, kind, THROUGHPUT_EXCEEDED)
 }
 
+/// A partition takes no more. Source: *`ThrottlingReason`*, DynamoDB API Reference.
+pub(crate) fn partition_full(is_read: bool) -> ProxyAnswer {
+    let direction = if is_read { "Read" } else { "Write" };
+    let mut body = error_body("ProvisionedThroughputExceededException", THROTTLED);
+    if let Some(body) = body.as_object_mut() {
+        let reason = format!("Table{direction}KeyRangeThroughputExceeded");
+        let resource = "arn:aws:dynamodb:local:000000000000:table/statshub";
+        body.insert(
+            "ThrottlingReasons".to_owned(),
+            json!([{"reason": reason, "resource": resource}]),
+        );
+    }
+    with_body(StatusCode::BAD_REQUEST, &body)
+}
+
 pub(crate) fn throttling() -> ProxyAnswer {
     error(StatusCode::BAD_REQUEST, "ThrottlingException", THROTTLED)
 }

@@ -36,7 +36,22 @@ impl DynamoDbRequest {
         Some(transaction.actions.into_iter().map(ActionBody::item).collect())
     }
 
-    /// The item of a single write.
+    /// The keys of a batch read.
+    pub(crate) fn batch(&self) -> Option<Batch> {
+        Batch::of(self)
+    }
+
+    /// The partition key that a query is for.
+    pub(crate) fn queried_partition(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        let condition = body.get("KeyConditionExpression")?.as_str()?;
+        let (_, after_equals) = condition.split_once('=')?;
+        let placeholder = after_equals.split_whitespace().next()?;
+        let value = body.get("ExpressionAttributeValues")?.get(placeholder)?.get("S")?;
+        value.as_str().map(str::to_owned)
+    }
+
+    /// The item of a single read or write.
     pub(crate) fn written(&self) -> Option<ItemId> {
         serde_json::from_slice::<WriteBody<'_>>(&self.body).ok()?.item_key()
     }

@@ -28,11 +28,14 @@ mod dynamodb_operation;
 mod dynamodb_request;
 mod fault_plan;
 mod hold;
+mod metering;
 mod proxy;
 mod request_fault;
+mod throughput;
 
 pub use counts::Counts;
 pub use dynamodb_operation::Operation;
 pub use fault_plan::{FaultPlan, Probabilities, Rates};
 pub use proxy::Proxy;
 pub use request_fault::{Fault, FaultClass, ItemPredicate, Seen, Throttle, Which};
+pub use throughput::{Direction, PartitionUse, Throughput};

@@ -20,7 +20,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use loopback::{Closed, LoopbackServer, Presence, RequestHandler};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     counts::Counts,
@@ -29,7 +32,9 @@ use crate::{
     dynamodb_request::{Batch, DynamoDbRequest, KeysLeftOut, with_unprocessed},
     fault_plan::FaultPlan,
     hold::{Hold, HoldAdmission},
+    metering::Metering,
     request_fault::{Fault, FaultClass, Seen, Throttle, Which},
+    throughput::{Direction, Meter, PartitionUse, Throughput},
 };
 
 /// How long a connection to DynamoDB may be idle before the proxy opens a new one. The other end
@@ -92,6 +97,20 @@ impl Proxy {
         self.shared.hold.set_length(at_least);
     }
 
+    /// Limits the throughput of partitions, as the real service does: what exceeds it is refused
+    /// and consumes nothing. Meters start anew. The limit applies after the plan's faults and
+    /// before [`Self::set_hold`].
+    pub fn set_throughput(&self, throughput: Option<Throughput>) {
+        self.shared.state().meter = throughput.map(Meter::new);
+    }
+
+    /// What each partition key has used since [`Self::set_throughput`], the fullest first; nothing
+    /// without a limit.
+    #[must_use]
+    pub fn partition_use(&self, direction: Direction) -> Vec<(String, PartitionUse)> {
+        self.shared.state().meter.as_ref().map(|meter| meter.used(direction)).unwrap_or_default()
+    }
+
     /// What the proxy has seen and done since its start.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -122,6 +141,8 @@ struct ProxyShared {
     hold: Arc<Hold>,
     presence: Presence,
     under_way: watch::Sender<usize>,
+    /// Meters count time from here.
+    began: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +151,8 @@ struct ProxyState {
     /// How many requests of each operation came since the plan was set.
     positions: HashMap<Operation, u64>,
     counts: Counts,
+    /// Of partitions, if their throughput is limited.
+    meter: Option<Meter>,
 }
 
 impl ProxyState {
@@ -154,6 +177,7 @@ impl ProxyShared {
             hold: Arc::default(),
             presence: Presence::default(),
             under_way: watch::Sender::new(0),
+            began: Instant::now(),
         }
     }
 
@@ -170,6 +194,61 @@ impl ProxyShared {
         if self.presence.is_away() {
             return Err(Closed);
         }
+        let Some(metering) = Metering::of(&request) else {
+            return self.deliver_unless_held(request).await;
+        };
+        match self.take(&metering) {
+            Ok(()) => self.deliver_metered(request, &metering).await,
+            Err(refused) => self.refuse(request, metering, &refused).await,
+        }
+    }
+
+    fn take(&self, metering: &Metering) -> Result<(), Vec<bool>> {
+        match &mut self.state().meter {
+            Some(meter) => metering.take(meter, self.began),
+            None => Ok(()),
+        }
+    }
+
+    async fn deliver_metered(
+        &self,
+        request: DynamoDbRequest,
+        metering: &Metering,
+    ) -> Result<ProxyAnswer, Closed> {
+        let (head, body) = self.deliver_unless_held(request).await?.into_parts();
+        let body = whole(body).await?;
+        if let Some(meter) = &mut self.state().meter {
+            metering.settle(meter, self.began, &body);
+        }
+        Ok(Response::from_parts(head, AnswerBody::whole(body)))
+    }
+
+    /// What becomes of a request some of whose actions are refused for lack of throughput.
+    async fn refuse(
+        &self,
+        mut request: DynamoDbRequest,
+        metering: Metering,
+        refused: &[bool],
+    ) -> Result<ProxyAnswer, Closed> {
+        self.state().counts.throttled += 1;
+        match (request.operation, request.batch()) {
+            (Operation::TransactWriteItems, _) => {
+                Ok(dynamodb_answer::cancelled(Reason::Throttled, refused))
+            }
+            (Operation::BatchGetItem, Some(batch)) if refused.contains(&false) => {
+                let (body, left_out) = batch.without(refused);
+                request.replace_body(&body);
+                let metering = metering.without(refused);
+                // Nothing was taken, since nothing is unless all of it is there.
+                let _ = self.take(&metering);
+                unprocessed(self.deliver_metered(request, &metering).await?, left_out).await
+            }
+            (operation, _) => Ok(dynamodb_answer::partition_full(operation.is_read())),
+        }
+    }
+
+    /// Lets the request arrive at DynamoDB, unless an item is held.
+    async fn deliver_unless_held(&self, request: DynamoDbRequest) -> Result<ProxyAnswer, Closed> {
         match self.hold.admit(&request) {
             HoldAdmission::Free => self.forward(request).await,
             HoldAdmission::Holding(holding) => {

@@ -134,7 +134,8 @@ async fn counts_are_added_and_shown() {
     assert_eq!(counts.requests_of(Operation::PutItem), 2);
     let sum: Counts = [counts.clone(), counts].into_iter().sum();
     let shown = "requests: 6 (BatchGetItem 2, PutItem 4)\nfaults: 2 (server error 2)\n\
-                 conflicts of held items: 0";
+                 conflicts of held items: 0\n\
+         throttled by partitions: 0";
     assert_eq!(sum.to_string(), shown);
     assert_eq!(Counts::default().to_string().lines().next(), Some("requests: 0"));
 }

@@ -6,32 +6,47 @@ use tokio::time::Instant;
 
 /// When an answer is due.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline(Instant);
+pub struct Deadline {
+    at: Instant,
+    is_of_job: bool,
+}
 
 impl Deadline {
     /// A deadline that is `duration` away.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
+        Self { at: Instant::now() + duration, is_of_job: false }
+    }
+
+    /// The same for a job, for which no client waits.
+    #[must_use]
+    pub fn of_job(self) -> Self {
+        Self { is_of_job: true, ..self }
+    }
+
+    /// Whether no client waits for the answer.
+    #[must_use]
+    pub fn is_of_job(self) -> bool {
+        self.is_of_job
     }
 
     /// The moment itself.
     #[must_use]
     pub fn instant(self) -> Instant {
-        self.0
+        self.at
     }
 
     /// This deadline, or one that is `duration` away, whichever is earlier.
     #[must_use]
     pub fn at_most(self, duration: Duration) -> Self {
-        Self(self.0.min(Instant::now() + duration))
+        Self { at: self.at.min(Instant::now() + duration), ..self }
     }
 
     /// A deadline that is earlier by `reserve` or by a quarter of the time left, whichever is less.
     #[must_use]
     pub fn earlier_by(self, reserve: Duration) -> Self {
-        let left = self.0.saturating_duration_since(Instant::now());
-        Self(self.0 - reserve.min(left / 4))
+        let left = self.at.saturating_duration_since(Instant::now());
+        Self { at: self.at - reserve.min(left / 4), ..self }
     }
 }
 

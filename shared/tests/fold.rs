@@ -12,9 +12,9 @@ use std::{
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Which};
 use futures_util::future::join_all;
 use shared::{
-    domain::{CountingCells, DimensionName, KeyStats, UnixSeconds},
-    store::{Folded, Store},
-    table::{Item, decode_counters},
+    domain::{Cell, CellSums, DimensionKey, DimensionName, RollupKey, UnixSeconds, sum_of_cells},
+    store::{Folded, Housekeeping, Store},
+    table::{Item, ItemKey, decode_rollup},
 };
 use support::{NOW, TestStore, post, soon};
 use tokio::sync::RwLock;
@@ -51,25 +51,28 @@ async fn with_cells() -> (Proxy, TestStore, String) {
     (proxy, test, format!("k: {stats}\ntotal: {stats}"))
 }
 
-/// The items of the counters, by their sort key.
+/// What housekeeping folds in the dimension `d`.
+async fn fold(store: &Store, clock: impl Fn() -> UnixSeconds) -> Folded {
+    housekeeping(store, clock).await.folded
+}
+
+async fn housekeeping(store: &Store, clock: impl Fn() -> UnixSeconds) -> Housekeeping {
+    let done = store.keep_house(clock, soon()).await.unwrap();
+    let of_dimension = done.into_iter().find(|(of, _)| *of == dimension());
+    of_dimension.map(|(_, done)| done.unwrap()).unwrap_or_default()
+}
+
+/// The cells of the rollup, by their partition key.
 async fn cells(test: &TestStore) -> BTreeMap<String, Item> {
     let scanned = test.client.scan().table_name(&test.settings.table).send().await.unwrap();
     let part_of_key = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
-    let items = scanned.items().iter().filter(|item| part_of_key(item, "pk") == "dim#d");
-    let counters = items.filter(|item| part_of_key(item, "sk").starts_with("c#"));
-    counters.map(|item| (part_of_key(item, "sk"), item.clone())).collect()
+    let cells = scanned.items().iter().filter(|item| part_of_key(item, "pk").starts_with("dim#d#"));
+    cells.map(|item| (part_of_key(item, "pk"), item.clone())).collect()
 }
 
-fn sums(cells: &BTreeMap<&String, &Item>) -> KeyStats {
-    let mut counting = CountingCells::default();
-    let mut sums = KeyStats::default();
-    for item in cells.values() {
-        let cell = decode_counters(item).unwrap();
-        if counting.counts(&cell) {
-            sums.add(&cell.stats).unwrap();
-        }
-    }
-    sums
+fn sums(cells: &BTreeMap<&String, &Item>) -> CellSums {
+    let cells = cells.values().map(|item| decode_rollup(item).unwrap());
+    sum_of_cells(cells.collect()).unwrap()
 }
 
 /// What readers may see while one state becomes the other: each item as it was before, or as it is
@@ -100,16 +103,18 @@ async fn quiet_cells_become_one_and_every_view_of_each_step_adds_up_to_the_same(
         (599, Folded::default()),
         (600, Folded { absorbed: others, ..Folded::default() }),
         (600 + 1_199, Folded::default()),
-        (600 + 1_200, Folded { removed: others, ..Folded::default() }),
+        (600 + 1_200, Folded { emptied: others, ..Folded::default() }),
         (600 + 2_399, Folded::default()),
         (600 + 2_400, Folded { completed: 1, ..Folded::default() }),
         (10_000, Folded::default()),
     ];
     for (seconds, did) in steps {
-        assert_eq!(test.store.fold(&dimension(), || later(seconds), soon()).await.unwrap(), did);
+        assert_eq!(fold(&test.store, || later(seconds)).await, did);
         let after = cells(&test).await;
         for view in views(&before, &after) {
-            assert_eq!(sums(&view), expected, "after {seconds} s: {view:?}");
+            let sums = sums(&view).live(test.settings.period_length, later(seconds));
+            let expected = expected.live(test.settings.period_length, later(seconds));
+            assert_eq!(sums, expected, "after {seconds} s: {view:?}");
         }
         assert_eq!(test.shown_at(later(10_000), "d").await, shown);
         before = after;
@@ -123,18 +128,19 @@ async fn quiet_cells_become_one_and_every_view_of_each_step_adds_up_to_the_same(
 async fn a_writer_on_a_folded_cell_goes_back_to_the_first() {
     let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = |x: u8| format!(r#"{{"dims":{{"d":"k"}},"counters":{{"x":{x}}}}}"#);
+    test.post("a", &body(0)).await;
     conflict(&proxy, 1);
     test.post("a", &body(1)).await;
     proxy.set_plan(FaultPlan::none());
     let before = cells(&test).await;
-    assert_eq!(before.keys().collect::<Vec<_>>(), ["c#k#1"]);
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["dim#d#0", "dim#d#1"]);
     for (seconds, x) in [(600, 2), (1_800, 3), (3_000, 4)] {
-        test.store.fold(&dimension(), || later(seconds), soon()).await.unwrap();
-        // The same process, which remembers that cell, at a time when the sum is still hot.
+        fold(&test.store, || later(seconds)).await;
+        // The same process, which remembers that cell, and at a time at which it is still hot.
         test.post("a", &body(x)).await;
         assert_eq!(test.shown("d").await, format!("k: c.x={x}\ntotal: c.x={x}"));
     }
-    assert_eq!(cells(&test).await.keys().collect::<Vec<_>>(), ["c#k#0"]);
+    assert_eq!(cells(&test).await.keys().collect::<Vec<_>>(), ["dim#d#0"]);
 }
 
 #[tokio::test]
@@ -142,19 +148,14 @@ async fn runs_at_the_same_moment_do_each_step_once() {
     let (_proxy, test, shown) = with_cells().await;
     let stores = [test.another(), test.another(), test.another()];
     for seconds in [600, 1_800, 3_000] {
-        let dimension = dimension();
-        let runs =
-            stores.iter().map(|store| store.fold(&dimension, move || later(seconds), soon()));
-        for folded in join_all(runs).await {
-            folded.unwrap();
-        }
+        join_all(stores.iter().map(|store| fold(store, move || later(seconds)))).await;
         assert_eq!(test.shown_at(later(10_000), "d").await, shown);
     }
     assert_eq!(cells(&test).await.len(), 1);
 }
 
-/// Writers, readers and folding at the same time. Time stands still for the writers, so folding
-/// takes the cells that they write to.
+/// Writers, readers and folding at once. The clock moves by 30 minutes at a time, so that cells are
+/// folded under the writers' hands all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     const WRITERS: usize = 8;
@@ -165,21 +166,24 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     proxy.set_hold(Some(Duration::from_millis(2)));
     let (sent, acknowledged) = (AtomicU64::new(0), AtomicU64::new(0));
     let (done, has_removed) = (AtomicBool::new(false), AtomicBool::new(false));
-    // A step must not happen before the readers of an earlier one are gone. Without this lock, 20
-    // minutes ensure that.
-    let readers = RwLock::new(());
+    let minutes = AtomicU64::new(0);
+    // The clock moves when no request is under way: none takes that long.
+    let under_way = RwLock::new(());
     let stores: Vec<Store> = (0..WRITERS).map(|_| test.another()).collect();
 
     let writers = stores.iter().enumerate().map(|(writer, store)| {
         let (sent, acknowledged, has_removed) = (&sent, &acknowledged, &has_removed);
+        let (minutes, under_way) = (&minutes, &under_way);
         async move {
             for update in 0..MOST_UPDATES {
                 if update >= LEAST_UPDATES && has_removed.load(Relaxed) {
                     break;
                 }
+                let _guard = under_way.read().await;
                 sent.fetch_add(1, Relaxed);
                 let body = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
-                post(store, NOW, &writer.to_string(), body).await.unwrap();
+                let now = later(minutes.load(Relaxed) * 60);
+                post(store, now, &writer.to_string(), body).await.unwrap();
                 acknowledged.fetch_add(1, Relaxed);
             }
         }
@@ -191,7 +195,7 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     let reading = async {
         let mut queries = 0_u32;
         while !done.load(Relaxed) {
-            let _guard = readers.read().await;
+            let _guard = under_way.read().await;
             let before = acknowledged.load(Relaxed);
             let shown = total(&test).await;
             let after = sent.load(Relaxed);
@@ -203,27 +207,29 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
     let folding = async {
         let folder = test.another();
         let mut all = Folded::default();
-        for step in 1_u64.. {
-            let now = later(step * 1_800);
-            let step = folder.fold(&dimension(), || now, soon()).await.unwrap();
-            all.absorbed += step.absorbed;
-            all.removed += step.removed;
-            has_removed.store(all.removed > 0, Relaxed);
-            drop(readers.write().await);
-            if done.load(Relaxed) {
-                break;
+        while !done.load(Relaxed) {
+            {
+                let _nothing_under_way = under_way.write().await;
+                minutes.fetch_add(30, Relaxed);
             }
+            let _guard = under_way.read().await;
+            let step = fold(&folder, || later(minutes.load(Relaxed) * 60)).await;
+            all.absorbed += step.absorbed;
+            all.emptied += step.emptied;
+            all.completed += step.completed;
+            has_removed.store(all.completed > 0, Relaxed);
         }
         all
     };
     let ((), queries, folded) = tokio::join!(writing, reading, folding);
     let expected = sent.load(Relaxed);
     assert_eq!(total(&test).await, expected);
-    assert!(queries > 0 && folded.absorbed > 0 && folded.removed > 0, "{queries} {folded:?}");
+    assert!(queries > 0 && folded.absorbed > 0 && folded.emptied > 0, "{queries} {folded:?}");
 
-    // Once all is quiet, one cell is left, and it has the whole sum.
-    for step in 10_000..10_004 {
-        test.store.fold(&dimension(), || later(step * 1_800), soon()).await.unwrap();
+    // When all is quiet, one cell is left, and the sum with it.
+    for step in 1..=4 {
+        let now = later((minutes.load(Relaxed) + step * 30) * 60);
+        fold(&test.store, || now).await;
     }
     assert_eq!(cells(&test).await.len(), 1);
     assert_eq!(total(&test).await, expected);
@@ -247,11 +253,17 @@ async fn a_step_notes_when_it_was_done_and_not_when_the_run_began() {
     // The clock moves on by ten minutes each time somebody looks at it.
     let looks = AtomicU64::new(0);
     let clock = || later(600 * (2 + looks.fetch_add(1, Relaxed)));
-    let folded = test.store.fold(&dimension(), clock, soon()).await.unwrap();
+    let folded = fold(&test.store, clock).await;
     assert!(folded.absorbed > 0, "{folded:?}");
-    let looks = looks.load(Relaxed);
-    assert!(looks > 1, "the clock was looked at {looks} times");
-    let first = cells(&test).await.into_values().find(|item| item.contains_key("folding_since"));
-    let since = first.unwrap()["folding_since"].as_n().unwrap().clone();
-    assert_eq!(since, later(600 * (1 + looks)).0.to_string());
+    let since = async |dimension: &str| {
+        let key = RollupKey {
+            dimension: DimensionName::new(dimension).unwrap(),
+            key: DimensionKey::new("k").unwrap(),
+        };
+        let key = ItemKey::rollup(&key, Cell::FIRST).attributes();
+        let item = test.client.get_item().table_name(&test.settings.table).set_key(Some(key));
+        let item = item.send().await.unwrap().item.unwrap();
+        item["folding_since"].as_n().unwrap().parse::<u64>().unwrap()
+    };
+    assert!(since("d").await < since("e").await, "one was folded after the other");
 }

@@ -192,7 +192,7 @@ proptest! {
         let all = || transactions.iter().flatten();
         let shards = all().filter(|action| action.target == Target::Members).count();
         prop_assert_eq!(shards > 0, dims * members > 0);
-        let keys = all().filter(|action| action.target == Target::KnownKey).count();
+        let keys = all().filter(|action| action.target == Target::NewKey).count();
         prop_assert_eq!(keys, plan.keys.len());
         prop_assert!(transactions.are_apart(), "what runs at once touches different items");
     }

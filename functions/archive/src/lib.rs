@@ -1,27 +1,30 @@
-//! The scheduled job. For each dimension that is due, it writes the stats of the dimension's keys
-//! to BigQuery, and folds the cells of keys that have gone quiet.
+//! The scheduled job. It writes the stats of the keys of each dimension that is due to BigQuery,
+//! and keeps house in all dimensions, whether they are archived or not.
 
 mod clock;
 mod due;
 mod report;
 mod rows;
+mod run_metrics;
 mod schedule;
 mod slot;
 mod slot_error;
-mod slot_metrics;
 mod transfer;
 mod widen;
 
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use bigquery::{BigQuery, Pace};
 use futures_util::{StreamExt, stream};
 use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use shared::{
-    domain::DimensionName,
+    domain::{DimensionName, UnixSeconds},
     lambda::{Call, metrics::Metrics},
-    store::{FoldPlan, Folded, Store, StoreError},
+    store::{Housekeeping, Store, StoreError},
     usage,
 };
 
@@ -82,7 +85,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// The function on this store, with this schedule. Without BigQuery it only folds.
+    /// The function on this store, with this schedule. Without BigQuery it only keeps house.
     #[must_use]
     pub fn new(store: Store, schedule: Schedule, bigquery: Option<BigQuery>) -> Self {
         Self { store, schedule, bigquery, metrics: Metrics::none() }
@@ -98,114 +101,105 @@ impl Function {
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         let function = Self::new(store, schedule, bigquery.transpose()?);
-        Ok(Self { metrics: slot_metrics::start()?, ..function })
+        Ok(Self { metrics: run_metrics::start()?, ..function })
     }
 
-    /// Archives and folds the dimensions that are due at the event's time.
+    /// Archives the dimensions that are due at the event's time, and keeps house in all dimensions.
     ///
     /// # Errors
     /// The event has no time, the list of dimensions can't be read, or some dimensions failed; the
     /// others are done all the same.
     pub async fn run(&self, event: &ScheduleEvent, call: Call) -> Result<Report, ArchiveError> {
         let step = self.schedule.step_at(&event.time)?;
-        if self.bigquery.is_none() {
-            tracing::info!("archiving is not configured: set GOOGLE_PROJECT and GOOGLE_TOKEN");
-        }
-        let dimensions = self.store.dimensions(call.deadline).await?;
-        let slot = |dimension: &DimensionName| self.schedule.slot(dimension, step);
-        let due = dimensions.iter().filter_map(|dimension| Some((dimension, slot(dimension)?)));
         let clock = Clock::starting_at(call.now);
-        // Boxed: the types of the SDK's futures nest too deeply for the compiler.
-        let jobs: Vec<_> = due
-            .map(|(dimension, slot)| Box::pin(self.dimension(dimension, slot, clock, call)))
-            .collect();
-        let done: Vec<_> = stream::iter(jobs).buffered(CONCURRENT_DIMENSIONS).collect().await;
-        let failed: Vec<_> = done.iter().filter(|done| done.has_failed).collect();
+        let mut failed = BTreeSet::new();
+        let mut dimensions = BTreeMap::new();
+        match &self.bigquery {
+            Some(bigquery) => {
+                for (dimension, entry) in self.archive(bigquery, step, clock, call).await? {
+                    if entry.outcome == SlotOutcome::Failed {
+                        failed.insert(dimension.to_string());
+                    }
+                    dimensions.insert(dimension.to_string(), entry);
+                }
+            }
+            None => {
+                tracing::info!("archiving is not configured: set GOOGLE_PROJECT and GOOGLE_TOKEN");
+            }
+        }
+        match self.keep_house(clock, call).await {
+            Ok(names) => failed.extend(names),
+            Err(error) if failed.is_empty() => return Err(error.into()),
+            // What failed before is the news; the next run keeps house.
+            Err(error) => tracing::error!(cause = ?error, "housekeeping failed"),
+        }
         if !failed.is_empty() {
-            let names: Vec<_> = failed.iter().map(|done| done.dimension.as_str()).collect();
+            let names: Vec<_> = failed.into_iter().collect();
             return Err(ArchiveError::Dimensions(names.join(", ")));
         }
-        let entries =
-            done.iter().filter_map(|done| Some((done.dimension.to_string(), done.entry.clone()?)));
-        Ok(Report {
-            slot: rfc3339(step),
-            archiving: self.bigquery.is_some(),
-            dimensions: entries.collect(),
-        })
+        let archiving = self.bigquery.is_some();
+        Ok(Report { slot: rfc3339(step), archiving, dimensions })
     }
 
-    /// Archives and folds a dimension, and meters that.
-    async fn dimension<'a>(
+    /// Archives the dimensions that are due at this step of the schedule.
+    async fn archive(
         &self,
-        dimension: &'a DimensionName,
+        bigquery: &BigQuery,
+        step: UnixSeconds,
+        clock: Clock,
+        call: Call,
+    ) -> Result<Vec<(DimensionName, Entry)>, StoreError> {
+        let dimensions = self.store.dimensions(call.deadline).await?;
+        let slots = dimensions.into_iter().filter_map(|dimension| {
+            let slot = self.schedule.slot(&dimension, step)?;
+            Some((dimension, slot))
+        });
+        // Boxed: the types of the SDK's futures nest too deeply for the compiler.
+        let jobs = slots.map(|(dimension, slot)| {
+            Box::pin(self.archive_slot(bigquery, dimension, slot, clock, call))
+        });
+        let jobs: Vec<_> = jobs.collect();
+        Ok(stream::iter(jobs).buffered(CONCURRENT_DIMENSIONS).collect().await)
+    }
+
+    /// Archives a slot of a dimension, and meters that.
+    async fn archive_slot(
+        &self,
+        bigquery: &BigQuery,
+        dimension: DimensionName,
         slot: Slot,
         clock: Clock,
         call: Call,
-    ) -> Done<'a> {
+    ) -> (DimensionName, Entry) {
         let began = Instant::now();
-        let (done, usage) =
-            usage::measured(self.archive_and_fold(dimension, slot, clock, call)).await;
-        let entry = done.entry.as_ref();
-        slot_metrics::write(self.metrics, dimension, slot, entry, &usage, began.elapsed());
-        done
+        let (store, deadline) = (&self.store, call.deadline);
+        let due = Due { store, bigquery, dimension: &dimension, slot, clock, deadline };
+        let (end, usage) = usage::measured(slot::archive(&due)).await;
+        log(&dimension, slot, &end);
+        let entry = Entry::from(&end);
+        run_metrics::write_slot(self.metrics, &dimension, slot, &entry, &usage, began.elapsed());
+        (dimension, entry)
     }
 
-    async fn archive_and_fold<'a>(
-        &self,
-        dimension: &'a DimensionName,
-        slot: Slot,
-        clock: Clock,
-        call: Call,
-    ) -> Done<'a> {
-        let mut done = Done { dimension, entry: None, has_failed: false };
-        let mut plan = None;
-        if let Some(bigquery) = &self.bigquery {
-            let (store, deadline) = (&self.store, call.deadline);
-            let due = Due { store, bigquery, dimension, slot, clock, deadline };
-            let archived = slot::archive(&due).await;
-            plan = archived.plan;
-            log(dimension, slot, &archived.end);
-            done.has_failed = archived.end.is_err();
-            done.entry = Some(Entry::from(&archived.end));
-        }
-        // The run that wrote the slot folded it.
-        let is_folded =
-            matches!(&done.entry, Some(entry) if entry.outcome == SlotOutcome::WrittenBefore);
-        if !is_folded && let Err(error) = self.fold(dimension, plan, clock, call).await {
-            tracing::error!(%dimension, cause = ?error, "cells could not be folded");
-            done.has_failed = true;
-        }
-        done
-    }
-
-    /// Folds as planned while archiving read the dimension; without a plan, reads the dimension.
-    async fn fold(
-        &self,
-        dimension: &DimensionName,
-        plan: Option<FoldPlan>,
-        clock: Clock,
-        call: Call,
-    ) -> Result<(), StoreError> {
-        let folded = match plan {
-            Some(plan) => {
-                self.store.do_steps(dimension, plan, || clock.now(), call.deadline).await?
+    /// Keeps house in all dimensions, and meters that; the names of those that failed.
+    async fn keep_house(&self, clock: Clock, call: Call) -> Result<Vec<String>, StoreError> {
+        let began = Instant::now();
+        let keep_house = Box::pin(self.store.keep_house(|| clock.now(), call.deadline));
+        let (done, usage) = usage::measured(keep_house).await;
+        run_metrics::write_housekeeping(self.metrics, &usage, began.elapsed());
+        let mut failed = Vec::new();
+        for (dimension, result) in done? {
+            match result {
+                Ok(kept) if kept == Housekeeping::default() => {}
+                Ok(kept) => tracing::info!(%dimension, ?kept, "kept house"),
+                Err(cause) => {
+                    tracing::error!(%dimension, ?cause, "housekeeping failed");
+                    failed.push(dimension.to_string());
+                }
             }
-            None => self.store.fold(dimension, || clock.now(), call.deadline).await?,
-        };
-        if folded != Folded::default() {
-            tracing::info!(%dimension, ?folded, "folded cells of quiet keys");
         }
-        Ok(())
+        Ok(failed)
     }
-}
-
-/// What a run did for a dimension.
-#[derive(Debug)]
-struct Done<'a> {
-    dimension: &'a DimensionName,
-    /// What came of archiving, if that is configured.
-    entry: Option<Entry>,
-    has_failed: bool,
 }
 
 /// Logs what became of a slot, and the cause of a failure.

@@ -16,7 +16,6 @@
 use std::time::Duration;
 
 use bigquery::{Accepted, Job, JobId, JobRef, JobState};
-use shared::store::FoldPlan;
 
 use crate::{
     due::Due,
@@ -43,35 +42,24 @@ pub enum SlotEnd {
     Missed,
 }
 
-/// What a run did for a slot.
-#[derive(Debug)]
-pub(crate) struct Archived {
-    /// What became of the slot.
-    pub(crate) end: Result<SlotEnd, SlotError>,
-    /// The folding that the dimension needs; none if the run did not read all of the dimension.
-    pub(crate) plan: Option<FoldPlan>,
-}
-
 /// Archives a slot, unless that is done.
-pub(crate) async fn archive(due: &Due<'_>) -> Archived {
-    let table = match due.table().await {
-        Ok(table) => table,
-        Err(error) => return Archived { end: Err(error.into()), plan: None },
-    };
+///
+/// # Errors
+/// See [`SlotError`].
+pub(crate) async fn archive(due: &Due<'_>) -> Result<SlotEnd, SlotError> {
+    let table = due.table().await?;
     let mut progress = SlotProgress::default();
     let mut step = NextStep::Look;
     loop {
         let job = due.job(progress.number, table.location.as_deref());
         step = match step {
-            NextStep::Look => match look(due, &job).await {
-                Ok(found) => {
-                    let is_over = due.slot.is_over(due.clock.now());
-                    progress.after_look(job.id(), found, is_over)
-                }
-                Err(error) => NextStep::End(Err(error)),
-            },
+            NextStep::Look => {
+                let found = look(due, &job).await?;
+                let is_over = due.slot.is_over(due.clock.now());
+                progress.after_look(job.id(), found, is_over)
+            }
             NextStep::Upload => progress.after_upload(job.id(), transfer(due, &job).await),
-            NextStep::End(end) => return Archived { end, plan: progress.plan },
+            NextStep::End(end) => return end,
         }
     }
 }
@@ -110,7 +98,6 @@ struct SlotProgress {
     own_left_out: Option<u64>,
     /// Why the latest job or upload failed. Once no other upload would help, that stays the reason.
     obstacle: Option<Unfinished>,
-    plan: Option<FoldPlan>,
 }
 
 impl SlotProgress {
@@ -160,7 +147,6 @@ impl SlotProgress {
         match end {
             Ok(done) => {
                 self.own_left_out = (done.accepted == Accepted::Now).then_some(done.left_out);
-                self.plan = Some(done.plan);
             }
             Err(unfinished) => {
                 if let Unfinished::Again(error) = &unfinished {
@@ -190,8 +176,7 @@ mod tests {
     }
 
     fn upload(progress: &mut SlotProgress, end: Result<Accepted, Unfinished>) {
-        let end =
-            end.map(|accepted| Transferred { accepted, left_out: 2, plan: FoldPlan::default() });
+        let end = end.map(|accepted| Transferred { accepted, left_out: 2 });
         assert!(matches!(progress.after_upload(&JobId::of("job"), end), NextStep::Look));
     }
 

@@ -2,7 +2,6 @@
 
 use bigquery::{Accepted, CHUNK_STEP, Columns, JobRef, Upload};
 use bytes::BytesMut;
-use shared::store::FoldPlan;
 
 use crate::{
     due::Due,
@@ -21,8 +20,6 @@ pub(crate) struct Transferred {
     pub(crate) accepted: Accepted,
     /// How many fields were left out, since their sums are beyond 64 bits.
     pub(crate) left_out: u64,
-    /// The folding that the dimension needs.
-    pub(crate) plan: FoldPlan,
 }
 
 /// Reads a dimension, and uploads its rows as this job.
@@ -47,7 +44,7 @@ pub(crate) async fn transfer(due: &Due<'_>, job: &JobRef) -> Result<Transferred,
     let accepted = chunks.finish().await?;
     let left_out = rows.into_left_out();
     warn(due, &left_out);
-    Ok(Transferred { accepted, left_out: left_out.count, plan: keys.into_fold_plan() })
+    Ok(Transferred { accepted, left_out: left_out.count })
 }
 
 fn warn(due: &Due<'_>, left_out: &LeftOut) {

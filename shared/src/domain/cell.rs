@@ -1,19 +1,33 @@
 //! Cells: the items that one sum is spread over, so that its writers don't get in each other's way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{DimensionKey, DimensionName, KeyStats, RollupKey, UnixSeconds};
+use super::{
+    DimensionKey, DimensionName, KeyStats, Overflow, Period, PeriodLength, RollupKey, Sums,
+    UnixSeconds,
+};
 
 /// A sum that is spread over cells.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SpreadSum {
-    /// The rollups of a key: its counters and its gauges each have cells, of the same numbers.
+    /// The rollup of a key.
     Rollup(RollupKey),
     /// The number of keys that a dimension has.
     Keys(DimensionName),
 }
 
-/// The number of a cell: 0 to 127.
+impl SpreadSum {
+    /// The dimension that the sum belongs to.
+    #[must_use]
+    pub fn dimension(&self) -> &DimensionName {
+        match self {
+            Self::Rollup(of) => &of.dimension,
+            Self::Keys(dimension) => dimension,
+        }
+    }
+}
+
+/// The number of a cell: 0 to 127. The cells of one number are a partition of their dimension.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell(u8);
 
@@ -34,6 +48,11 @@ impl Cell {
     pub fn number(self) -> u8 {
         self.0
     }
+
+    /// The first `count` cells, in their order; at most 128.
+    pub fn first(count: u8) -> impl Iterator<Item = Self> {
+        (0..count).map_while(Self::new)
+    }
 }
 
 /// Distinguishes an item of a cell from a later one with the same number. Together with that number
@@ -41,13 +60,71 @@ impl Cell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
-/// A cell of a key's counters and numbers of members, as it was read.
+/// The sums of a cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CellSums {
+    /// Counters and increments.
+    pub counters: Sums,
+    /// Numbers of unique members.
+    pub members: Sums,
+    /// Gauges by their period.
+    pub gauges: BTreeMap<Period, Sums>,
+}
+
+impl CellSums {
+    /// Adds `other`, stat by stat.
+    ///
+    /// # Errors
+    /// A sum would need more than 38 digits.
+    pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
+        add(&mut self.counters, &other.counters)?;
+        add(&mut self.members, &other.members)?;
+        for (period, sums) in &other.gauges {
+            add(self.gauges.entry(*period).or_default(), sums)?;
+        }
+        Ok(())
+    }
+
+    /// How many sums there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let gauges: usize = self.gauges.values().map(Sums::len).sum();
+        self.counters.len() + self.members.len() + gauges
+    }
+
+    /// The sums without gauges that have expired.
+    #[must_use]
+    pub fn live(&self, period_length: PeriodLength, now: UnixSeconds) -> Self {
+        let mut live = self.clone();
+        live.gauges.retain(|period, _| !period_length.has_expired(*period, now));
+        live
+    }
+
+    /// What a reader reports in the period `current`, before which was `prior`.
+    #[must_use]
+    pub fn stats(self, prior: Period, current: Period) -> KeyStats {
+        let Self { counters, members, mut gauges } = self;
+        let gauges_current = gauges.remove(&current).unwrap_or_default();
+        let gauges = gauges.remove(&prior).unwrap_or_default();
+        KeyStats { counters, gauges, gauges_current, members }
+    }
+}
+
+fn add(sums: &mut Sums, more: &Sums) -> Result<(), Overflow> {
+    for (stat, value) in more {
+        let sum = sums.entry(stat.clone()).or_default();
+        *sum = sum.checked_add(*value)?;
+    }
+    Ok(())
+}
+
+/// A cell of a key's rollup, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CounterCell {
+pub struct RollupCell {
     /// The key.
     pub key: DimensionKey,
-    /// The counters and numbers of members.
-    pub stats: KeyStats,
+    /// What it holds.
+    pub sums: CellSums,
     /// Which cell it is, and how far its folding has come.
     pub state: CellState,
 }
@@ -81,31 +158,42 @@ pub struct OtherCell {
     pub writes: u64,
     /// When it was last written.
     pub written_at: UnixSeconds,
-    /// Whether it takes no more writes, because its sums have been added to the first cell.
-    pub frozen: bool,
+    /// How far its folding has come.
+    pub stage: FoldStage,
 }
 
-/// Decides which cells count. It has to see them in their order: those of a key together, the first
-/// cell first.
-#[derive(Debug, Default)]
-pub struct CountingCells {
-    key: Option<DimensionKey>,
-    absorbed: BTreeSet<(Cell, Incarnation)>,
+/// How far the folding of a cell other than the first has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FoldStage {
+    /// It takes writes.
+    Open,
+    /// The first cell has its sums. It keeps them, and takes no more writes.
+    Frozen,
+    /// Its sums are gone.
+    Emptied,
 }
 
-impl CountingCells {
-    /// Whether the sums of the next `cell` count. If not, the first cell already has them.
-    pub fn counts(&mut self, cell: &CounterCell) -> bool {
-        if self.key.as_ref() != Some(&cell.key) {
-            self.key = Some(cell.key.clone());
-            self.absorbed.clear();
-        }
-        match &cell.state {
-            CellState::First(first) => {
-                self.absorbed.clone_from(&first.absorbed);
-                true
+/// The sums of a rollup, from its `cells` in their order, of which the first one is first.
+///
+/// A cell that the first one has absorbed does not count.
+///
+/// # Errors
+/// A sum would need more than 38 digits.
+pub fn sum_of_cells(cells: Vec<RollupCell>) -> Result<CellSums, Overflow> {
+    let mut absorbed = BTreeSet::new();
+    let mut sums = CellSums::default();
+    for cell in cells {
+        match cell.state {
+            CellState::First(first) => absorbed = first.absorbed,
+            CellState::Other(other) if absorbed.contains(&(other.cell, other.incarnation)) => {
+                continue;
             }
-            CellState::Other(other) => !self.absorbed.contains(&(other.cell, other.incarnation)),
+            CellState::Other(_) => {}
+        }
+        match sums.count() {
+            0 => sums = cell.sums,
+            _ => sums.add(&cell.sums)?,
         }
     }
+    Ok(sums)
 }

@@ -8,17 +8,21 @@
 //!    are frozen and keep their sums. A cell that the first one has noted doesn't count: a reader
 //!    that sees the first cell without the note counts the others, and one that sees it with the
 //!    note doesn't.
-//! 2. *Remove*: the frozen cells are deleted, once no reader is left that has seen the first cell
-//!    without their sums.
-//! 3. *Forget*: the first cell's notes are deleted, once no reader is left that has seen one of
-//!    those cells.
+//! 2. *Empty*: the frozen cells lose their sums, once no reader is left that has seen the first
+//!    cell without them.
+//! 3. *Forget*: the first cell's notes and the empty cells are deleted, once no reader is left that
+//!    has seen sums in one of those.
 //!
 //! Each step is one transaction, conditional on the state that it was chosen for. If a writer or
-//! another run was faster, the step does not happen.
+//! another run was faster, the step does not happen. As long as there is something to fold, a cell
+//! besides the first one exists: whoever reads those finds all of it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{CellState, CounterCell, FirstCell, KeyStats, OtherCell, Overflow, UnixSeconds};
+use super::{
+    Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, Overflow,
+    PeriodLength, RollupCell, UnixSeconds,
+};
 
 /// A cell has gone quiet if nobody has written to it for this long.
 const QUIET_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -31,7 +35,7 @@ const MAX_CELLS: usize = 99;
 /// The most sums that one step adds to the first cell: more might exceed the 4 KB of an expression.
 const MAX_SUMS: usize = 400;
 
-/// A step of folding a rollup's counters.
+/// A step of folding a rollup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoldStep {
     /// Adds quiet cells to the first one.
@@ -39,69 +43,102 @@ pub enum FoldStep {
         /// Those cells.
         cells: Vec<OtherCell>,
         /// The sum of what they hold.
-        stats: KeyStats,
+        sums: CellSums,
     },
-    /// Deletes absorbed cells.
-    Remove {
+    /// Absorbed cells lose their sums.
+    Empty {
         /// Those cells.
         cells: Vec<OtherCell>,
         /// When they were absorbed.
         since: UnixSeconds,
     },
-    /// Deletes the first cell's notes of cells that are gone.
+    /// The first cell's notes are deleted, and the empty cells.
     Forget {
-        /// When those cells were deleted.
+        /// Those cells.
+        cells: Vec<OtherCell>,
+        /// When they were emptied.
         since: UnixSeconds,
     },
 }
 
 impl FoldStep {
-    /// The next step for a rollup that has these `cells`; `None` if there is nothing to do at
-    /// `now`.
+    /// The next step for a rollup with this `first` cell and these `others`; `None` if there is
+    /// nothing to do at `now`.
     ///
     /// # Errors
     /// A sum would need more than 38 digits.
-    pub fn next(cells: &[CounterCell], now: UnixSeconds) -> Result<Option<Self>, Overflow> {
-        let mut first = FirstCell::default();
-        let mut others = Vec::new();
-        for cell in cells {
-            match &cell.state {
-                CellState::First(state) => first = state.clone(),
-                CellState::Other(state) => others.push((*state, &cell.stats)),
-            }
-        }
+    pub fn next(
+        first: &FirstCell,
+        others: &[(OtherCell, CellSums)],
+        period_length: PeriodLength,
+        now: UnixSeconds,
+    ) -> Result<Option<Self>, Overflow> {
         let Some(since) = first.folding_since else {
-            return absorb(&others, now);
+            return absorb(others, period_length, now);
         };
         if now < since.after(STEP_AFTER) {
             return Ok(None);
         }
-        let absorbed = others.iter().map(|(cell, _)| *cell);
-        let cells: Vec<_> = absorbed
-            .filter(|cell| first.absorbed.contains(&(cell.cell, cell.incarnation)))
-            .collect();
-        Ok(Some(match cells.is_empty() {
-            true => Self::Forget { since },
-            false => Self::Remove { cells, since },
+        let cells = |stage| absorbed(&first.absorbed, others, stage);
+        let frozen = cells(FoldStage::Frozen);
+        Ok(Some(match frozen.is_empty() {
+            true => Self::Forget { cells: cells(FoldStage::Emptied), since },
+            false => Self::Empty { cells: frozen, since },
         }))
+    }
+
+    /// The cells that the step handles besides the first one.
+    #[must_use]
+    pub fn cells(&self) -> &[OtherCell] {
+        match self {
+            Self::Absorb { cells, .. } | Self::Empty { cells, .. } | Self::Forget { cells, .. } => {
+                cells
+            }
+        }
     }
 }
 
+fn absorbed(
+    absorbed: &BTreeSet<(Cell, Incarnation)>,
+    others: &[(OtherCell, CellSums)],
+    stage: FoldStage,
+) -> Vec<OtherCell> {
+    let cells = others.iter().map(|(cell, _)| *cell).filter(|cell| cell.stage == stage);
+    cells.filter(|cell| absorbed.contains(&(cell.cell, cell.incarnation))).collect()
+}
+
 fn absorb(
-    others: &[(OtherCell, &KeyStats)],
+    others: &[(OtherCell, CellSums)],
+    period_length: PeriodLength,
     now: UnixSeconds,
 ) -> Result<Option<FoldStep>, Overflow> {
-    let quiet = others.iter().filter(|(cell, _)| cell.written_at.after(QUIET_AFTER) <= now);
+    let is_quiet = |cell: &OtherCell| {
+        cell.stage == FoldStage::Open && cell.written_at.after(QUIET_AFTER) <= now
+    };
     let mut cells = Vec::new();
-    let mut sums = KeyStats::default();
-    for (cell, stats) in quiet.take(MAX_CELLS) {
+    let mut sums = CellSums::default();
+    for (cell, of_cell) in others.iter().filter(|(cell, _)| is_quiet(cell)).take(MAX_CELLS) {
         let mut more = sums.clone();
-        more.add(stats)?;
-        if more.counters.len() + more.members.len() > MAX_SUMS {
+        more.add(&of_cell.live(period_length, now))?;
+        if more.count() > MAX_SUMS && !cells.is_empty() {
             break;
         }
         sums = more;
         cells.push(*cell);
     }
-    Ok((!cells.is_empty()).then_some(FoldStep::Absorb { cells, stats: sums }))
+    Ok((!cells.is_empty()).then_some(FoldStep::Absorb { cells, sums }))
+}
+
+/// A rollup's cells as they were read: the state of the first one, and the others.
+#[must_use]
+pub fn split_first(cells: Vec<RollupCell>) -> (FirstCell, Vec<(OtherCell, CellSums)>) {
+    let mut first = FirstCell::default();
+    let mut others = Vec::new();
+    for cell in cells {
+        match cell.state {
+            CellState::First(state) => first = state,
+            CellState::Other(state) => others.push((state, cell.sums)),
+        }
+    }
+    (first, others)
 }

@@ -11,20 +11,23 @@ mod idempotency;
 mod name;
 mod period;
 mod plan;
+mod spread;
 mod sum;
 mod summary;
 mod update;
 
 pub use cell::{
-    Cell, CellState, CounterCell, CountingCells, FirstCell, Incarnation, OtherCell, SpreadSum,
+    Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, RollupCell, SpreadSum,
+    sum_of_cells,
 };
 pub use detail::{Detail, Placement, Share, Shares};
-pub use fold::FoldStep;
+pub use fold::{FoldStep, split_first};
 pub use group::Group;
 pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName, TOTAL, excerpt};
 pub use period::{Period, PeriodLength, UnixSeconds};
 pub use plan::{MemberSet, Plan, RollupKey, Sums, member_sets, plan};
+pub use spread::{Narrowing, SPREAD_IS_TRUSTED_FOR, Spread};
 pub use sum::{Overflow, Sum};
 pub use summary::{DimensionSummary, KeyStats};
 pub use update::{CounterChange, Update, UpdateError, limits};

@@ -25,6 +25,10 @@ impl From<SystemTime> for UnixSeconds {
     }
 }
 
+/// How long after its time a gauge may still be read or written: longer than a request takes and
+/// clocks differ.
+const UNDER_WAY: Duration = Duration::from_secs(60);
+
 /// How long a period lasts, in seconds: at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeriodLength(NonZeroU32);
@@ -70,11 +74,24 @@ impl PeriodLength {
         }
     }
 
-    /// When the rollups of `period` may be deleted: four periods after its start. Queries read them
-    /// for two, and the rest leaves room for clocks that differ.
+    /// Whether no reader needs the rollups of `period` any more, and no writer adds to them.
+    ///
+    /// A query reads a period until the end of the next one. Another minute leaves room for
+    /// requests under way and for clocks that differ.
     #[must_use]
-    pub fn expiry(self, period: Period) -> UnixSeconds {
-        UnixSeconds(period.start.saturating_add(u64::from(self.0.get()) * 4))
+    pub fn has_expired(self, period: Period, now: UnixSeconds) -> bool {
+        let end = period.start.saturating_add(u64::from(self.0.get()) * 2);
+        end.saturating_add(UNDER_WAY.as_secs()) <= now.0
+    }
+
+    /// The latest periods that have expired, two of them at most: those that a writer removes from
+    /// what it writes to.
+    pub fn latest_expired(self, now: UnixSeconds) -> impl Iterator<Item = Period> {
+        let length = u64::from(self.0.get());
+        let latest = now.0.checked_sub(UNDER_WAY.as_secs() + 2 * length);
+        let latest = latest.map(|latest| self.containing(UnixSeconds(latest)));
+        let before = latest.and_then(|latest| latest.start.checked_sub(length));
+        latest.into_iter().chain(before.map(|start| Period { start }))
     }
 }
 
@@ -128,8 +145,31 @@ mod tests {
     }
 
     #[test]
-    fn rollups_outlive_every_query_that_reads_them() {
-        let last_read = period(360).start().after(Duration::from_secs(719));
-        assert!(SIX_MINUTES.expiry(period(360)) > last_read);
+    fn a_period_expires_a_minute_after_the_last_query_that_reads_it() {
+        let end = period(360).start().after(Duration::from_secs(720));
+        assert!(!SIX_MINUTES.has_expired(period(360), end));
+        assert!(!SIX_MINUTES.has_expired(period(360), end.after(Duration::from_secs(59))));
+        assert!(SIX_MINUTES.has_expired(period(360), end.after(Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn the_latest_expired_periods_are_those_before_all_that_have_not_expired() {
+        for now in (5_000..8_000).map(UnixSeconds) {
+            let expired: Vec<_> = SIX_MINUTES.latest_expired(now).collect();
+            let [latest, before] = expired[..] else { panic!("{expired:?}") };
+            assert!(SIX_MINUTES.has_expired(latest, now), "{now:?}");
+            assert!(!SIX_MINUTES.has_expired(period(latest.start().0 + 360), now), "{now:?}");
+            assert_eq!(SIX_MINUTES.prior(latest), before);
+        }
+    }
+
+    #[test]
+    fn no_period_has_expired_when_time_begins() {
+        for (now, expired) in [(0, 0), (779, 0), (780, 1), (1_139, 1), (1_140, 2)] {
+            let now = UnixSeconds(now);
+            assert_eq!(SIX_MINUTES.latest_expired(now).count(), expired, "{now:?}");
+            let mut expired = SIX_MINUTES.latest_expired(now);
+            assert!(expired.all(|period| SIX_MINUTES.has_expired(period, now)), "{now:?}");
+        }
     }
 }

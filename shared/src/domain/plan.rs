@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Detail, DimensionKey, DimensionName, Member, Overflow, Period, Placement, StatName, Sum, Update,
+    CellSums, Detail, DimensionKey, DimensionName, Member, Overflow, Period, Placement, StatName,
+    Sum, Update,
 };
 
 /// A key of a dimension: what a rollup belongs to.
@@ -36,12 +37,8 @@ pub type Sums = BTreeMap<StatName, Sum>;
 pub struct Plan {
     /// The id's next detail; `None` if it stays as it is.
     pub detail: Option<Detail>,
-    /// What to add to the counters of rollups. A zero counts too: it makes queries report the stat.
-    pub counters: BTreeMap<RollupKey, Sums>,
-    /// What to add to the gauges of rollups in [`Plan::period`].
-    pub gauges: BTreeMap<RollupKey, Sums>,
-    /// The period of the gauges.
-    pub period: Option<Period>,
+    /// What to add to rollups. A zero counts too: it makes queries report the stat.
+    pub rollups: BTreeMap<RollupKey, CellSums>,
     /// Members that are new to their set.
     pub members: BTreeMap<MemberSet, BTreeSet<Member>>,
     /// What the id leaves behind in the counters of keys that it has moved away from.
@@ -113,18 +110,21 @@ fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
             plan.keys.insert(at(&placement.key));
         }
 
-        let counters = counter_gains(before, same, after, placement)?;
-        insert_some(&mut plan.counters, at(&placement.key), counters);
-        let gauges = gauge_gains(before, same, after, placement)?;
-        insert_some(&mut plan.gauges, at(&placement.key), gauges);
+        let gain = CellSums {
+            counters: counter_gains(before, same, after, placement)?,
+            gauges: gauge_gains(before, same, after, placement)?,
+            members: Sums::new(),
+        };
+        if gain.count() > 0 {
+            plan.rollups.insert(at(&placement.key), gain);
+        }
         if let (Some(last), None) = (last, same) {
             let mut left = last.counters.of(&before.counters)?;
             left.retain(|_, sum| *sum != Sum::ZERO);
-            insert_some(&mut plan.departures, at(&last.key), left);
+            if !left.is_empty() {
+                plan.departures.insert(at(&last.key), left);
+            }
         }
-    }
-    if !plan.gauges.is_empty() {
-        plan.period = after.gauge_period;
     }
     Ok(plan)
 }
@@ -144,10 +144,14 @@ fn gauge_gains(
     last: Option<&Placement>,
     after: &Detail,
     placement: &Placement,
-) -> Result<Sums, Overflow> {
+) -> Result<BTreeMap<Period, Sums>, Overflow> {
+    let Some(period) = after.gauge_period else {
+        return Ok(BTreeMap::new());
+    };
     let last = last.filter(|_| before.gauge_period == after.gauge_period);
     let old = last.map_or(Ok(Sums::new()), |last| last.gauges.of(&before.gauges))?;
-    gains(&old, placement.gauges.of(&after.gauges)?)
+    let gains = gains(&old, placement.gauges.of(&after.gauges)?)?;
+    Ok(if gains.is_empty() { BTreeMap::new() } else { [(period, gains)].into() })
 }
 
 /// What to add to `old` to get `new`: nothing for a sum that stays, zero for a new one that is
@@ -159,10 +163,4 @@ fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
         Ok((stat, sum.checked_sub(before)?))
     };
     changed.map(gain).collect()
-}
-
-fn insert_some(sums: &mut BTreeMap<RollupKey, Sums>, at: RollupKey, gains: Sums) {
-    if !gains.is_empty() {
-        sums.insert(at, gains);
-    }
 }

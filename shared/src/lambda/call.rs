@@ -32,7 +32,8 @@ impl Call {
     /// The call of a scheduled job that began at `now`: it may take as long as Lambda lets it.
     #[must_use]
     pub fn of_job(context: &Context, now: SystemTime) -> Self {
-        Self::at_most(LONGEST_JOB, context, now)
+        let call = Self::at_most(LONGEST_JOB, context, now);
+        Self { deadline: call.deadline.of_job(), ..call }
     }
 
     fn at_most(longest: Duration, context: &Context, now: SystemTime) -> Self {

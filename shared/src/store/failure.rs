@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
-    types::CancellationReason,
+    types::{CancellationReason, ThrottlingReason},
 };
 
 use super::{StoreError, store_error::Cause};
@@ -78,11 +78,24 @@ pub(super) enum Verdict {
 /// The sums whose cells a transaction can't write to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Crowded {
-    /// Other writers are on the cell, or it takes no more writes at the moment.
+    /// Other writers are on the cell.
     pub(super) contended: BTreeSet<SpreadSum>,
-    /// The cell has been folded.
+    /// The cell's partition takes no more writes at the moment.
+    pub(super) throttled: BTreeSet<SpreadSum>,
+    /// The cell is being folded.
     pub(super) folded: BTreeSet<SpreadSum>,
 }
+
+impl Crowded {
+    /// Whether there are any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.contended.is_empty() && self.throttled.is_empty() && self.folded.is_empty()
+    }
+}
+
+/// What DynamoDB's reasons for throttling end with when a partition is full, and the table is not.
+/// Source: *`ThrottlingReason`*, DynamoDB API Reference.
+const FULL_PARTITION: &str = "KeyRangeThroughputExceeded";
 
 /// What a failed transaction on these `targets` calls for.
 pub(super) fn judge(
@@ -97,8 +110,27 @@ pub(super) fn judge(
         Some((Some("ValidationException"), message)) => {
             Verdict::Refused(refusal(message.unwrap_or_default()))
         }
-        _ => Verdict::Again(Failure::of(error), Crowded::default()),
+        _ => Verdict::Again(Failure::of(error), throttled_as_a_whole(targets, service_error)),
     }
+}
+
+/// The sums of a transaction that was throttled as a whole because a partition is full: it may be
+/// the partition of any of them.
+fn throttled_as_a_whole(targets: &[Target], error: Option<&TransactWriteItemsError>) -> Crowded {
+    let reasons = match error {
+        Some(TransactWriteItemsError::ProvisionedThroughputExceededException(error)) => {
+            error.throttling_reasons()
+        }
+        _ => &[],
+    };
+    let is_full = |reason: &&ThrottlingReason| {
+        reason.reason().is_some_and(|reason| reason.ends_with(FULL_PARTITION))
+    };
+    let mut crowded = Crowded::default();
+    if reasons.iter().find(is_full).is_some() {
+        crowded.throttled = targets.iter().filter_map(Target::sum).cloned().collect();
+    }
+    crowded
 }
 
 /// Whether DynamoDB has cancelled a transaction. If so, it wrote nothing of it.
@@ -112,6 +144,7 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
     let mut replan = false;
     let mut failure = None;
     let mut crowded = Crowded::default();
+    let mut is_table_throttled = false;
     for (target, reason) in targets.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), target) {
             ("None", _) => {}
@@ -128,9 +161,8 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
             // What the plan was made from has changed, or another writer is about to change it.
             ("ConditionalCheckFailed" | "TransactionConflict", _) => replan = true,
             ("ThrottlingError" | "ProvisionedThroughputExceeded", target) => {
-                if let Target::Cell(sum, _) = target {
-                    crowded.contended.insert(sum.clone());
-                }
+                is_table_throttled |= target.sum().is_none();
+                crowded.throttled.extend(target.sum().cloned());
                 failure = Some(Failure::Throttled);
             }
             ("ValidationError", _) => {
@@ -141,6 +173,12 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
                 return Verdict::Refused(StoreError::Internal(cause.into()));
             }
         }
+    }
+    // Reasons of a transaction don't say whether a partition is full, or the table has reached the bound
+    // that its owner set. If an item that nobody else writes to is throttled too, it is the table, and
+    // more partitions would not help.
+    if is_table_throttled {
+        crowded.throttled.clear();
     }
     match replan {
         true => Verdict::Replan,
@@ -195,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_conflict_calls_for_a_new_plan_if_the_plan_depends_on_the_item() {
-        for target in [Target::Detail, Target::Marker, Target::Members, Target::KnownKey] {
+        for target in [Target::Detail, Target::Marker, Target::Members, Target::NewKey] {
             let verdict = judged(&[(target, "TransactionConflict", "")]);
             assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
         }
@@ -217,7 +255,8 @@ mod tests {
         let Verdict::Again(Failure::Throttled, crowded) = verdict else {
             panic!("{verdict:?}");
         };
-        assert_eq!(crowded.contended, [sum("a"), sum("c")].into());
+        assert_eq!(crowded.contended, [sum("a")].into());
+        assert_eq!(crowded.throttled, [sum("c")].into());
         assert_eq!(crowded.folded, [sum("d")].into());
     }
 
@@ -233,6 +272,16 @@ mod tests {
         assert!(matches!(digits, StoreError::Overflow(_)), "{digits:?}");
         let other = refused("The provided expression refers to an attribute that is strange");
         assert!(matches!(other, StoreError::Internal(_)), "{other:?}");
+    }
+
+    #[test]
+    fn a_throttle_of_the_whole_table_calls_for_a_wait_and_not_for_other_cells() {
+        let verdict =
+            judged(&[(Target::Detail, "ThrottlingError", ""), (cell("a"), "ThrottlingError", "")]);
+        let Verdict::Again(Failure::Throttled, crowded) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(crowded.is_empty(), "{crowded:?}");
     }
 
     #[test]

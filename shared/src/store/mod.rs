@@ -1,8 +1,7 @@
 //! The only user of the DynamoDB client.
 //!
-//! `update` counts updates, `read` answers queries and the archive, and `admin` folds. All of them
-//! send through the one loop in `send`: `failure` says what an answer means, and `backoff` how long
-//! to wait.
+//! `update` is the way of an update, `read` the reads of queries and of the archive, `admin` what
+//! is done to the table besides. `send` is the one loop that sends, by the policy in `failure`.
 
 mod admin;
 mod backoff;
@@ -18,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
-pub use admin::{AuditFailure, FoldPlan, Folded, audit};
+pub use admin::{AuditFailure, Folded, Housekeeping, audit};
 pub use read::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StoreError};

@@ -15,8 +15,9 @@ use aws_sdk_dynamodb::{
             TransactWriteItemsError, TransactWriteItemsOutput,
             builders::TransactWriteItemsFluentBuilder,
         },
+        update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
     },
-    types::ReturnConsumedCapacity,
+    types::{ReturnConsumedCapacity, Update},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, timeout_at};
@@ -61,6 +62,7 @@ macro_rules! table_request {
 
 table_request!(QueryFluentBuilder, QueryOutput, QueryError, usage::note_read);
 table_request!(BatchGetItemFluentBuilder, BatchGetItemOutput, BatchGetItemError, usage::note_read);
+table_request!(UpdateItemFluentBuilder, UpdateItemOutput, UpdateItemError, usage::note_written);
 table_request!(PutItemFluentBuilder, PutItemOutput, PutItemError, usage::note_written);
 table_request!(
     TransactWriteItemsFluentBuilder,
@@ -73,8 +75,6 @@ table_request!(
 pub(super) enum Next<R, T> {
     /// Send this request after a wait. If the deadline leaves no time to wait, report the failure.
     Later(R, Failure, Cause),
-    /// Send this request at once.
-    AtOnce(R),
     /// Send nothing more, and return this instead of an answer.
     Stop(T),
 }
@@ -112,10 +112,6 @@ impl Backoff<'_> {
                     self.wait(failure, cause).await?;
                     request
                 }
-                Next::AtOnce(request) => {
-                    usage::note(|usage| usage.retries += 1);
-                    request
-                }
                 Next::Stop(result) => return Ok(Err(result)),
             };
         }
@@ -135,6 +131,26 @@ impl Store {
         let again = |error| Ok(Next::<R, Infallible>::retry(request(), error));
         let Ok(answer) = self.backoff(deadline).send(request(), again).await?;
         Ok(answer)
+    }
+}
+
+/// Whether DynamoDB refused a plain update because of its condition.
+pub(super) fn is_condition_failed(error: &SdkError<UpdateItemError, HttpResponse>) -> bool {
+    let service_error = error.as_service_error();
+    service_error.is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+}
+
+impl Store {
+    /// The request of an update outside of a transaction.
+    pub(super) fn update_item(&self, update: &Update) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(update.table_name())
+            .set_key(Some(update.key().clone()))
+            .update_expression(update.update_expression())
+            .set_condition_expression(update.condition_expression().map(str::to_owned))
+            .set_expression_attribute_names(update.expression_attribute_names().cloned())
+            .set_expression_attribute_values(update.expression_attribute_values().cloned())
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Pace {
     pub first_wait: Duration,
     /// The highest bound of a wait.
     pub longest_wait: Duration,
+    /// How long an update or a query is throttled before it gives up: functions that wait use up
+    /// the account's concurrency.
+    pub throttled: Duration,
     /// The time before the deadline that is kept for finding out what became of an update whose
     /// answer was lost; at most a quarter of the whole time.
     pub settling: Duration,
@@ -61,6 +64,7 @@ impl Default for Pace {
             attempt: Duration::from_secs(5),
             first_wait: Duration::from_millis(20),
             longest_wait: Duration::from_secs(1),
+            throttled: Duration::from_secs(3),
             settling: Duration::from_secs(4),
         }
     }

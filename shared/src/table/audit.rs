@@ -10,10 +10,13 @@ use std::{
 use super::{
     attribute::MEMBERS,
     escape::{SEPARATOR, part},
-    item::{CorruptItem, Item, decode_counters, decode_departure, decode_detail, decode_key_count},
+    item::{
+        CorruptItem, Item, decode_departure, decode_detail, decode_dimension, decode_key_count,
+        decode_rollup,
+    },
     key::{ItemKey, ItemKind},
 };
-use crate::domain::{CellState, CounterCell, CountingCells, Overflow, Sum};
+use crate::domain::{Cell, CellState, Overflow, RollupCell, Sum, sum_of_cells};
 
 /// Sums by what they are of, in the escaped form of keys: `<dimension>#<key>#<group>:<stat>`.
 type SumsByName = BTreeMap<String, Sum>;
@@ -23,12 +26,14 @@ type SumsByName = BTreeMap<String, Sum>;
 pub struct Audit {
     /// What details and members add up to.
     computed: SumsByName,
-    cells: BTreeMap<String, Vec<CounterCell>>,
-    /// The keys that are registered.
-    registered: BTreeSet<String>,
-    /// The keys that some id last reported under.
+    cells: BTreeMap<String, Vec<RollupCell>>,
+    /// The keys that have a first cell, and those that some id was last seen under.
+    keys: BTreeSet<String>,
     placed: BTreeSet<String>,
     key_counts: BTreeMap<String, u64>,
+    /// How many partitions of a dimension hold something, and how many its entry says.
+    partitions: BTreeMap<String, u64>,
+    spreads: BTreeMap<String, u64>,
 }
 
 /// A number that is not what it should be.
@@ -75,8 +80,14 @@ impl Audit {
                     gain(&mut self.computed, format!("{of}#c:{}", part(stat.as_str())), sum)?;
                 }
             }
-            Some(ItemKind::Counters(of)) => {
-                self.cells.entry(of).or_default().push(decode_counters(item)?);
+            Some(ItemKind::Rollup(of, cell)) => {
+                if cell == Cell::FIRST {
+                    self.keys.insert(of.clone());
+                }
+                let (dimension, _) = of.split_once(SEPARATOR).unwrap_or((&of, ""));
+                let partitions = self.partitions.entry(dimension.to_owned()).or_default();
+                *partitions = u64::from(cell.number() + 1).max(*partitions);
+                self.cells.entry(of).or_default().push(decode_rollup(item)?);
             }
             Some(ItemKind::Members(set)) => {
                 let members = item.get(MEMBERS).and_then(|members| members.as_ss().ok());
@@ -84,12 +95,13 @@ impl Audit {
                 let (of, stat) = set.rsplit_once(SEPARATOR).unwrap_or((set, ""));
                 gain(&mut self.computed, format!("{of}#m:{stat}"), count.into())?;
             }
-            Some(ItemKind::KnownKey(of)) => {
-                self.registered.insert(of.to_owned());
-            }
             Some(ItemKind::KeyCount(dimension)) => {
                 *self.key_counts.entry(dimension.to_owned()).or_default() +=
                     decode_key_count(item)?;
+            }
+            Some(ItemKind::Dimension) => {
+                let entry = decode_dimension(item)?;
+                self.spreads.insert(part(entry.name.as_str()), entry.spread.cells.into());
             }
             None => {}
         }
@@ -109,20 +121,21 @@ impl Audit {
         self.computed.retain(|_, sum| *sum != Sum::ZERO);
         let mut found = differences(&stored, &self.computed);
 
-        let unregistered = self.placed.difference(&self.registered).map(|of| Discrepancy {
+        let absent = self.placed.difference(&self.keys).map(|of| Discrepancy {
             of: format!("{of} among the keys"),
             stored: "absent".to_owned(),
             computed: "present".to_owned(),
         });
-        found.extend(unregistered);
-        let mut registered: BTreeMap<String, u64> = BTreeMap::new();
-        for of in &self.registered {
+        found.extend(absent);
+        let mut keys: BTreeMap<String, u64> = BTreeMap::new();
+        for of in &self.keys {
             let (dimension, _) = of.split_once(SEPARATOR).unwrap_or((of, ""));
-            *registered.entry(format!("{dimension}: its number of keys")).or_default() += 1;
+            *keys.entry(format!("{dimension}: its number of keys")).or_default() += 1;
         }
         let counts = self.key_counts.into_iter();
         let counts = counts.map(|(of, count)| (format!("{of}: its number of keys"), count));
-        found.extend(differences(&counts.collect(), &registered));
+        found.extend(differences(&counts.collect(), &keys));
+        found.extend(unread(&self.spreads, &self.partitions));
         Ok(found)
     }
 
@@ -139,24 +152,33 @@ impl Audit {
     }
 }
 
-fn sums_of_cells(of: &str, mut cells: Vec<CounterCell>) -> Result<SumsByName, AuditError> {
+fn sums_of_cells(of: &str, mut cells: Vec<RollupCell>) -> Result<SumsByName, AuditError> {
     cells.sort_by_key(|cell| match &cell.state {
         CellState::First(_) => None,
         CellState::Other(other) => Some(other.cell),
     });
+    let of_cells = sum_of_cells(cells)?;
     let mut sums = SumsByName::new();
-    let mut counting = CountingCells::default();
-    for cell in cells {
-        if !counting.counts(&cell) {
-            continue;
-        }
-        for (group, stats) in [("c", &cell.stats.counters), ("m", &cell.stats.members)] {
-            for (stat, sum) in stats {
-                gain(&mut sums, format!("{of}#{group}:{}", part(stat.as_str())), *sum)?;
-            }
+    for (group, stats) in [("c", &of_cells.counters), ("m", &of_cells.members)] {
+        for (stat, sum) in stats {
+            gain(&mut sums, format!("{of}#{group}:{}", part(stat.as_str())), *sum)?;
         }
     }
     Ok(sums)
+}
+
+/// Dimensions of which readers don't read all partitions that hold something.
+fn unread(spreads: &BTreeMap<String, u64>, partitions: &BTreeMap<String, u64>) -> Vec<Discrepancy> {
+    let read = |dimension| spreads.get(dimension).copied().unwrap_or_default();
+    let pairs = partitions.iter().map(|(dimension, held)| (dimension, read(dimension), *held));
+    let unread = pairs.filter(|(_, read, held)| read < held);
+    unread
+        .map(|(dimension, read, held)| Discrepancy {
+            of: format!("{dimension}: its number of partitions"),
+            stored: read.to_string(),
+            computed: held.to_string(),
+        })
+        .collect()
 }
 
 fn gain(sums: &mut SumsByName, of: String, gain: Sum) -> Result<(), Overflow> {

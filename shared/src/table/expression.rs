@@ -4,13 +4,18 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+/// The longest expression, in bytes. Source: *Constraints in Amazon DynamoDB*, Developer Guide.
+const MAX_BYTES: usize = 4_096;
+
 /// An update expression with its placeholders.
 ///
 /// DynamoDB limits an expression to 4 KB. Placeholders are as short as possible, and 500 sums fit.
+/// Removals come last, and those that no longer fit are left out.
 #[derive(Debug, Default)]
 pub(super) struct UpdateExpression {
     add: Vec<String>,
     set: Vec<String>,
+    remove: Vec<String>,
     pub(super) names: HashMap<String, String>,
     pub(super) values: HashMap<String, AttributeValue>,
     placeholders: usize,
@@ -36,14 +41,36 @@ impl UpdateExpression {
         self.set.push(format!("{name}=if_not_exists({name},{placeholder})"));
     }
 
+    /// Removes attributes, as many of them as the expression still has room for.
+    pub(super) fn remove_what_fits(&mut self, attributes: impl IntoIterator<Item = String>) {
+        let mut room = MAX_BYTES.saturating_sub(self.text().len() + " REMOVE ".len());
+        for attribute in attributes {
+            let name = format!("#{}", base62(self.placeholders));
+            let Some(left) = room.checked_sub(name.len() + 1) else {
+                return;
+            };
+            room = left;
+            self.placeholders += 1;
+            self.names.insert(name.clone(), attribute);
+            self.remove.push(name);
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.set.is_empty() && self.remove.is_empty()
+    }
+
     /// The expression's text.
     pub(super) fn text(&self) -> String {
         let clause = |keyword: &str, actions: &[String]| match actions {
             [] => String::new(),
             _ => format!("{keyword} {}", actions.join(",")),
         };
-        let clauses = [clause("ADD", &self.add), clause("SET", &self.set)];
-        clauses.join(" ").trim().to_owned()
+        let clauses =
+            [clause("ADD", &self.add), clause("SET", &self.set), clause("REMOVE", &self.remove)];
+        let clauses: Vec<_> = clauses.into_iter().filter(|clause| !clause.is_empty()).collect();
+        clauses.join(" ")
     }
 
     fn bind(&mut self, attribute: String, value: AttributeValue) -> (String, String) {
@@ -87,6 +114,19 @@ mod tests {
         assert!(text.len() <= 4_096, "{}", text.len());
         assert!(text.starts_with("ADD #3 :3,#4 :4,"), "{text}");
         assert!(text.ends_with(" SET #0=:0,#1=if_not_exists(#1,:1),#2=:2"), "{text}");
+    }
+
+    #[test]
+    fn removals_that_do_not_fit_are_left_out() {
+        let mut expression = UpdateExpression::default();
+        for stat in 0..450 {
+            expression.add(format!("c:{stat}"), AttributeValue::N("1".into()));
+        }
+        expression.remove_what_fits((0..900).map(|stat| format!("g1:{stat}")));
+        let text = expression.text();
+        assert!((4_080..=4_096).contains(&text.len()), "{}", text.len());
+        assert!(expression.remove.len() > 50);
+        assert_eq!(expression.names.len(), 450 + expression.remove.len());
     }
 
     #[test]

@@ -3,17 +3,17 @@
 
 use aws_sdk_dynamodb::{
     error::BuildError,
-    types::{AttributeValue, Delete, TransactWriteItem, Update},
+    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
 };
 
 use super::{
-    attribute::{self, ABSORBED, FOLDING_SINCE, FROZEN, INCARNATION, WRITES},
+    attribute::{self, ABSORBED, FOLDED, FOLDING_SINCE, INCARNATION, WRITES, WRITTEN_AT},
     expression::UpdateExpression,
-    item::{encode_absorbed, number},
+    item::{EMPTIED, FROZEN, encode_absorbed, number, text},
     key::ItemKey,
-    transaction::name_if_hashed,
+    transaction::{keep_name, name_if_hashed},
 };
-use crate::domain::{Cell, FoldStep, KeyStats, OtherCell, RollupKey, UnixSeconds};
+use crate::domain::{Cell, CellSums, FoldStep, OtherCell, RollupKey, UnixSeconds};
 
 /// The writes of a step of folding: one transaction on the cells of a key.
 ///
@@ -25,40 +25,45 @@ pub fn fold_writes(
     of: &RollupKey,
     now: UnixSeconds,
 ) -> Result<Vec<TransactWriteItem>, BuildError> {
-    let on = CounterCells { table, of };
-    match step {
-        FoldStep::Absorb { cells, stats } => {
-            let frozen = cells.iter().map(|cell| on.freeze(cell));
-            [on.absorb(cells, stats, now)].into_iter().chain(frozen).collect()
-        }
-        FoldStep::Remove { cells, since } => {
-            let deleted = cells.iter().map(|cell| on.delete(cell));
-            [on.note_step(*since, now)].into_iter().chain(deleted).collect()
-        }
-        FoldStep::Forget { since } => Ok(vec![on.forget(*since)?]),
-    }
+    let on = Rollup { table, of };
+    let first = match step {
+        FoldStep::Absorb { cells, sums } => on.absorb(cells, sums, now)?,
+        FoldStep::Empty { since, .. } => on.note_step(*since, now)?,
+        FoldStep::Forget { since, .. } => on.forget(*since)?,
+    };
+    let others = step.cells().iter().map(|cell| match step {
+        FoldStep::Absorb { .. } => on.freeze(cell),
+        FoldStep::Empty { .. } => on.empty(cell),
+        FoldStep::Forget { .. } => on.delete(cell),
+    });
+    [Ok(first)].into_iter().chain(others).collect()
 }
 
-/// The cells of one key's counters.
+/// One key's rollup.
 #[derive(Clone, Copy)]
-struct CounterCells<'a> {
+struct Rollup<'a> {
     table: &'a str,
     of: &'a RollupKey,
 }
 
-impl CounterCells<'_> {
+impl Rollup<'_> {
     fn absorb(
         self,
         cells: &[OtherCell],
-        stats: &KeyStats,
+        sums: &CellSums,
         now: UnixSeconds,
     ) -> Result<TransactWriteItem, BuildError> {
         let mut expression = UpdateExpression::default();
-        for (stat, sum) in &stats.counters {
+        for (stat, sum) in &sums.counters {
             expression.add(attribute::counter(stat), number(sum));
         }
-        for (stat, count) in &stats.members {
+        for (stat, count) in &sums.members {
             expression.add(attribute::member_count(stat), number(count));
+        }
+        for (period, gauges) in &sums.gauges {
+            for (stat, sum) in gauges {
+                expression.add(attribute::gauge_of(*period, stat), number(sum));
+            }
         }
         let absorbed = cells.iter().map(|cell| encode_absorbed(cell.cell, cell.incarnation));
         expression.add(ABSORBED.to_owned(), AttributeValue::Ss(absorbed.collect()));
@@ -72,9 +77,9 @@ impl CounterCells<'_> {
     /// since.
     fn freeze(self, cell: &OtherCell) -> Result<TransactWriteItem, BuildError> {
         let mut expression = UpdateExpression::default();
-        expression.set(FROZEN, AttributeValue::Bool(true));
+        expression.set(FOLDED, text(FROZEN));
         let condition = format!(
-            "{INCARNATION} = :incarnation AND {WRITES} = :writes AND attribute_not_exists({FROZEN})"
+            "{INCARNATION} = :incarnation AND {WRITES} = :writes AND attribute_not_exists({FOLDED})"
         );
         let values =
             [(":incarnation", number(cell.incarnation.0)), (":writes", number(cell.writes))];
@@ -92,27 +97,45 @@ impl CounterCells<'_> {
         self.update(Cell::FIRST, expression, &condition, [(":since", number(since.0))])
     }
 
-    fn delete(self, cell: &OtherCell) -> Result<TransactWriteItem, BuildError> {
-        let delete = Delete::builder()
+    fn empty(self, cell: &OtherCell) -> Result<TransactWriteItem, BuildError> {
+        let mut item = ItemKey::rollup(self.of, cell.cell).attributes();
+        keep_name(&mut item, self.of);
+        item.extend([
+            (INCARNATION.to_owned(), number(cell.incarnation.0)),
+            (WRITES.to_owned(), number(cell.writes)),
+            (WRITTEN_AT.to_owned(), number(cell.written_at.0)),
+            (FOLDED.to_owned(), text(EMPTIED)),
+        ]);
+        let put = Put::builder()
             .table_name(self.table)
-            .set_key(Some(ItemKey::counters(self.of, cell.cell).attributes()))
-            .condition_expression(format!(
-                "{INCARNATION} = :incarnation AND attribute_exists({FROZEN})"
-            ))
+            .set_item(Some(item))
+            .condition_expression(format!("{INCARNATION} = :incarnation AND {FOLDED} = :frozen"))
             .expression_attribute_values(":incarnation", number(cell.incarnation.0))
+            .expression_attribute_values(":frozen", text(FROZEN))
             .build()?;
-        Ok(TransactWriteItem::builder().delete(delete).build())
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     fn forget(self, since: UnixSeconds) -> Result<TransactWriteItem, BuildError> {
         let update = Update::builder()
             .table_name(self.table)
-            .set_key(Some(ItemKey::counters(self.of, Cell::FIRST).attributes()))
+            .set_key(Some(ItemKey::rollup(self.of, Cell::FIRST).attributes()))
             .update_expression(format!("REMOVE {ABSORBED}, {FOLDING_SINCE}"))
             .condition_expression(format!("{FOLDING_SINCE} = :since"))
             .expression_attribute_values(":since", number(since.0))
             .build()?;
         Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    fn delete(self, cell: &OtherCell) -> Result<TransactWriteItem, BuildError> {
+        let delete = Delete::builder()
+            .table_name(self.table)
+            .set_key(Some(ItemKey::rollup(self.of, cell.cell).attributes()))
+            .condition_expression(format!("{INCARNATION} = :incarnation AND {FOLDED} = :emptied"))
+            .expression_attribute_values(":incarnation", number(cell.incarnation.0))
+            .expression_attribute_values(":emptied", text(EMPTIED))
+            .build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
     fn update<const N: usize>(
@@ -126,7 +149,7 @@ impl CounterCells<'_> {
         expression.values.extend(condition_values);
         let update = Update::builder()
             .table_name(self.table)
-            .set_key(Some(ItemKey::counters(self.of, cell).attributes()))
+            .set_key(Some(ItemKey::rollup(self.of, cell).attributes()))
             .update_expression(expression.text())
             .condition_expression(condition)
             .set_expression_attribute_names(Some(expression.names))

@@ -9,16 +9,17 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 
 use super::{
     attribute::{
-        self, ABSORBED, EXPIRES_AT, FINGERPRINT, FOLDING_SINCE, FROZEN, GAUGE_PERIOD, INCARNATION,
-        KEY_COUNT, MEMBERS, NAME, Named, PLACEMENT_COUNTERS, PLACEMENT_GAUGES, PLACEMENT_KEY,
-        RECENT_UPDATES, VERSION, WRITES, WRITTEN_AT,
+        self, ABSORBED, CELLS, CHANGED_AT, EXPIRES_AT, FINGERPRINT, FOLDED, FOLDING_SINCE,
+        GAUGE_PERIOD, INCARNATION, KEY_COUNT, MEMBERS, NAME, NARROWED_AT, NARROWED_TO, Named,
+        PLACEMENT_COUNTERS, PLACEMENT_GAUGES, PLACEMENT_KEY, RECENT_UPDATES, SORT_KEY, SWEPT_SINCE,
+        SWEPT_TO, VERSION, WRITES, WRITTEN_AT,
     },
     key::ItemKey,
 };
 use crate::domain::{
-    Cell, CellState, CounterCell, Detail, DimensionKey, DimensionName, Fingerprint, FirstCell, Id,
-    Incarnation, KeyStats, Member, NameError, OtherCell, Period, Placement, Share, Shares,
-    StatName, Sum, UnixSeconds,
+    Cell, CellState, CellSums, Detail, DimensionKey, DimensionName, Fingerprint, FirstCell,
+    FoldStage, Id, Incarnation, Member, NameError, Narrowing, OtherCell, Period, Placement,
+    RollupCell, Share, Shares, Spread, StatName, Sum, UnixSeconds,
 };
 
 /// An item as the SDK has it.
@@ -31,6 +32,11 @@ pub struct CorruptItem {
     key: Option<ItemKey>,
     reason: String,
 }
+
+/// The value of [`FOLDED`] of a cell whose sums the first one has.
+pub(super) const FROZEN: &str = "frozen";
+/// The value of [`FOLDED`] of a cell whose sums are gone.
+pub(super) const EMPTIED: &str = "emptied";
 
 /// The most updates that a detail remembers.
 const MAX_RECENT: usize = 8;
@@ -103,6 +109,39 @@ pub struct Marker {
     pub expires_at: UnixSeconds,
 }
 
+/// A dimension's entry in the list of dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DimensionEntry {
+    /// The dimension.
+    pub name: DimensionName,
+    /// Over how many partitions it is spread.
+    pub spread: Spread,
+    /// How far the sweep for expired gauges has come.
+    pub sweep: Sweep,
+}
+
+/// How far the sweep of a dimension's first partition has come, on which expired gauges are
+/// removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// When it began; none if there never was one.
+    pub since: Option<UnixSeconds>,
+    /// Where it goes on; none if it has reached the end.
+    pub to: Option<SweepPosition>,
+}
+
+/// Where a sweep goes on: after the rollup with this sort key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepPosition(pub(super) String);
+
+impl SweepPosition {
+    /// That of the last key that a query has read.
+    #[must_use]
+    pub fn of_key(key: &Item) -> Option<Self> {
+        key.get(SORT_KEY)?.as_s().ok().cloned().map(Self)
+    }
+}
+
 pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
@@ -111,9 +150,15 @@ pub(super) fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-pub(super) fn encode_detail(id: &Id, detail: &Detail, revision: &Revision) -> Item {
+pub(super) fn encode_detail(
+    id: &Id,
+    detail: &Detail,
+    revision: &Revision,
+    now: UnixSeconds,
+) -> Item {
     let mut item = ItemKey::detail(id).attributes();
     item.extend(revision.encode());
+    item.insert(CHANGED_AT.to_owned(), number(now.0));
     item.insert(NAME.to_owned(), text(id.as_str()));
     for (stat, value) in &detail.counters {
         item.insert(attribute::counter(stat), number(value));
@@ -225,27 +270,40 @@ pub fn decode_members(item: &Item) -> Result<BTreeSet<Member>, CorruptItem> {
     }
 }
 
-/// The dimension of an entry of the list of dimensions.
+/// An entry of the list of dimensions.
 ///
 /// # Errors
-/// The item is not such an entry.
-pub fn decode_dimension(item: &Item) -> Result<DimensionName, CorruptItem> {
+/// The item is no such entry.
+pub fn decode_dimension(item: &Item) -> Result<DimensionEntry, CorruptItem> {
     let reader = Reader { item };
     let name = reader.name(ItemKey::dimension_name)?;
-    reader.valid(DimensionName::new(&name))
+    let since = reader.optional(SWEPT_SINCE)?.map(UnixSeconds);
+    let to = item.get(SWEPT_TO).and_then(|to| to.as_s().ok().cloned()).map(SweepPosition);
+    Ok(DimensionEntry {
+        name: reader.valid(DimensionName::new(&name))?,
+        spread: reader.spread()?,
+        sweep: Sweep { since, to },
+    })
 }
 
-/// A cell of a key's counters and numbers of unique members.
+/// A cell of a key's rollup.
 ///
 /// # Errors
-/// The item is not such a cell.
-pub fn decode_counters(item: &Item) -> Result<CounterCell, CorruptItem> {
-    let (key, stats) = decode_rollup(item, |stats, named| match named {
-        Named::Counter(stat) => Some((&mut stats.counters, stat)),
-        Named::MemberCount(stat) => Some((&mut stats.members, stat)),
-        _ => None,
-    })?;
-    Ok(CounterCell { key, stats, state: Reader { item }.cell_state()? })
+/// The item is no such cell.
+pub fn decode_rollup(item: &Item) -> Result<RollupCell, CorruptItem> {
+    let reader = Reader { item };
+    let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;
+    let mut sums = CellSums::default();
+    for (name, value) in item {
+        let (sums, stat) = match Named::parse(name) {
+            Some(Named::Counter(stat)) => (&mut sums.counters, stat),
+            Some(Named::MemberCount(stat)) => (&mut sums.members, stat),
+            Some(Named::GaugeOf(period, stat)) => (sums.gauges.entry(period).or_default(), stat),
+            _ => continue,
+        };
+        sums.insert(reader.stat(stat)?, reader.number(value)?);
+    }
+    Ok(RollupCell { key, sums, state: reader.cell_state()? })
 }
 
 /// What an id left behind in the counters of a key that it has moved away from.
@@ -270,45 +328,7 @@ pub fn decode_key_count(item: &Item) -> Result<u64, CorruptItem> {
     reader.number(reader.attribute(KEY_COUNT)?)
 }
 
-/// The key and the gauges of a cell of a rollup. The gauges are in [`KeyStats::gauges_current`] if
-/// their period is `current`, otherwise in [`KeyStats::gauges`].
-///
-/// # Errors
-/// The item is not such a cell.
-pub fn decode_gauges(
-    item: &Item,
-    current: Period,
-) -> Result<(DimensionKey, KeyStats), CorruptItem> {
-    let is_current = ItemKey::of_item(item).is_some_and(|key| key.is_of_period(current));
-    decode_rollup(item, |stats, named| match named {
-        Named::Gauge(stat) if is_current => Some((&mut stats.gauges_current, stat)),
-        Named::Gauge(stat) => Some((&mut stats.gauges, stat)),
-        _ => None,
-    })
-}
-
-/// The sums that an attribute belongs to, and the name of its stat.
-type Destination<'a, 'b> = Option<(&'a mut BTreeMap<StatName, Sum>, &'b str)>;
-
-fn decode_rollup(
-    item: &Item,
-    place: impl for<'a, 'b> Fn(&'a mut KeyStats, Named<'b>) -> Destination<'a, 'b>,
-) -> Result<(DimensionKey, KeyStats), CorruptItem> {
-    let reader = Reader { item };
-    let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;
-    let mut stats = KeyStats::default();
-    for (name, value) in item {
-        let Some(named) = Named::parse(name) else {
-            continue;
-        };
-        if let Some((sums, stat)) = place(&mut stats, named) {
-            sums.insert(reader.stat(stat)?, reader.number(value)?);
-        }
-    }
-    Ok((key, stats))
-}
-
-/// Reads the attributes of an item. Its errors name the item.
+/// Reads attributes of an item, and knows how to complain about it.
 struct Reader<'a> {
     item: &'a Item,
 }
@@ -325,6 +345,10 @@ impl<'a> Reader<'a> {
     fn number<N: FromStr>(&self, value: &AttributeValue) -> Result<N, CorruptItem> {
         let digits = value.as_n().map_err(|_| self.corrupt("not a number"))?;
         digits.parse().map_err(|_| self.corrupt(format!("the number {digits} is out of range")))
+    }
+
+    fn optional<N: FromStr>(&self, name: &str) -> Result<Option<N>, CorruptItem> {
+        self.item.get(name).map(|value| self.number(value)).transpose()
     }
 
     fn valid<T>(&self, name: Result<T, NameError>) -> Result<T, CorruptItem> {
@@ -350,10 +374,9 @@ impl<'a> Reader<'a> {
         let cell = ItemKey::of_item(self.item).and_then(|key| key.rollup_cell());
         let cell = cell.ok_or_else(|| self.corrupt("the key has no cell"))?;
         if cell == Cell::FIRST {
-            let since = self.item.get(FOLDING_SINCE).map(|since| self.number(since)).transpose()?;
             return Ok(CellState::First(FirstCell {
                 absorbed: self.absorbed()?,
-                folding_since: since.map(UnixSeconds),
+                folding_since: self.optional(FOLDING_SINCE)?.map(UnixSeconds),
             }));
         }
         Ok(CellState::Other(OtherCell {
@@ -361,8 +384,28 @@ impl<'a> Reader<'a> {
             incarnation: Incarnation(self.number(self.attribute(INCARNATION)?)?),
             writes: self.number(self.attribute(WRITES)?)?,
             written_at: UnixSeconds(self.number(self.attribute(WRITTEN_AT)?)?),
-            frozen: self.item.contains_key(FROZEN),
+            stage: self.fold_stage()?,
         }))
+    }
+
+    fn fold_stage(&self) -> Result<FoldStage, CorruptItem> {
+        match self.item.get(FOLDED).map(AttributeValue::as_s) {
+            None => Ok(FoldStage::Open),
+            Some(Ok(stage)) if stage == FROZEN => Ok(FoldStage::Frozen),
+            Some(Ok(stage)) if stage == EMPTIED => Ok(FoldStage::Emptied),
+            Some(_) => Err(self.corrupt("the stage of folding is unknown")),
+        }
+    }
+
+    fn spread(&self) -> Result<Spread, CorruptItem> {
+        let to = self.optional(NARROWED_TO)?;
+        let since = self.optional(NARROWED_AT)?.map(UnixSeconds);
+        let narrowing = to.zip(since).map(|(to, since)| Narrowing { to, since });
+        let cells = self.optional(CELLS)?.unwrap_or(Spread::ONE.cells);
+        match (1..=Cell::MOST).contains(&cells) {
+            true => Ok(Spread { cells, narrowing }),
+            false => Err(self.corrupt(format!("{cells} partitions"))),
+        }
     }
 
     fn absorbed(&self) -> Result<BTreeSet<(Cell, Incarnation)>, CorruptItem> {

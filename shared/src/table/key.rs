@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use super::{
     attribute::{PARTITION_KEY, SORT_KEY},
     escape::{self, SEPARATOR, part},
+    item::SweepPosition,
 };
 use crate::domain::{
-    Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, Period, RollupKey,
+    Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, RollupKey,
 };
 
 const ID: &str = "id";
@@ -19,14 +20,13 @@ const SET: &str = "set";
 const DIMENSIONS: &str = "dims";
 const DETAIL: &str = "detail";
 const DONE: &str = "done";
-const KEY: &str = "key";
 const KEYS: &str = "keys";
-const COUNTERS: &str = "c";
-const GAUGES: &str = "g";
+const LEFT: &str = "left";
 
-/// The part of a set that a member belongs to, by the first 20 bits of its SHA-256. Each item of a
-/// set holds about a millionth of its members, so the cost of a new member stays the same up to
-/// tens of millions of them.
+/// The part of a set that a member belongs to, by the first 20 bits of its SHA-256. An item of a
+/// set holds a millionth of its members, and what a new member costs stays the same to tens of
+/// millions of them. The first 8 of those bits choose one of 256 partition keys: a set takes
+/// 256,000 write units a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard(u32);
 
@@ -45,14 +45,14 @@ pub(super) enum ItemKind<'a> {
     Detail,
     /// Of `<dimension>#<key>`.
     Departure(&'a str),
-    /// Of `<dimension>#<key>`.
-    Counters(String),
+    /// A cell of the rollup of `<dimension>#<key>`.
+    Rollup(String, Cell),
     /// Of the set `<dimension>#<key>#<stat>`.
     Members(&'a str),
-    /// `<dimension>#<key>`.
-    KnownKey(&'a str),
     /// Of a dimension.
     KeyCount(&'a str),
+    /// An entry of the list of dimensions.
+    Dimension,
 }
 
 /// The primary key of an item.
@@ -74,26 +74,14 @@ impl ItemKey {
     pub fn departure(id: &Id, from: &RollupKey) -> Self {
         let dimension = part(from.dimension.as_str());
         let key = part(from.key.as_str());
-        Self::new([ID, &part(id.as_str())], ["left", &dimension, &key])
+        Self::new([ID, &part(id.as_str())], [LEFT, &dimension, &key])
     }
 
-    /// A cell of a key's counters and numbers of unique members.
+    /// A cell of a key's rollup.
     #[must_use]
-    pub fn counters(of: &RollupKey, cell: Cell) -> Self {
-        let key = part(of.key.as_str());
-        let dimension = part(of.dimension.as_str());
-        Self::new([DIMENSION, &dimension], [COUNTERS, &key, &cell.number().to_string()])
-    }
-
-    /// A cell of a key's gauges in a period.
-    #[must_use]
-    pub fn gauges(of: &RollupKey, period: Period, cell: Cell) -> Self {
-        let key = part(of.key.as_str());
-        let dimension = part(of.dimension.as_str());
-        Self::new(
-            [DIMENSION, &dimension],
-            [GAUGES, &period_part(period), &key, &cell.number().to_string()],
-        )
+    pub fn rollup(of: &RollupKey, cell: Cell) -> Self {
+        let partition = Partition::rollups(&of.dimension, cell);
+        Self { partition: partition.0, sort: part(of.key.as_str()) }
     }
 
     /// A shard of a set.
@@ -102,7 +90,9 @@ impl ItemKey {
         let dimension = part(set.of.dimension.as_str());
         let key = part(set.of.key.as_str());
         let stat = part(set.stat.as_str());
-        Self::new([SET, &dimension, &key, &stat], [format!("{:05x}", shard.0)])
+        let (partition, sort) = (shard.0 >> 12, shard.0 & 0xfff);
+        let partition = format!("{partition:02x}");
+        Self::new([SET, &dimension, &key, &stat, &partition], [format!("{sort:03x}")])
     }
 
     /// The entry of a dimension in the list of dimensions.
@@ -111,17 +101,10 @@ impl ItemKey {
         Self::new([DIMENSIONS], [part(dimension.as_str())])
     }
 
-    /// The registration of a key in its dimension.
-    #[must_use]
-    pub fn known_key(of: &RollupKey) -> Self {
-        let dimension = part(of.dimension.as_str());
-        Self::new([KEY, &dimension, &part(of.key.as_str())], [KEY])
-    }
-
     /// A cell of the number of keys that a dimension has.
     #[must_use]
     pub fn key_count(dimension: &DimensionName, cell: Cell) -> Self {
-        Self::new([KEYS, &part(dimension.as_str())], [cell.number().to_string()])
+        Self::new([KEYS, &part(dimension.as_str()), &cell.number().to_string()], [KEYS])
     }
 
     /// The marker of an update that was counted under an idempotency key.
@@ -146,39 +129,33 @@ impl ItemKey {
         ])
     }
 
-    /// What an audit has to know about it; `None` if audits ignore the item.
+    /// What an audit wants to know; `None` for what it does not look at.
     pub(super) fn kind(&self) -> Option<ItemKind<'_>> {
-        let (kind, names) = self.partition.split_once(SEPARATOR)?;
+        let Some((kind, names)) = self.partition.split_once(SEPARATOR) else {
+            return (self.partition == DIMENSIONS).then_some(ItemKind::Dimension);
+        };
         match (kind, self.sort.as_str().split_once(SEPARATOR)) {
             (ID, None) => Some(ItemKind::Detail),
             (ID, Some((_left, of))) => Some(ItemKind::Departure(of)),
-            (DIMENSION, Some((COUNTERS, key_and_cell))) => {
-                let (key, _cell) = key_and_cell.rsplit_once(SEPARATOR)?;
-                Some(ItemKind::Counters(format!("{names}{SEPARATOR}{key}")))
+            (DIMENSION, _) => {
+                let (dimension, _cell) = names.rsplit_once(SEPARATOR)?;
+                let of = joined(&[dimension, &self.sort]);
+                Some(ItemKind::Rollup(of, self.rollup_cell()?))
             }
-            (SET, _) => Some(ItemKind::Members(names)),
-            (KEY, _) => Some(ItemKind::KnownKey(names)),
-            (KEYS, _) => Some(ItemKind::KeyCount(names)),
+            (SET, _) => Some(ItemKind::Members(names.rsplit_once(SEPARATOR)?.0)),
+            (KEYS, _) => Some(ItemKind::KeyCount(names.rsplit_once(SEPARATOR)?.0)),
             _ => None,
         }
     }
 
-    /// Whether this is the key of gauges of `period`.
-    pub(super) fn is_of_period(&self, period: Period) -> bool {
-        let mut parts = self.sort.split(SEPARATOR);
-        parts.next() == Some(GAUGES) && parts.next() == Some(&period_part(period))
-    }
-
-    /// The dimension key in the sort key of a rollup; `None` if the sort key has only its hash.
+    /// The dimension key in the sort key of a rollup; `None` when it is hashed there.
     pub(super) fn rollup_key(&self) -> Option<String> {
-        let (before_cell, _cell) = self.sort.rsplit_once(SEPARATOR)?;
-        let (_before, key) = before_cell.rsplit_once(SEPARATOR)?;
-        escape::name(key)
+        escape::name(&self.sort)
     }
 
-    /// The cell in the sort key of a rollup.
+    /// The cell in the partition key of a rollup.
     pub(super) fn rollup_cell(&self) -> Option<Cell> {
-        let (_before, cell) = self.sort.rsplit_once(SEPARATOR)?;
+        let (_dimension, cell) = self.partition.rsplit_once(SEPARATOR)?;
         Cell::new(cell.parse().ok()?)
     }
 
@@ -202,80 +179,42 @@ pub struct RollupOrder(String);
 
 impl From<&DimensionKey> for RollupOrder {
     fn from(key: &DimensionKey) -> Self {
-        // Includes the separator that follows in a sort key: it decides the order if one key begins
-        // with another.
-        Self(joined(&[&part(key.as_str()), ""]))
+        Self(part(key.as_str()))
     }
 }
 
-/// Items of one partition that a query reads in the order of their sort keys.
+/// All items of one partition key, which a query reads in the order of their sort keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRange {
-    partition: String,
-    first: String,
-    last: String,
-}
+pub struct Partition(String);
 
-impl KeyRange {
+impl Partition {
     /// All dimensions.
     #[must_use]
     pub fn dimensions() -> Self {
-        Self {
-            partition: DIMENSIONS.to_owned(),
-            first: " ".to_owned(),
-            last: char::MAX.to_string(),
-        }
+        Self(DIMENSIONS.to_owned())
     }
 
-    /// The cells of the number of keys that a dimension has.
+    /// The cells of this number of all keys of a dimension.
     #[must_use]
-    pub fn key_counts(dimension: &DimensionName) -> Self {
-        Self {
-            partition: joined(&[KEYS, &part(dimension.as_str())]),
-            first: "0".to_owned(),
-            last: ":".to_owned(),
-        }
+    pub fn rollups(dimension: &DimensionName, cell: Cell) -> Self {
+        Self(joined(&[DIMENSION, &part(dimension.as_str()), &cell.number().to_string()]))
     }
 
-    /// The counters of all keys of a dimension.
+    /// The key at which a sweep goes on.
     #[must_use]
-    pub fn counters(dimension: &DimensionName) -> Self {
-        Self::of_dimension(dimension, COUNTERS, COUNTERS)
-    }
-
-    /// The gauges of all keys of a dimension in the periods from `first` to `last`.
-    #[must_use]
-    pub fn gauges(dimension: &DimensionName, first: Period, last: Period) -> Self {
-        let [first, last] = [first, last].map(|period| joined(&[GAUGES, &period_part(period)]));
-        Self::of_dimension(dimension, &first, &last)
+    pub fn key_at(&self, position: &SweepPosition) -> HashMap<String, AttributeValue> {
+        ItemKey { partition: self.0.clone(), sort: position.0.clone() }.attributes()
     }
 
     /// The condition on the keys, and the values of its placeholders.
     #[must_use]
     pub fn condition(&self) -> (String, HashMap<String, AttributeValue>) {
-        let values = [(":p", &self.partition), (":a", &self.first), (":z", &self.last)];
-        let values = values
-            .map(|(placeholder, value)| (placeholder.to_owned(), AttributeValue::S(value.clone())));
-        (format!("{PARTITION_KEY} = :p AND {SORT_KEY} BETWEEN :a AND :z"), values.into())
-    }
-
-    fn of_dimension(dimension: &DimensionName, first: &str, last: &str) -> Self {
-        // The character after the separator ends the range after all keys that begin with `last`.
-        let after_separator = char::from(SEPARATOR as u8 + 1);
-        Self {
-            partition: joined(&[DIMENSION, &part(dimension.as_str())]),
-            first: format!("{first}{SEPARATOR}"),
-            last: format!("{last}{after_separator}"),
-        }
+        let values = HashMap::from([(":p".to_owned(), AttributeValue::S(self.0.clone()))]);
+        (format!("{PARTITION_KEY} = :p"), values)
     }
 }
 
 fn joined(parts: &[impl AsRef<str>]) -> String {
     let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
     parts.join("#")
-}
-
-/// The texts of periods sort in the order of time.
-fn period_part(period: Period) -> String {
-    format!("{:012}", period.start().0)
 }

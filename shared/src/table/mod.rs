@@ -11,16 +11,20 @@ mod fold_writes;
 mod item;
 mod key;
 mod parts;
+mod spread_writes;
+mod sweep_writes;
 mod transaction;
 
 pub use audit::{Audit, AuditError, Discrepancy};
 pub use definition::{create_table, time_to_live};
 pub use fold_writes::fold_writes;
 pub use item::{
-    CorruptItem, Item, Marker, Revision, StoredDetail, UpdateToken, decode_counters,
-    decode_departure, decode_detail, decode_dimension, decode_gauges, decode_key_count,
-    decode_marker, decode_members,
+    CorruptItem, DimensionEntry, Item, Marker, Revision, StoredDetail, Sweep, SweepPosition,
+    UpdateToken, decode_departure, decode_detail, decode_dimension, decode_key_count,
+    decode_marker, decode_members, decode_rollup,
 };
-pub use key::{ItemKey, KeyRange, RollupOrder, Shard};
+pub use key::{ItemKey, Partition, RollupOrder, Shard};
 pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};
+pub use spread_writes::{move_key_count, spread_write};
+pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};
 pub use transaction::{Action, Target, Transaction, Writing, put_detail};

@@ -11,15 +11,15 @@ const MAX_ACTIONS: usize = 100;
 /// What an update writes in one transaction.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// New keys of dimensions, and how many there are.
-    Keys,
-    /// New members of a key's sets, and how many there are.
+    /// Names that are new to the table, with their numbers.
+    Names,
+    /// New members of a key's sets, with their numbers.
     Members(RollupKey, Vec<ShardOfSet>),
-    /// The numeric part, with keys and members if they fit.
+    /// The numeric part, with names and members if they fit.
     Numbers {
-        /// Whether it includes the new keys.
-        keys: bool,
-        /// The new members that it includes.
+        /// Whether it has the names that are new.
+        names: bool,
+        /// The members that it has.
         members: Shards,
     },
 }
@@ -27,9 +27,11 @@ pub enum Part {
 /// The parts of an update, in the order in which they are written.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    /// What does not fit into the last part: keys, and members with their numbers. The inner lists
-    /// touch different items, so they may be written at the same time; the parts of one list may
-    /// not. Repeating a part is harmless.
+    /// Names that come before members: see `first`.
+    pub names: Option<Part>,
+    /// What does not fit into the last part: members with their numbers. Entries of the outer list
+    /// touch different items, so they may run at once; the parts of one may not. To repeat one is
+    /// harmless.
     pub first: Vec<Vec<Part>>,
     /// All the rest. `None` if a shard has so many new members that some are left for another plan,
     /// which is made once the parts above are written.
@@ -46,7 +48,13 @@ pub struct NewNames {
 }
 
 impl NewNames {
-    /// The dimensions of the new keys, and how many new keys each of them has.
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dimensions.is_empty() && self.keys.is_empty()
+    }
+
+    /// The dimensions of the new keys, and how many each has.
     #[must_use]
     pub fn keys_by_dimension(&self) -> BTreeMap<&DimensionName, u64> {
         let mut dimensions = BTreeMap::new();
@@ -59,44 +67,43 @@ impl NewNames {
 
 impl Writing<'_> {
     /// The plan in parts that each fit into a transaction.
+    ///
+    /// Names go with the numbers. If members go before those, names go before the members: what is
+    /// counted under a key begins with the key's first cell.
     #[must_use]
     pub fn parts(&self) -> Parts {
         let (members, all) = shards(&self.plan.members);
-        let keys = self.new_names.keys.len() + self.new_names.keys_by_dimension().len();
-        let fixed = self.actions_without_members(&members);
-        let keys_fit = fixed + keys <= MAX_ACTIONS;
-        let taken = if keys_fit { fixed + keys } else { fixed };
         let shard_count: usize = members.values().map(Vec::len).sum();
-        let members_fit = all && taken + shard_count <= MAX_ACTIONS;
-
-        let mut first = Vec::new();
-        if !keys_fit {
-            first.push(vec![Part::Keys]);
+        let fixed = self.actions_without_members(true, &members);
+        if all && fixed + shard_count <= MAX_ACTIONS {
+            let last = Some(Part::Numbers { names: true, members });
+            return Parts { names: None, first: Vec::new(), last };
         }
-        if members_fit {
-            return Parts { first, last: Some(Part::Numbers { keys: keys_fit, members }) };
-        }
-        for (of, shards) in members {
+        let first = members.into_iter().map(|(of, shards)| {
             // One action is for the numbers of members.
             let chunks = shards.chunks(MAX_ACTIONS - 1);
-            first.push(chunks.map(|chunk| Part::Members(of.clone(), chunk.to_vec())).collect());
+            chunks.map(|chunk| Part::Members(of.clone(), chunk.to_vec())).collect()
+        });
+        Parts {
+            names: (!self.new_names.is_empty()).then_some(Part::Names),
+            first: first.collect(),
+            last: all.then(|| Part::Numbers { names: false, members: Shards::new() }),
         }
-        let members = Shards::new();
-        Parts { first, last: all.then_some(Part::Numbers { keys: keys_fit, members }) }
     }
 
-    /// The sums that a part adds to.
+    /// The sums that a part adds to, each in any cell of its own.
     #[must_use]
     pub fn spread(&self, part: &Part) -> BTreeSet<SpreadSum> {
-        let keys = || self.new_names.keys_by_dimension().into_keys().cloned().map(SpreadSum::Keys);
+        let key_counts =
+            || self.new_names.keys_by_dimension().into_keys().cloned().map(SpreadSum::Keys);
         match part {
-            Part::Keys => keys().collect(),
+            Part::Names => key_counts().collect(),
             Part::Members(of, _) => [SpreadSum::Rollup(of.clone())].into(),
-            Part::Numbers { keys: with_keys, members } => {
-                let plan = self.plan;
-                let rollups = plan.counters.keys().chain(plan.gauges.keys()).chain(members.keys());
-                let keys = with_keys.then(keys).into_iter().flatten();
-                rollups.cloned().map(SpreadSum::Rollup).chain(keys).collect()
+            Part::Numbers { names, members } => {
+                let rollups = self.rollups(*names, members).into_iter();
+                let known = rollups.filter(|of| !*names || !self.new_names.keys.contains(of));
+                let key_counts = names.then(key_counts).into_iter().flatten();
+                known.cloned().map(SpreadSum::Rollup).chain(key_counts).collect()
             }
         }
     }
@@ -105,26 +112,34 @@ impl Writing<'_> {
     #[must_use]
     pub fn is_empty(&self, part: &Part) -> bool {
         match part {
-            Part::Keys => self.new_names.keys.is_empty(),
+            Part::Names => self.new_names.is_empty(),
             Part::Members(_, shards) => shards.is_empty(),
-            Part::Numbers { keys, members } => {
-                let no_keys = !*keys || self.new_names.keys.is_empty();
-                no_keys && self.actions_without_members(members) == 0
-            }
+            Part::Numbers { names, members } => self.actions_without_members(*names, members) == 0,
         }
     }
 
-    /// How many actions the last transaction has if it includes `members`, not counting those for
-    /// new keys and for the shards of sets.
-    fn actions_without_members(&self, members: &Shards) -> usize {
+    /// The rollups that the numbers add to.
+    pub(super) fn rollups<'b>(
+        &'b self,
+        names: bool,
+        members: &'b Shards,
+    ) -> BTreeSet<&'b RollupKey> {
+        let new = names.then_some(&self.new_names.keys).into_iter().flatten();
+        self.plan.rollups.keys().chain(members.keys()).chain(new).collect()
+    }
+
+    /// How many actions the numbers have, besides the shards of sets, with these `members`.
+    fn actions_without_members(&self, names: bool, members: &Shards) -> usize {
         let plan = self.plan;
-        let counted_keys: BTreeSet<_> = plan.counters.keys().chain(members.keys()).collect();
+        let new_names = match names {
+            true => self.new_names.dimensions.len() + self.new_names.keys_by_dimension().len(),
+            false => 0,
+        };
         usize::from(plan.detail.is_some())
             + usize::from(self.marker.is_some())
-            + counted_keys.len()
-            + plan.gauges.len()
+            + self.rollups(names, members).len()
             + plan.departures.len()
-            + self.new_names.dimensions.len()
+            + new_names
     }
 }
 

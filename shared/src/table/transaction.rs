@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 
 use super::{
     attribute::{
-        self, EXPIRES_AT, FROZEN, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY, VERSION,
+        self, EXPIRES_AT, FOLDED, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY, VERSION,
         WRITES, WRITTEN_AT,
     },
     escape,
@@ -19,7 +19,7 @@ use super::{
     parts::{NewNames, Part, ShardOfSet, Shards},
 };
 use crate::domain::{
-    Cell, Detail, DimensionName, Id, IdempotencyKey, Period, PeriodLength, Plan, RollupKey,
+    Cell, CellSums, Detail, DimensionName, Id, IdempotencyKey, PeriodLength, Plan, RollupKey,
     SpreadSum, StatName, Sums, UnixSeconds,
 };
 
@@ -30,16 +30,27 @@ pub enum Target {
     Detail,
     /// The idempotency marker, unless there is one.
     Marker,
-    /// A cell of a sum, unless it is frozen.
+    /// A cell of a sum, unless it is being folded.
     Cell(SpreadSum, Cell),
+    /// The first cell of a key that is new to its dimension, unless it is there.
+    NewKey,
     /// A shard of a set, unless it has one of the members.
     Members,
     /// What the id leaves behind under a key.
     Departure,
     /// The list of dimensions.
     Dimension,
-    /// The registration of a key in its dimension, unless there is one.
-    KnownKey,
+}
+
+impl Target {
+    /// The sum whose cell this is; none if there is no other cell to write to.
+    #[must_use]
+    pub fn sum(&self) -> Option<&SpreadSum> {
+        match self {
+            Self::Cell(sum, _) => Some(sum),
+            _ => None,
+        }
+    }
 }
 
 /// An action of a transaction.
@@ -89,17 +100,23 @@ impl Writing<'_> {
     ) -> Result<Transaction, BuildError> {
         let mut actions = Transaction::new();
         match part {
-            Part::Keys => self.write_keys(&cell, &mut actions)?,
+            Part::Names => {
+                for of in &self.new_names.keys {
+                    actions.push(self.put_key(of)?);
+                }
+                self.write_names(&cell, &mut actions)?;
+            }
             Part::Members(of, shards) => {
-                actions.push(self.add_counters(of, &cell, &Sums::new(), shards)?);
+                let cell = cell(&SpreadSum::Rollup(of.clone()));
+                actions.push(self.add_to_rollup(of, cell, &CellSums::default(), shards)?);
                 for shard in shards {
                     actions.push(self.add_members(shard)?);
                 }
             }
-            Part::Numbers { keys, members } => {
-                self.write_numbers(members, &cell, &mut actions)?;
-                if *keys {
-                    self.write_keys(&cell, &mut actions)?;
+            Part::Numbers { names, members } => {
+                self.write_numbers(*names, members, &cell, &mut actions)?;
+                if *names {
+                    self.write_names(&cell, &mut actions)?;
                 }
             }
         }
@@ -108,6 +125,7 @@ impl Writing<'_> {
 
     fn write_numbers(
         &self,
+        names: bool,
         members: &Shards,
         cell: &impl Fn(&SpreadSum) -> Cell,
         actions: &mut Transaction,
@@ -116,40 +134,38 @@ impl Writing<'_> {
             actions.push(self.put_marker(key, marker)?);
         }
         if let Some(detail) = &self.plan.detail {
-            let put = put_detail(self.table, self.id, detail, self.revision, self.token)?;
+            let put = put_detail(self.table, self.id, detail, self.revision, self.token, self.now)?;
             actions.push(put_action(Target::Detail, put));
         }
-        let counted_keys: BTreeSet<_> = self.plan.counters.keys().chain(members.keys()).collect();
-        for of in counted_keys {
-            let none = Sums::new();
-            let counters = self.plan.counters.get(of).unwrap_or(&none);
+        let no_gain = CellSums::default();
+        for of in self.rollups(names, members) {
+            let gain = self.plan.rollups.get(of).unwrap_or(&no_gain);
             let shards = members.get(of).map_or(&[][..], Vec::as_slice);
-            actions.push(self.add_counters(of, cell, counters, shards)?);
+            actions.push(match names && self.new_names.keys.contains(of) {
+                true => self.add_to_new_rollup(of, gain, shards)?,
+                false => {
+                    let cell = cell(&SpreadSum::Rollup(of.clone()));
+                    self.add_to_rollup(of, cell, gain, shards)?
+                }
+            });
             for shard in shards {
                 actions.push(self.add_members(shard)?);
-            }
-        }
-        if let Some(period) = self.plan.period {
-            for (of, gauges) in &self.plan.gauges {
-                actions.push(self.add_gauges(of, period, cell, gauges)?);
             }
         }
         for (from, counters) in &self.plan.departures {
             actions.push(self.add_departure(from, counters)?);
         }
-        for dimension in &self.new_names.dimensions {
-            actions.push(self.put_dimension(dimension)?);
-        }
         Ok(())
     }
 
-    fn write_keys(
+    /// Lists the new dimensions, and counts the new keys.
+    fn write_names(
         &self,
         cell: &impl Fn(&SpreadSum) -> Cell,
         actions: &mut Transaction,
     ) -> Result<(), BuildError> {
-        for of in &self.new_names.keys {
-            actions.push(self.put_known_key(of)?);
+        for dimension in &self.new_names.dimensions {
+            actions.push(self.list_dimension(dimension)?);
         }
         for (dimension, count) in self.new_names.keys_by_dimension() {
             let spread = SpreadSum::Keys(dimension.clone());
@@ -168,53 +184,70 @@ impl Writing<'_> {
         let put = Put::builder()
             .table_name(self.table)
             .set_item(Some(item))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR #e <= :now"))
+            .condition_expression(format!("{} OR #e <= :now", is_absent()))
             .expression_attribute_names("#e", EXPIRES_AT)
             .expression_attribute_values(":now", number(self.now.0))
             .build()?;
         Ok(put_action(Target::Marker, put))
     }
 
-    fn put_dimension(&self, dimension: &DimensionName) -> Result<Action, BuildError> {
-        let mut item: Item = ItemKey::dimension(dimension).attributes();
-        item.insert(NAME.to_owned(), text(dimension.as_str()));
-        let put = Put::builder().table_name(self.table).set_item(Some(item)).build()?;
-        Ok(put_action(Target::Dimension, put))
+    /// An update, since another process may have listed it, and noted more in the entry.
+    fn list_dimension(&self, dimension: &DimensionName) -> Result<Action, BuildError> {
+        let mut expression = UpdateExpression::default();
+        expression.set(NAME, text(dimension.as_str()));
+        self.update(Target::Dimension, &ItemKey::dimension(dimension), expression)
     }
 
-    fn put_known_key(&self, of: &RollupKey) -> Result<Action, BuildError> {
+    /// The first cell of a new key, with nothing in it.
+    fn put_key(&self, of: &RollupKey) -> Result<Action, BuildError> {
+        let mut item = ItemKey::rollup(of, Cell::FIRST).attributes();
+        keep_name(&mut item, of);
         let put = Put::builder()
             .table_name(self.table)
-            .set_item(Some(ItemKey::known_key(of).attributes()))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+            .set_item(Some(item))
+            .condition_expression(is_absent())
             .build()?;
-        Ok(put_action(Target::KnownKey, put))
+        Ok(put_action(Target::NewKey, put))
     }
 
-    fn add_counters(
+    fn add_to_new_rollup(
         &self,
         of: &RollupKey,
-        cell: &impl Fn(&SpreadSum) -> Cell,
-        counters: &Sums,
+        gain: &CellSums,
         members: &[ShardOfSet],
     ) -> Result<Action, BuildError> {
-        let spread = SpreadSum::Rollup(of.clone());
-        let cell = cell(&spread);
-        let mut expression = UpdateExpression::default();
+        let expression = added(of, gain, members);
+        if expression.is_empty() {
+            return self.put_key(of);
+        }
+        let key = ItemKey::rollup(of, Cell::FIRST);
+        self.update_if(Target::NewKey, &key, expression, Some(is_absent()))
+    }
+
+    fn add_to_rollup(
+        &self,
+        of: &RollupKey,
+        cell: Cell,
+        gain: &CellSums,
+        members: &[ShardOfSet],
+    ) -> Result<Action, BuildError> {
+        let mut expression = added(of, gain, members);
         let condition = (cell != Cell::FIRST).then(|| self.mark_write(&mut expression));
-        for (stat, gain) in counters {
-            expression.add(attribute::counter(stat), number(gain));
-        }
-        let mut new_members: BTreeMap<&StatName, usize> = BTreeMap::new();
-        for shard in members {
-            *new_members.entry(&shard.set.stat).or_default() += shard.members.len();
-        }
-        for (stat, count) in new_members {
-            expression.add(attribute::member_count(stat), number(count));
-        }
-        name_if_hashed(&mut expression, of);
-        let target = Target::Cell(spread, cell);
-        self.update_if(target, &ItemKey::counters(of, cell), expression, condition)
+        expression.remove_what_fits(self.expired_gauges(gain));
+        let target = Target::Cell(SpreadSum::Rollup(of.clone()), cell);
+        self.update_if(target, &ItemKey::rollup(of, cell), expression, condition)
+    }
+
+    /// Gauges that a rollup may still have of periods that have expired. To remove what is not
+    /// there costs nothing. What stays, of stats that are reported no more, the housekeeping
+    /// removes.
+    fn expired_gauges(&self, gain: &CellSums) -> Vec<String> {
+        let stats: BTreeSet<_> = gain.gauges.values().flat_map(Sums::keys).collect();
+        let periods = self.period_length.latest_expired(self.now);
+        let expired = periods
+            .into_iter()
+            .flat_map(|period| stats.iter().map(move |stat| attribute::gauge_of(period, stat)));
+        expired.collect()
     }
 
     /// Notes what folding needs to know about a cell other than the first. Returns the condition
@@ -223,27 +256,7 @@ impl Writing<'_> {
         expression.add(WRITES.to_owned(), number(1));
         expression.set(WRITTEN_AT, number(self.now.0));
         expression.set_if_absent(INCARNATION, number(self.token.0));
-        format!("attribute_not_exists({FROZEN})")
-    }
-
-    fn add_gauges(
-        &self,
-        of: &RollupKey,
-        period: Period,
-        cell: &impl Fn(&SpreadSum) -> Cell,
-        gauges: &Sums,
-    ) -> Result<Action, BuildError> {
-        let spread = SpreadSum::Rollup(of.clone());
-        let cell = cell(&spread);
-        let mut expression = UpdateExpression::default();
-        for (stat, gain) in gauges {
-            expression.add(attribute::gauge(stat), number(gain));
-        }
-        let expiry = self.period_length.expiry(period);
-        expression.set(EXPIRES_AT, number(expiry.0));
-        name_if_hashed(&mut expression, of);
-        let target = Target::Cell(spread, cell);
-        self.update(target, &ItemKey::gauges(of, period, cell), expression)
+        format!("attribute_not_exists({FOLDED})")
     }
 
     fn add_departure(&self, from: &RollupKey, counters: &Sums) -> Result<Action, BuildError> {
@@ -307,7 +320,8 @@ impl Writing<'_> {
 /// Puts a detail, unless it has changed since it was read in this `revision`. The detail remembers
 /// the `token` of the update that wrote it.
 ///
-/// After that, no other request for the same revision can succeed, even if it is still on its way.
+/// What was sent for the same revision can't happen any more after that, even if it is still on its
+/// way.
 ///
 /// # Errors
 /// Never, as long as this module sets what the SDK requires.
@@ -317,11 +331,12 @@ pub fn put_detail(
     detail: &Detail,
     revision: &Revision,
     token: UpdateToken,
+    now: UnixSeconds,
 ) -> Result<Put, BuildError> {
-    let next = revision.after(token);
-    let put = Put::builder().table_name(table).set_item(Some(encode_detail(id, detail, &next)));
+    let item = encode_detail(id, detail, &revision.after(token), now);
+    let put = Put::builder().table_name(table).set_item(Some(item));
     let put = match revision.version() {
-        None => put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
+        None => put.condition_expression(is_absent()),
         Some(version) => put
             .condition_expression("#v = :v")
             .expression_attribute_names("#v", VERSION)
@@ -330,11 +345,45 @@ pub fn put_detail(
     put.build()
 }
 
-/// Keeps a key's name in an attribute if the item's key has only the name's hash.
+/// What adds a gain to a rollup, and the numbers of new members.
+fn added(of: &RollupKey, gain: &CellSums, members: &[ShardOfSet]) -> UpdateExpression {
+    let mut expression = UpdateExpression::default();
+    for (stat, gain) in &gain.counters {
+        expression.add(attribute::counter(stat), number(gain));
+    }
+    for (period, gauges) in &gain.gauges {
+        for (stat, gain) in gauges {
+            expression.add(attribute::gauge_of(*period, stat), number(gain));
+        }
+    }
+    let mut new_members: BTreeMap<&StatName, usize> = BTreeMap::new();
+    for shard in members {
+        *new_members.entry(&shard.set.stat).or_default() += shard.members.len();
+    }
+    for (stat, count) in new_members {
+        expression.add(attribute::member_count(stat), number(count));
+    }
+    name_if_hashed(&mut expression, of);
+    expression
+}
+
+fn is_absent() -> String {
+    format!("attribute_not_exists({PARTITION_KEY})")
+}
+
+/// Where the item's key has only the hash of the dimension key, its name is kept beside.
 pub(super) fn name_if_hashed(expression: &mut UpdateExpression, of: &RollupKey) {
     let key = of.key.as_str();
     if escape::is_hashed(key) {
         expression.set(NAME, text(key));
+    }
+}
+
+/// The same in an item that is put whole.
+pub(super) fn keep_name(item: &mut Item, of: &RollupKey) {
+    let key = of.key.as_str();
+    if escape::is_hashed(key) {
+        item.insert(NAME.to_owned(), text(key));
     }
 }
 

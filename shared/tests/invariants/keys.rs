@@ -6,10 +6,10 @@ use arbitrary::Arbitrary;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::{
     domain::{
-        Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, Period,
-        RollupKey, StatName, UnixSeconds,
+        Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, RollupKey,
+        StatName,
     },
-    table::{Item, ItemKey, KeyRange, Shard, decode_counters, decode_dimension, decode_gauges},
+    table::{Item, ItemKey, Partition, Shard, decode_dimension, decode_rollup},
 };
 
 /// The longest keys of an item. Source: *Constraints in Amazon DynamoDB*, DynamoDB Developer Guide.
@@ -19,8 +19,6 @@ const MAX_SORT_BYTES: usize = 1_024;
 const ALWAYS_PLAIN_BYTES: usize = 85;
 /// A little more than the longest name.
 const MAX_TEXT_BYTES: usize = 1_100;
-/// Periods before this one are in the order of time: until the year 33,658.
-const LAST_ORDERED_PERIOD: u64 = 1_000_000_000_000;
 
 /// Two sets of names. The second is the first except for the fields that are given, so names are
 /// often the same or nearly so.
@@ -33,7 +31,6 @@ pub struct Input<'a> {
     other_stat: Option<Text<'a>>,
     other_member: Option<Text<'a>>,
     other_idempotency_key: Option<Text<'a>>,
-    other_period: Option<u64>,
     other_cell: Option<u8>,
 }
 
@@ -45,7 +42,6 @@ struct Texts<'a> {
     stat: Text<'a>,
     member: Text<'a>,
     idempotency_key: Text<'a>,
-    period: u64,
     cell: u8,
 }
 
@@ -64,7 +60,6 @@ struct ValidNames {
     set: Option<MemberSet>,
     shard: Option<Shard>,
     idempotency_key: Option<IdempotencyKey>,
-    period: Period,
     cell: Cell,
 }
 
@@ -73,20 +68,17 @@ struct ValidNames {
 enum Identity {
     Detail(Id),
     Departure(Id, RollupKey),
-    Counters(RollupKey, Cell),
-    Gauges(RollupKey, Period, Cell),
+    Rollup(RollupKey, Cell),
     Members(MemberSet, Shard),
     Dimension(DimensionName),
-    KnownKey(RollupKey),
     KeyCount(DimensionName, Cell),
     Marker(Id, String),
 }
 
-/// Where an item is.
+/// The partition that an item is in.
 struct ItemPlace<'a> {
     identity: &'a Identity,
     partition: String,
-    sort: String,
 }
 
 /// Panics if an invariant does not hold.
@@ -103,7 +95,7 @@ pub fn check(input: &Input<'_>) {
             panic!("{other:?} and {identity:?} have one key");
         }
     }
-    check_ranges(&pair, &identities);
+    check_partitions(&pair, &identities);
 }
 
 fn check_limits(key: &ItemKey) {
@@ -117,15 +109,11 @@ fn check_limits(key: &ItemKey) {
 fn check_round_trip(identity: &Identity, key: &ItemKey) {
     match identity {
         Identity::Dimension(dimension) => {
-            let read = |item: &Item| decode_dimension(item).ok();
+            let read = |item: &Item| Some(decode_dimension(item).ok()?.name);
             check_name(dimension, dimension.as_str(), key, read);
         }
-        Identity::Counters(of, _) => {
-            let read = |item: &Item| Some(decode_counters(item).ok()?.key);
-            check_name(&of.key, of.key.as_str(), key, read);
-        }
-        Identity::Gauges(of, period, _) => {
-            let read = |item: &Item| Some(decode_gauges(item, *period).ok()?.0);
+        Identity::Rollup(of, _) => {
+            let read = |item: &Item| Some(decode_rollup(item).ok()?.key);
             check_name(&of.key, of.key.as_str(), key, read);
         }
         _ => {}
@@ -151,46 +139,34 @@ fn check_name<N: PartialEq + std::fmt::Debug>(
     assert_eq!(read(&item).as_ref(), Some(name));
 }
 
-/// A query finds what belongs to its dimension, kind and periods, and nothing else.
-fn check_ranges(pair: &[ValidNames; 2], identities: &[Identity]) {
+/// A query of a partition finds what belongs there, and nothing else.
+fn check_partitions(pair: &[ValidNames; 2], identities: &[Identity]) {
     let places: Vec<_> = identities.iter().map(Identity::place).collect();
     let is_dimension = |identity: &Identity| matches!(identity, Identity::Dimension(_));
-    check_range(&KeyRange::dimensions(), &places, is_dimension);
-    let [first, second] = pair.each_ref().map(|names| names.period);
-    let periods = [(first.min(second), first.max(second)), (first, first), (second, second)];
-    let ordered = |(_, last): &&(Period, Period)| last.start().0 < LAST_ORDERED_PERIOD;
+    check_partition(&Partition::dimensions(), &places, is_dimension);
     let dimensions: BTreeSet<_> =
         pair.iter().filter_map(|names| names.dimension.as_ref()).collect();
-    for dimension in dimensions {
-        check_range(
-            &KeyRange::counters(dimension),
+    let cells: BTreeSet<_> = pair.iter().map(|names| names.cell).collect();
+    for (dimension, cell) in
+        dimensions.iter().flat_map(|of| cells.iter().map(move |cell| (of, cell)))
+    {
+        check_partition(
+            &Partition::rollups(dimension, *cell),
             &places,
-            |identity| matches!(identity, Identity::Counters(of, _) if of.dimension == *dimension),
+            |identity| matches!(identity, Identity::Rollup(of, at) if of.dimension == **dimension && at == cell),
         );
-        check_range(
-            &KeyRange::key_counts(dimension),
-            &places,
-            |identity| matches!(identity, Identity::KeyCount(of, _) if of == dimension),
-        );
-        for (from, to) in periods.iter().filter(ordered) {
-            check_range(&KeyRange::gauges(dimension, *from, *to), &places, |identity| {
-                matches!(identity, Identity::Gauges(of, period, _)
-                    if of.dimension == *dimension && (*from..=*to).contains(period))
-            });
-        }
     }
 }
 
-fn check_range(range: &KeyRange, places: &[ItemPlace<'_>], belongs: impl Fn(&Identity) -> bool) {
-    let (_, values) = range.condition();
-    let value = |name: &str| values.get(name).and_then(|value| value.as_s().ok()).expect("a text");
-    let (in_partition, first, last) = (value(":p"), value(":a"), value(":z"));
-    for ItemPlace { identity, partition, sort } in places {
-        let found = partition == in_partition && (first..=last).contains(&sort);
-        // Later periods are not in the order of time, so what is found there does not matter.
-        let is_late = matches!(identity, Identity::Gauges(_, period, _)
-            if period.start().0 >= LAST_ORDERED_PERIOD);
-        assert!(is_late || found == belongs(identity), "{range:?} {identity:?}");
+fn check_partition(
+    partition: &Partition,
+    places: &[ItemPlace<'_>],
+    belongs: impl Fn(&Identity) -> bool,
+) {
+    let (_, values) = partition.condition();
+    let wanted = values.get(":p").and_then(|value| value.as_s().ok()).expect("a text");
+    for ItemPlace { identity, partition: key, .. } in places {
+        assert_eq!(key == wanted, belongs(identity), "{partition:?} {identity:?}");
     }
 }
 
@@ -210,7 +186,6 @@ impl<'a> Input<'a> {
             stat: or(&self.other_stat, &first.stat),
             member: or(&self.other_member, &first.member),
             idempotency_key: or(&self.other_idempotency_key, &first.idempotency_key),
-            period: self.other_period.unwrap_or(first.period),
             cell: self.other_cell.unwrap_or(first.cell),
         }
     }
@@ -234,7 +209,6 @@ impl Texts<'_> {
             set,
             shard: Member::new(&self.member.text()).ok().as_ref().map(Shard::of),
             idempotency_key: IdempotencyKey::new(&self.idempotency_key.text()).ok(),
-            period: Period::starting_at(UnixSeconds(self.period)),
             cell: Cell::new(self.cell % Cell::MOST).expect("below 128"),
         }
     }
@@ -258,11 +232,9 @@ impl ValidNames {
             detail,
             marker.map(|(id, key)| Identity::Marker(id, key.as_str().to_owned())),
             departure.map(|(id, from)| Identity::Departure(id, from)),
-            of().map(|of| Identity::Counters(of, self.cell)),
-            of().map(|of| Identity::Gauges(of, self.period, self.cell)),
+            of().map(|of| Identity::Rollup(of, self.cell)),
             members.map(|(set, shard)| Identity::Members(set, shard)),
             self.dimension.clone().map(Identity::Dimension),
-            of().map(Identity::KnownKey),
             self.dimension.clone().map(|dimension| Identity::KeyCount(dimension, self.cell)),
         ];
         possible.into_iter().flatten().collect()
@@ -274,11 +246,9 @@ impl Identity {
         match self {
             Self::Detail(id) => ItemKey::detail(id),
             Self::Departure(id, from) => ItemKey::departure(id, from),
-            Self::Counters(of, cell) => ItemKey::counters(of, *cell),
-            Self::Gauges(of, period, cell) => ItemKey::gauges(of, *period, *cell),
+            Self::Rollup(of, cell) => ItemKey::rollup(of, *cell),
             Self::Members(set, shard) => ItemKey::members(set, *shard),
             Self::Dimension(dimension) => ItemKey::dimension(dimension),
-            Self::KnownKey(of) => ItemKey::known_key(of),
             Self::KeyCount(dimension, cell) => ItemKey::key_count(dimension, *cell),
             Self::Marker(id, key) => {
                 ItemKey::marker(id, &IdempotencyKey::new(key).expect("it was valid"))
@@ -287,7 +257,7 @@ impl Identity {
     }
 
     fn place(&self) -> ItemPlace<'_> {
-        let (partition, sort) = texts(&self.item_key().attributes());
-        ItemPlace { identity: self, partition, sort }
+        let (partition, _) = texts(&self.item_key().attributes());
+        ItemPlace { identity: self, partition }
     }
 }

@@ -42,12 +42,13 @@ impl PlannedTable {
         if let Some(detail) = &plan.detail {
             self.details.insert(id, detail.clone());
         }
-        for (of, gains) in &plan.counters {
-            add(self.counters.entry(of.clone()).or_default(), gains);
-        }
-        for (of, gains) in &plan.gauges {
-            let period = plan.period.expect("gauges have a period");
-            add(self.gauges.entry((period, of.clone())).or_default(), gains);
+        for (of, gains) in &plan.rollups {
+            if !gains.counters.is_empty() {
+                add(self.counters.entry(of.clone()).or_default(), &gains.counters);
+            }
+            for (period, gains) in &gains.gauges {
+                add(self.gauges.entry((*period, of.clone())).or_default(), gains);
+            }
         }
         for (from, left) in &plan.departures {
             add(self.departures.entry((id, from.clone())).or_default(), left);
@@ -144,6 +145,7 @@ pub fn items(transaction: &Transaction) -> Vec<ItemKey> {
 /// The transactions of an update.
 #[derive(Debug)]
 pub struct Transactions {
+    pub names: Option<Transaction>,
     pub first: Vec<Vec<Transaction>>,
     pub last: Option<Transaction>,
 }
@@ -170,13 +172,14 @@ impl Transactions {
         let parts = writing.parts();
         let transaction = |part| writing.transaction(part, |_| cell).unwrap();
         Self {
+            names: parts.names.as_ref().map(transaction),
             first: parts.first.iter().map(|lane| lane.iter().map(transaction).collect()).collect(),
             last: parts.last.as_ref().map(transaction),
         }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Transaction> {
-        self.first.iter().flatten().chain(&self.last)
+        self.names.iter().chain(self.first.iter().flatten()).chain(&self.last)
     }
 
     /// Whether transactions that may run at the same time touch different items.

@@ -185,7 +185,7 @@ fn check_plans(
     assert_eq!(table.counters, model.counter_rollups, "not what the contract says");
     assert_eq!(table.gauges, model.gauge_rollups, "not what the contract says");
     assert_eq!(non_zero(&table.counters), non_zero(&table.recomputed()));
-    for of in plan.counters.keys().chain(plan.gauges.keys()) {
+    for of in plan.rollups.keys() {
         assert!(table.dimensions.contains(&of.dimension));
     }
     check_transactions(&plan, id, now);
@@ -210,7 +210,7 @@ fn check_transactions(plan: &Plan, id: &str, now: UnixSeconds) {
         check_transaction(transaction);
     }
     let actions = || transactions.iter().flatten();
-    let keys = actions().filter(|action| action.target == Target::KnownKey);
+    let keys = actions().filter(|action| action.target == Target::NewKey);
     assert!(transactions.last.is_none() || keys.count() == plan.keys.len());
     let written = actions().filter(|action| action.target == Target::Members);
     assert_eq!(written.count() > 0, !plan.members.is_empty());

@@ -1,6 +1,7 @@
 //! What is counted and timed.
 //!
-//! - [`contention`]: many writers on one key, whose transactions conflict.
+//! - [`contention`]: many writers on one dimension, whose transactions conflict and whose
+//!   partitions get full.
 //! - [`large_archive`]: memory and time for a large dimension.
 //! - [`large_answers`]: answers of several megabytes, on a busy machine.
 

@@ -1,9 +1,9 @@
-//! `contention` measures many writers on one key, with cells and with one cell.
+//! `contention` measures many writers on one dimension, with cells and with one cell.
 
 use bench::contention;
 use clap::Parser;
 
-/// Measure many writers on one key, with cells and with one cell
+/// Measure many writers on one dimension, with cells and with one cell
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -14,10 +14,12 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let Arguments { options } = Arguments::parse();
     println!("{options:?}");
-    let one = contention::measure(&options, 1).await?;
-    println!("{one}");
-    let many = contention::measure(&options, 128).await?;
-    println!("{many}");
-    println!("{:.1} times the throughput", many.throughput() / one.throughput());
+    for keys in &options.keys {
+        let one = contention::measure(&options, *keys, 1).await?;
+        println!("{one}");
+        let many = contention::measure(&options, *keys, 128).await?;
+        println!("{many}");
+        println!("    {:.1} times the rate", many.rate() / one.rate());
+    }
     Ok(())
 }

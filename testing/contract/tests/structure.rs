@@ -19,7 +19,7 @@ use contract::workspace;
 const IMPURE: [&str; 6] = ["aws_", "async", ".await", "tokio", "std::env", "SystemTime::now"];
 
 /// The strings that the table's keys and attributes begin with or are.
-const KEY_STRINGS: [&str; 16] = [
+const KEY_STRINGS: [&str; 15] = [
     "\"pk\"",
     "\"sk\"",
     "\"pk ",
@@ -28,8 +28,7 @@ const KEY_STRINGS: [&str; 16] = [
     "\"set#",
     "\"done#",
     "\"left#",
-    "\"c#",
-    "\"g#",
+    "\"keys#",
     "\"c:",
     "\"g:",
     "\"m:",

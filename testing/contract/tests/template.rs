@@ -242,7 +242,8 @@ fn nothing_may_do_more_than_it_must() {
     }
 }
 
-/// Names that must be an account's only ones have the stack's in them, so that it may have two stacks.
+/// Names that must be an account's only ones have the stack's in them, so that it may have two
+/// stacks.
 #[test]
 fn two_stacks_share_no_name() {
     let template = template();
@@ -305,12 +306,14 @@ fn what_the_table_gives_in_a_second_is_bounded() {
         assert_eq!(bound[name], json!({"Ref": name}));
     }
     let writes = template["Parameters"]["MaxWriteRequestUnits"]["Default"].as_u64().unwrap();
-    // Or the largest update could not be done in the 25 seconds that it has, at 2 units for each member.
+    // Or the largest update could not be done in the 25 seconds that it has, at 2 units for each
+    // member.
     let largest = 2 * u64::try_from(limits::MEMBER_WRITES).unwrap();
     assert!(largest / writes < 25, "{writes}");
 }
 
-/// The minutes of an hour at which a cron expression of EventBridge fires in every hour of every day.
+/// The minutes of an hour at which a cron expression of EventBridge fires in every hour of every
+/// day.
 fn minutes(expression: &str) -> Vec<u64> {
     let fields = expression.strip_prefix("cron(").and_then(|text| text.strip_suffix(')')).unwrap();
     let fields: Vec<_> = fields.split(' ').collect();
@@ -352,7 +355,8 @@ fn the_access_log_is_json_without_headers() {
     }
 }
 
-/// The metrics of the functions themselves that the alarms and the dashboard show, each with its function.
+/// The metrics of the functions themselves that the alarms and the dashboard show, each with its
+/// function.
 fn own_metrics(template: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (_, dashboard) in resources(template, "AWS::CloudWatch::Dashboard") {
@@ -379,7 +383,7 @@ fn own_metrics(template: &Value) -> Vec<(String, String)> {
 #[test]
 fn the_metrics_that_are_shown_are_counted_by_the_code() {
     let requests = read("shared/src/lambda/metrics.rs");
-    let archive = read("functions/archive/src/slot_metrics.rs");
+    let archive = read("functions/archive/src/run_metrics.rs");
     assert!(archive.contains("count_units(usage)"));
     let functions = FUNCTIONS.map(|(name, _)| name.to_lowercase());
     let metrics = own_metrics(&template());

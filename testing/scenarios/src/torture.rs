@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, anyhow, bail, ensure};
 use aws_sdk_dynamodb::Client;
 use fastrand::Rng;
-use fault_proxy::{Counts, FaultPlan, Probabilities, Proxy, Rates};
+use fault_proxy::{Counts, FaultPlan, Probabilities, Proxy, Rates, Throughput};
 use futures_util::future::join_all;
 use model::{
     Numbers, Population, PopulationDimension, ReferenceModel, Reporter, ShownGroup, StatPlace,
@@ -65,6 +65,10 @@ pub struct TortureReport {
     pub copies: u64,
     /// Cells that were folded.
     pub folded: u64,
+    /// Dimensions that were narrowed to fewer partitions.
+    pub narrowed: u64,
+    /// Keys from which expired gauges were removed.
+    pub swept: u64,
     /// Numbers that were compared.
     pub compared: u64,
     /// What the proxies saw and did.
@@ -81,6 +85,8 @@ impl AddAssign for TortureReport {
         self.retries += other.retries;
         self.copies += other.copies;
         self.folded += other.folded;
+        self.narrowed += other.narrowed;
+        self.swept += other.swept;
         self.compared += other.compared;
         self.proxies += other.proxies;
     }
@@ -91,7 +97,8 @@ impl fmt::Display for TortureReport {
         writeln!(
             f,
             "{} seeds, {} numbers compared\nupdates: {} acknowledged, {} refused, {} indeterminate \
-             (of which {} counted), {} retries, {} copies at once\n{} cells folded",
+             (of which {} counted), {} retries, {} copies at once\n{} cells folded, {} dimensions narrowed, {} keys \
+             swept",
             self.rounds,
             self.compared,
             self.acknowledged,
@@ -101,6 +108,8 @@ impl fmt::Display for TortureReport {
             self.retries,
             self.copies,
             self.folded,
+            self.narrowed,
+            self.swept,
         )?;
         self.proxies.fmt(f)
     }
@@ -181,6 +190,9 @@ impl Round {
             ..Rates::same(probabilities)
         };
         proxy.set_plan(FaultPlan::random(random.u64(..), rates));
+        // In half of the rounds, partitions get full.
+        let throughput = random.bool().then(|| Throughput::REAL.times(0.02 + 0.1 * random.f64()));
+        proxy.set_throughput(throughput);
 
         let settings = settings();
         let config = settings.pace.client_config(local_dynamodb::client_config(proxy.endpoint()));
@@ -210,7 +222,7 @@ impl Round {
         match self.random.u8(..8) {
             0 => self.now += 60,
             1 => self.now += PERIOD,
-            2 => self.fold().await?,
+            2 => self.keep_house().await?,
             _ => {}
         }
         let batch = self.batch();
@@ -270,19 +282,19 @@ impl Round {
         reporters.into_iter().map(of_reporter).collect()
     }
 
-    /// Takes some steps of folding, so far apart that no reader is left who began before the last
-    /// one.
-    async fn fold(&mut self) -> anyhow::Result<()> {
+    /// Keeps house some times, so far apart that no reader is left who began before the last time.
+    async fn keep_house(&mut self) -> anyhow::Result<()> {
         for _ in 0..self.random.usize(1..4) {
             self.now += 1_800;
-            for dimension in DIMENSIONS {
-                let store = self.stores.first().context("no store")?;
-                let dimension = DimensionName::new(dimension)?;
-                let now = UnixSeconds(self.now);
-                // It may fail; the next run goes on.
-                if let Ok(folded) = store.fold(&dimension, || now, Deadline::after(DEADLINE)).await
-                {
-                    self.report.folded += u64::try_from(folded.removed)?;
+            let store = self.stores.first().context("no store")?;
+            let now = UnixSeconds(self.now);
+            let done = store.keep_house(|| now, Deadline::after(DEADLINE)).await;
+            // It may fail; the next run goes on.
+            for (_, kept) in done.unwrap_or_default() {
+                if let Ok(kept) = kept {
+                    self.report.folded += u64::try_from(kept.folded.emptied)?;
+                    self.report.narrowed += u64::from(kept.narrowed_to.is_some());
+                    self.report.swept += u64::try_from(kept.swept)?;
                 }
             }
             self.proxy.settle().await;
@@ -390,6 +402,7 @@ fn settings() -> Settings {
         attempt: Duration::from_secs(2),
         first_wait: Duration::from_millis(2),
         longest_wait: Duration::from_millis(20),
+        throttled: Duration::from_secs(3),
         settling: Duration::from_millis(100),
     };
     Settings { pace, ..Settings::new(TABLE, PeriodLength::DEFAULT) }

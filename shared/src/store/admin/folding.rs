@@ -1,18 +1,26 @@
 //! Folding: the cells of keys that have gone quiet become one again.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    domain::{CounterCell, DimensionKey, DimensionName, FoldStep, RollupKey, UnixSeconds},
-    store::{Deadline, Store, StoreError, failure::was_cancelled, send::Next},
-    table::{KeyRange, decode_counters, fold_writes},
+    domain::{Cell, DimensionKey, FoldStep, RollupCell, RollupKey, UnixSeconds, split_first},
+    store::{
+        Deadline, Store, StoreError, failure::was_cancelled, read::cell_reader::CellReader,
+        send::Next, update::Consistency,
+    },
+    table::{DimensionEntry, ItemKey, decode_rollup, fold_writes},
 };
+
+/// The most keys whose first cells are read at once: those of a batch.
+const KEYS_AT_ONCE: usize = 100;
 
 /// What a run of folding did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Folded {
     /// Cells whose sums were added to the first cell of their key.
     pub absorbed: usize,
-    /// Cells that were deleted, having been absorbed earlier.
-    pub removed: usize,
+    /// Cells that were emptied, having been absorbed earlier.
+    pub emptied: usize,
     /// Keys whose folding is complete.
     pub completed: usize,
     /// Keys that are left for the next run, because somebody wrote to them at the same time or a
@@ -20,92 +28,79 @@ pub struct Folded {
     pub postponed: usize,
 }
 
-/// The next steps of folding for a dimension, chosen while its cells were read.
-#[derive(Debug, Default)]
-pub struct FoldPlan {
-    steps: Vec<(DimensionKey, FoldStep)>,
-    /// Keys whose sum would not fit.
-    postponed: usize,
-}
-
-impl FoldPlan {
-    /// Chooses the next step for a key, given all of its cells.
-    pub(in crate::store) fn note(&mut self, cells: &[CounterCell], now: UnixSeconds) {
-        let Some(first) = cells.first() else {
-            return;
-        };
-        match FoldStep::next(cells, now) {
-            Ok(Some(step)) => self.steps.push((first.key.clone(), step)),
-            Ok(None) => {}
-            Err(_) => self.postponed += 1,
-        }
-    }
-}
+/// The cells of keys besides the first ones, by key.
+type Others = BTreeMap<DimensionKey, Vec<RollupCell>>;
 
 impl Store {
-    /// Does the next step of folding for each of a dimension's keys, if one is due by the `clock`.
-    /// It folds counters only: gauges expire first.
+    /// Does the next step of folding the keys of a dimension, where there is one to do by the
+    /// `clock`; also returns the last cell that holds something.
     ///
-    /// This is exact whatever else is going on. Queries show the same sums before, during and after
-    /// it.
-    ///
-    /// # Errors
-    /// See [`StoreError`]. Repeating it is harmless.
-    pub async fn fold(
+    /// A step notes when it was done, from which the next one counts how long readers may still see
+    /// what was before. A run takes minutes, so the `clock` is asked for each step.
+    pub(super) async fn fold(
         &self,
-        dimension: &DimensionName,
-        clock: impl Fn() -> UnixSeconds,
+        entry: &DimensionEntry,
+        clock: &impl Fn() -> UnixSeconds,
         deadline: Deadline,
-    ) -> Result<Folded, StoreError> {
-        let now = clock();
-        let mut plan = FoldPlan::default();
-        let mut cells: Vec<CounterCell> = Vec::new();
-        self.read_range(&KeyRange::counters(dimension), deadline, |item| {
-            let cell = decode_counters(item)?;
-            if cells.first().is_some_and(|first| first.key != cell.key) {
-                plan.note(&cells, now);
-                cells.clear();
+    ) -> Result<(Folded, Cell), StoreError> {
+        let mut reader = CellReader::new();
+        let others = Cell::first(entry.spread.cells).filter(|cell| *cell != Cell::FIRST);
+        reader.add(self, &entry.name, others, deadline);
+        let (mut folded, mut last) = (Folded::default(), Cell::FIRST);
+        let mut chunk = Others::new();
+        loop {
+            let cells = reader.next().await?;
+            let is_over = cells.is_empty();
+            if let Some(cell) = cells.first() {
+                chunk.insert(cell.key.clone(), cells);
             }
-            cells.push(cell);
-            Ok(())
-        })
-        .await?;
-        plan.note(&cells, now);
-        self.do_steps(dimension, plan, clock, deadline).await
+            if chunk.len() == KEYS_AT_ONCE || is_over {
+                let of_chunk = std::mem::take(&mut chunk);
+                self.fold_keys(entry, of_chunk, clock, deadline, &mut folded, &mut last).await?;
+            }
+            if is_over {
+                return Ok((folded, last));
+            }
+        }
     }
 
-    /// Does the steps of folding that were chosen while a dimension's keys were read.
-    ///
-    /// Each step notes when it was done. From then on, the next one waits until no reader is left
-    /// that has seen the state before. A run takes minutes, so each step asks the `clock`.
-    ///
-    /// # Errors
-    /// See [`StoreError`]. Repeating it is harmless.
-    pub async fn do_steps(
+    async fn fold_keys(
         &self,
-        dimension: &DimensionName,
-        plan: FoldPlan,
-        clock: impl Fn() -> UnixSeconds,
+        entry: &DimensionEntry,
+        others: Others,
+        clock: &impl Fn() -> UnixSeconds,
         deadline: Deadline,
-    ) -> Result<Folded, StoreError> {
-        let mut folded = Folded { postponed: plan.postponed, ..Folded::default() };
-        for (key, step) in plan.steps {
-            self.do_step(dimension, key, &step, clock(), deadline, &mut folded).await?;
+        folded: &mut Folded,
+        last: &mut Cell,
+    ) -> Result<(), StoreError> {
+        let of = |key: &DimensionKey| RollupKey { dimension: entry.name.clone(), key: key.clone() };
+        let first_cell = |key: &DimensionKey| ItemKey::rollup(&of(key), Cell::FIRST);
+        let first_cells = others.keys().map(first_cell).collect();
+        let first_cells = self.get(first_cells, Consistency::Strong, deadline).await?;
+        for (key, mut cells) in others {
+            let first = first_cells.get(&first_cell(&key)).map(decode_rollup).transpose()?;
+            cells.extend(first);
+            let (first, others) = split_first(cells);
+            *last = others.iter().map(|(other, _)| other.cell).fold(*last, Cell::max);
+            let now = clock();
+            match FoldStep::next(&first, &others, self.settings.period_length, now) {
+                Ok(Some(step)) => self.do_step(&of(&key), &step, now, deadline, folded).await?,
+                Ok(None) => {}
+                Err(_) => folded.postponed += 1,
+            }
         }
-        Ok(folded)
+        Ok(())
     }
 
     async fn do_step(
         &self,
-        dimension: &DimensionName,
-        key: DimensionKey,
+        of: &RollupKey,
         step: &FoldStep,
         now: UnixSeconds,
         deadline: Deadline,
         folded: &mut Folded,
     ) -> Result<(), StoreError> {
-        let of = RollupKey { dimension: dimension.clone(), key };
-        let writes = fold_writes(step, &self.settings.table, &of, now)?;
+        let writes = fold_writes(step, &self.settings.table, of, now)?;
         let request =
             || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
         let next = |error| {
@@ -122,7 +117,7 @@ impl Store {
         }
         match step {
             FoldStep::Absorb { cells, .. } => folded.absorbed += cells.len(),
-            FoldStep::Remove { cells, .. } => folded.removed += cells.len(),
+            FoldStep::Empty { cells, .. } => folded.emptied += cells.len(),
             FoldStep::Forget { .. } => folded.completed += 1,
         }
         Ok(())

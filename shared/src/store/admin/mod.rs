@@ -2,6 +2,10 @@
 
 mod auditing;
 mod folding;
+mod housekeeping;
+mod narrowing;
+mod sweeping;
 
 pub use auditing::{AuditFailure, audit};
-pub use folding::{FoldPlan, Folded};
+pub use folding::Folded;
+pub use housekeeping::Housekeeping;

@@ -1,48 +1,26 @@
 //! Reads a dimension key by key, in memory that does not grow with the number of its keys.
 
-use super::range::Items;
+use futures_util::future::try_join;
+
+use super::cell_reader::CellReader;
 use crate::{
     domain::{
-        CounterCell, CountingCells, DimensionKey, DimensionName, KeyStats, Period, UnixSeconds,
+        Cell, DimensionKey, DimensionName, KeyStats, Period, Spread, UnixSeconds, sum_of_cells,
     },
-    store::{Deadline, FoldPlan, Store, StoreError},
-    table::{CorruptItem, Item, KeyRange, RollupOrder, decode_counters, decode_gauges},
+    store::{Deadline, Store, StoreError, update::Consistency},
+    table::{DimensionEntry, ItemKey, decode_dimension},
 };
 
 /// The stats of a dimension's keys, one after another.
-///
-/// The counters and the gauges of each period are ranges of their own. All are in the order of the
-/// keys, so they are merged while they are read. Each range holds a page, and the cells of one key.
 #[derive(Debug)]
 pub struct KeyReader<'a> {
-    now: UnixSeconds,
-    counters: ByKey<'a, CounterCell>,
-    gauges: [ByKey<'a, KeyStats>; 2],
-    counting: CountingCells,
-    plan: FoldPlan,
-}
-
-/// Decodes an item, given the current period.
-type Decode<T> = fn(&Item, Period) -> Result<(DimensionKey, T), CorruptItem>;
-
-/// The items of a range, grouped by key.
-#[derive(Debug)]
-struct ByKey<'a, T> {
-    items: Items<'a>,
+    store: &'a Store,
+    dimension: DimensionName,
+    prior: Period,
     current: Period,
-    decode: Decode<T>,
-    /// The items of the next key.
-    head: Option<ItemsOfKey<T>>,
-    /// The first item of the key after that.
-    ahead: Option<(DimensionKey, T)>,
+    deadline: Deadline,
+    cells: CellReader<'a>,
     is_started: bool,
-}
-
-#[derive(Debug)]
-struct ItemsOfKey<T> {
-    order: RollupOrder,
-    key: DimensionKey,
-    items: Vec<T>,
 }
 
 impl Store {
@@ -56,110 +34,62 @@ impl Store {
         deadline: Deadline,
     ) -> KeyReader<'_> {
         let current = self.settings.period_length.containing(now);
-        let prior = self.settings.period_length.prior(current);
-        let counters = self.items(&KeyRange::counters(dimension), deadline);
-        let gauges = [prior, current].map(|period| {
-            let items = self.items(&KeyRange::gauges(dimension, period, period), deadline);
-            ByKey::new(items, current, decode_gauges)
-        });
         KeyReader {
-            now,
-            counters: ByKey::new(counters, current, |item, _| {
-                decode_counters(item).map(|cell| (cell.key.clone(), cell))
-            }),
-            gauges,
-            counting: CountingCells::default(),
-            plan: FoldPlan::default(),
+            store: self,
+            dimension: dimension.clone(),
+            prior: self.settings.period_length.prior(current),
+            current,
+            deadline,
+            cells: CellReader::new(),
+            is_started: false,
         }
+    }
+
+    /// The entry of a dimension in the list of dimensions; `None` if it is not there.
+    pub(in crate::store) async fn dimension_entry(
+        &self,
+        dimension: &DimensionName,
+        deadline: Deadline,
+    ) -> Result<Option<DimensionEntry>, StoreError> {
+        let entry = [ItemKey::dimension(dimension)].into();
+        let found = self.get(entry, Consistency::Strong, deadline).await?;
+        Ok(found.values().next().map(decode_dimension).transpose()?)
     }
 }
 
 impl KeyReader<'_> {
-    /// The next key and its stats; `None` at the end.
+    /// The next key and its stats; none at the end. Keys that have none at the moment are left out,
+    /// such as those whose gauges have expired.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn next(&mut self) -> Result<Option<(DimensionKey, KeyStats)>, StoreError> {
-        self.counters.fill().await?;
-        for gauges in &mut self.gauges {
-            gauges.fill().await?;
-        }
-        let [prior, current] = &self.gauges;
-        let orders = [self.counters.order(), prior.order(), current.order()];
-        let Some(first) = orders.into_iter().flatten().min().cloned() else {
-            return Ok(None);
-        };
-        let mut found = None;
-        let mut stats = KeyStats::default();
-        if let Some(group) = self.counters.take(&first) {
-            for cell in &group.items {
-                if self.counting.counts(cell) {
-                    stats.add(&cell.stats)?;
-                }
-            }
-            self.plan.note(&group.items, self.now);
-            found = Some(group.key);
-        }
-        for gauges in &mut self.gauges {
-            if let Some(group) = gauges.take(&first) {
-                for cell in &group.items {
-                    stats.add(cell)?;
-                }
-                found = Some(group.key);
-            }
-        }
-        Ok(found.map(|key| (key, stats)))
-    }
-
-    /// The steps of folding that are due for the keys that were read.
-    #[must_use]
-    pub fn into_fold_plan(self) -> FoldPlan {
-        self.plan
-    }
-}
-
-impl<'a, T> ByKey<'a, T> {
-    fn new(items: Items<'a>, current: Period, decode: Decode<T>) -> Self {
-        Self { items, current, decode, head: None, ahead: None, is_started: false }
-    }
-
-    /// Reads the items of the next key, unless they are there already.
-    async fn fill(&mut self) -> Result<(), StoreError> {
-        if self.head.is_some() {
-            return Ok(());
-        }
         if !self.is_started {
-            self.is_started = true;
-            self.ahead = self.read().await?;
+            self.start().await?;
         }
-        let Some((key, item)) = self.ahead.take() else {
-            return Ok(());
-        };
-        let mut items = vec![item];
-        while let Some((next, item)) = self.read().await? {
-            if next != key {
-                self.ahead = Some((next, item));
-                break;
+        loop {
+            let cells = self.cells.next().await?;
+            let Some(key) = cells.first().map(|cell| cell.key.clone()) else {
+                return Ok(None);
+            };
+            let stats = sum_of_cells(cells)?.stats(self.prior, self.current);
+            if stats != KeyStats::default() {
+                return Ok(Some((key, stats)));
             }
-            items.push(item);
         }
-        self.head = Some(ItemsOfKey { order: RollupOrder::from(&key), key, items });
+    }
+
+    /// A cold dimension, which has one partition, takes one round trip. A writer raises the number
+    /// before it writes, so one that is read now covers all that was acknowledged before.
+    async fn start(&mut self) -> Result<(), StoreError> {
+        let (store, dimension, deadline) = (self.store, self.dimension.clone(), self.deadline);
+        self.cells.add(store, &dimension, [Cell::FIRST], deadline);
+        let entry = store.dimension_entry(&dimension, deadline);
+        let (entry, ()) = try_join(entry, self.cells.fill()).await?;
+        let spread = entry.map_or(Spread::ONE, |entry| entry.spread);
+        let others = Cell::first(spread.cells).filter(|cell| *cell != Cell::FIRST);
+        self.cells.add(store, &dimension, others, deadline);
+        self.is_started = true;
         Ok(())
-    }
-
-    async fn read(&mut self) -> Result<Option<(DimensionKey, T)>, StoreError> {
-        match self.items.next().await? {
-            Some(item) => Ok(Some((self.decode)(&item, self.current)?)),
-            None => Ok(None),
-        }
-    }
-
-    fn order(&self) -> Option<&RollupOrder> {
-        self.head.as_ref().map(|group| &group.order)
-    }
-
-    /// Takes the items of the next key, if it is the one at this place.
-    fn take(&mut self, order: &RollupOrder) -> Option<ItemsOfKey<T>> {
-        self.head.take_if(|group| group.order == *order)
     }
 }

@@ -1,7 +1,8 @@
 //! The reads of queries and of the archive.
 
+pub(super) mod cell_reader;
 mod key_reader;
-mod range;
+mod partition;
 mod summary;
 
 pub use key_reader::KeyReader;

@@ -1,11 +1,9 @@
 //! The reads of a query.
 
-use futures_util::future::try_join;
-
 use crate::{
-    domain::{CountingCells, DimensionKey, DimensionName, DimensionSummary, KeyStats, UnixSeconds},
+    domain::{DimensionName, DimensionSummary, UnixSeconds},
     store::{Deadline, Store, StoreError},
-    table::{CorruptItem, Item, KeyRange, decode_counters, decode_dimension, decode_gauges},
+    table::{DimensionEntry, Partition, decode_dimension},
 };
 
 impl Store {
@@ -14,14 +12,22 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn dimensions(&self, deadline: Deadline) -> Result<Vec<DimensionName>, StoreError> {
-        let mut dimensions = Vec::new();
-        self.read_range(&KeyRange::dimensions(), deadline, |item| {
-            dimensions.push(decode_dimension(item)?);
-            Ok(())
-        })
-        .await?;
-        dimensions.sort();
-        Ok(dimensions)
+        let entries = self.dimension_entries(deadline).await?;
+        Ok(entries.into_iter().map(|entry| entry.name).collect())
+    }
+
+    /// The entries of all dimensions, in the order of their names.
+    pub(in crate::store) async fn dimension_entries(
+        &self,
+        deadline: Deadline,
+    ) -> Result<Vec<DimensionEntry>, StoreError> {
+        let mut items = self.items(Partition::dimensions(), None, deadline);
+        let mut entries = Vec::new();
+        while let Some(item) = items.next().await? {
+            entries.push(decode_dimension(&item)?);
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
     }
 
     /// The stats of all keys of a dimension, with the gauges of the period that contains `now` and
@@ -37,39 +43,11 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<DimensionSummary, StoreError> {
-        let current = self.settings.period_length.containing(now);
-        let prior = self.settings.period_length.prior(current);
-        let gauges = KeyRange::gauges(dimension, prior, current);
-        let counters = KeyRange::counters(dimension);
-        let mut counting = CountingCells::default();
-        let (counters, gauges) = try_join(
-            self.read_rollups(&counters, deadline, |item| {
-                let cell = decode_counters(item)?;
-                Ok(counting.counts(&cell).then_some((cell.key, cell.stats)))
-            }),
-            self.read_rollups(&gauges, deadline, |item| decode_gauges(item, current).map(Some)),
-        )
-        .await?;
-
+        let mut keys = self.keys(dimension, now, deadline);
         let mut summary = DimensionSummary::default();
-        for (key, stats) in counters.into_iter().chain(gauges) {
+        while let Some((key, stats)) = keys.next().await? {
             summary.add(key, &stats)?;
         }
         Ok(summary)
-    }
-
-    async fn read_rollups(
-        &self,
-        range: &KeyRange,
-        deadline: Deadline,
-        mut decode: impl FnMut(&Item) -> Result<Option<(DimensionKey, KeyStats)>, CorruptItem>,
-    ) -> Result<Vec<(DimensionKey, KeyStats)>, StoreError> {
-        let mut rollups = Vec::new();
-        self.read_range(range, deadline, |item| {
-            rollups.extend(decode(item)?);
-            Ok(())
-        })
-        .await?;
-        Ok(rollups)
     }
 }

@@ -12,9 +12,9 @@ use lru::LruCache;
 
 use super::load::Consistency;
 use crate::{
-    domain::{DimensionName, Plan, RollupKey, UnixSeconds},
+    domain::{Cell, DimensionName, Plan, RollupKey, Spread, UnixSeconds},
     store::{Deadline, Store, StoreError, lock},
-    table::{ItemKey, KeyRange, NewNames, decode_key_count},
+    table::{ItemKey, NewNames, decode_dimension, decode_key_count},
 };
 
 /// The most dimensions, and the most keys, that a process remembers to be in the table.
@@ -127,11 +127,12 @@ impl Store {
         let of_keys = names.keys_by_dimension().into_keys();
         let room = of_keys.map(|of| self.look_for_room(of, now, deadline));
         let items = names.dimensions.iter().map(ItemKey::dimension);
-        let items = items.chain(names.keys.iter().map(ItemKey::known_key)).collect();
+        let first_cell = |of: &RollupKey| ItemKey::rollup(of, Cell::FIRST);
+        let items = items.chain(names.keys.iter().map(&first_cell)).collect();
         let (found, _) =
             try_join(self.get(items, consistency, deadline), try_join_all(room)).await?;
         names.dimensions.retain(|dimension| !found.contains_key(&ItemKey::dimension(dimension)));
-        names.keys.retain(|key| !found.contains_key(&ItemKey::known_key(key)));
+        names.keys.retain(|key| !found.contains_key(&first_cell(key)));
 
         for (dimension, keys) in names.keys_by_dimension() {
             if !self.known_names.take_room(dimension, keys) {
@@ -152,16 +153,30 @@ impl Store {
         if self.known_names.knows_room(dimension, now) {
             return Ok(());
         }
-        let mut count = 0_u64;
-        self.read_range(&KeyRange::key_counts(dimension), deadline, |item| {
-            count = count.saturating_add(decode_key_count(item)?);
-            Ok(())
-        })
-        .await?;
+        let count = self.count_keys(dimension, deadline).await?;
         let keys = self.settings.max_keys.saturating_sub(count);
         let trusted = keys / PART_OF_ROOM;
         let until = now.after(LOOKS_AGAIN_AFTER);
         self.known_names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
         Ok(())
+    }
+
+    /// How many keys a dimension has: the sum of the cells that its entry says there may be.
+    async fn count_keys(
+        &self,
+        dimension: &DimensionName,
+        deadline: Deadline,
+    ) -> Result<u64, StoreError> {
+        let entry = ItemKey::dimension(dimension);
+        let first = ItemKey::key_count(dimension, Cell::FIRST);
+        let items = [entry.clone(), first.clone()].into();
+        let mut found = self.get(items, Consistency::Strong, deadline).await?;
+        let entry = found.remove(&entry).as_ref().map(decode_dimension).transpose()?;
+        let cells = entry.map_or(Spread::ONE, |entry| entry.spread).cells;
+        let others = Cell::first(cells).map(|cell| ItemKey::key_count(dimension, cell));
+        let others = others.filter(|key| *key != first).collect();
+        found.extend(self.get(others, Consistency::Strong, deadline).await?);
+        let mut counts = found.values().map(decode_key_count);
+        counts.try_fold(0_u64, |sum, count| Ok(sum.saturating_add(count?)))
     }
 }

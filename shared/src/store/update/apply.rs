@@ -7,7 +7,7 @@ use crate::{
     store::{
         Store, StoreError,
         backoff::Backoff,
-        failure::{Failure, Verdict, judge, was_cancelled},
+        failure::{Crowded, Failure, Verdict, judge, was_cancelled},
         lock,
         send::Next,
         store_error::Cause,
@@ -25,6 +25,27 @@ pub(super) enum Applied {
     Stale(Cause),
 }
 
+/// Why a transaction is not sent again as it is.
+enum Obstacle {
+    /// What the plan was made from has changed, or is being changed.
+    Stale(Cause),
+    /// It was cancelled, or some of its cells take no writes at the moment.
+    Crowded(Failure, Crowded, Cause),
+}
+
+/// Moves to other cells. Whether all that was in the way is avoided.
+fn avoid(lease: &mut Lease<'_>, failure: Failure, crowded: &Crowded) -> bool {
+    let no_conflicts = lease.avoid_conflicts(&crowded.contended);
+    let no_throttles = lease.avoid_throttles(&crowded.throttled);
+    lease.avoid_folded(&crowded.folded);
+    let is_crowded = !crowded.contended.is_empty() || !crowded.throttled.is_empty();
+    usage::note(|usage| {
+        usage.conflicts += u64::from(failure == Failure::InTheWay);
+        usage.cells_opened += u64::from(is_crowded);
+    });
+    !crowded.is_empty() && no_conflicts && no_throttles
+}
+
 impl Store {
     /// Writes one part of an update, or finds out that its plan is stale.
     ///
@@ -40,43 +61,42 @@ impl Store {
         outstanding: &Outstanding,
     ) -> Result<Applied, StoreError> {
         let mut lease = self.hot_sums.lease(writing.spread(part), writing.now);
-        let mut token = self.new_request_token();
-        let (mut targets, request) = self.transaction(writing, part, &lease, &token)?;
-        let next = |error| {
-            let (failure, crowded) = match judge(&targets, &error) {
-                Verdict::Refused(refusal) => return Err(refusal),
-                Verdict::Replan => {
-                    usage::note(|usage| usage.conflicts += 1);
-                    return Ok(Next::Stop(Applied::Stale(error.into())));
+        loop {
+            self.make_room(&mut lease, writing.now, backoff.deadline()).await?;
+            let (targets, request) = self.transaction(writing, part, &lease)?;
+            let again = request.clone();
+            let next = |error| {
+                let (failure, crowded) = match judge(&targets, &error) {
+                    Verdict::Refused(refusal) => return Err(refusal),
+                    Verdict::Replan => return Ok(Next::Stop(Obstacle::Stale(error.into()))),
+                    Verdict::Again(failure, crowded) => (failure, crowded),
+                };
+                if failure == Failure::Lost {
+                    outstanding.note();
                 }
-                Verdict::Again(failure, crowded) => (failure, crowded),
+                Ok(match was_cancelled(&error) || !crowded.is_empty() {
+                    true => Next::Stop(Obstacle::Crowded(failure, crowded, error.into())),
+                    false => Next::Later(again.clone(), failure, error.into()),
+                })
             };
-            if failure == Failure::Lost {
-                outstanding.note();
+            match backoff.send(request, next).await? {
+                Ok(_) => {
+                    lease.succeeded();
+                    return Ok(Applied::Written);
+                }
+                Err(Obstacle::Stale(cause)) => {
+                    usage::note(|usage| usage.conflicts += 1);
+                    return Ok(Applied::Stale(cause));
+                }
+                Err(Obstacle::Crowded(failure, crowded, cause)) => {
+                    // Where there is more room now, the next attempt meets nobody that this one has
+                    // met.
+                    match avoid(&mut lease, failure, &crowded) {
+                        true => usage::note(|usage| usage.retries += 1),
+                        false => backoff.wait(failure, cause).await?,
+                    }
+                }
             }
-            if was_cancelled(&error) {
-                token = self.new_request_token();
-            }
-            let widened = lease.move_away(&crowded.contended);
-            lease.cool(&crowded.folded);
-            usage::note(|usage| {
-                usage.conflicts += u64::from(failure == Failure::InTheWay);
-                usage.cells_opened += u64::from(!crowded.contended.is_empty());
-            });
-            let request;
-            (targets, request) = self.transaction(writing, part, &lease, &token)?;
-            // If a sum has more cells now, the other writer is already elsewhere.
-            Ok(match widened && failure == Failure::InTheWay {
-                true => Next::AtOnce(request),
-                false => Next::Later(request, failure, error.into()),
-            })
-        };
-        match backoff.send(request, next).await? {
-            Ok(_) => {
-                lease.succeeded();
-                Ok(Applied::Written)
-            }
-            Err(stale) => Ok(stale),
         }
     }
 
@@ -87,11 +107,11 @@ impl Store {
         writing: &Writing<'_>,
         part: &Part,
         lease: &Lease<'_>,
-        token: &str,
     ) -> Result<(Vec<Target>, TransactWriteItemsFluentBuilder), StoreError> {
         let transaction = writing.transaction(part, |sum| lease.cell(sum))?;
         let actions = transaction.into_iter().map(|action| (action.target, action.write));
         let (targets, writes): (Vec<_>, Vec<_>) = actions.unzip();
+        let token = self.new_request_token();
         let request = self.client.transact_write_items().client_request_token(token);
         Ok((targets, request.set_transact_items(Some(writes))))
     }

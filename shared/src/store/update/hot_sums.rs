@@ -1,16 +1,24 @@
-//! Which cell a write goes to: the memory of hot sums.
+//! Which cell a write goes to: the memory of hot sums and hot dimensions.
 //!
-//! Two transactions that write to one item at the same time conflict, and an item takes at most
-//! 1,000 write units a second. Therefore a writer that meets a conflict or a throttle on a cell
-//! moves to another cell, out of a range that doubles each time. It stays where it meets none.
-//! Writers spread out without coordination, each to a cell of its own. A sum that nobody contends
-//! for keeps one cell for ever.
+//! Two transactions that write to one item at once conflict, and a partition takes 1,000 write
+//! units a second at most. Each calls for room of its own kind:
 //!
-//! All requests that a process serves at the same time share what it knows, and take different
-//! cells while there are free ones.
+//! - A conflict is about one sum. Its writer moves to another cell, out of a range that doubles
+//!   each time, and stays where it met none. Writers spread out without coordination, each to a
+//!   cell of its own. A sum that nobody contends for has one cell for ever.
+//! - A throttle is about a partition, which holds the cells of one number of all keys of a
+//!   dimension. Its writer spreads the dimension's keys over twice as many partitions: each key
+//!   then has one cell among those, by its hash, the same for every process.
+//!
+//! A key that is throttled again and again, whatever partition it moves to, is hot by itself, and
+//! gets a wider range as with conflicts.
+//!
+//! All requests that one process serves at once share what it knows: they don't take one cell at
+//! the same time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     num::NonZeroUsize,
     sync::Mutex,
     time::Duration,
@@ -19,43 +27,75 @@ use std::{
 use lru::LruCache;
 
 use crate::{
-    domain::{Cell, SpreadSum, UnixSeconds},
+    domain::{Cell, DimensionName, SPREAD_IS_TRUSTED_FOR, Spread, SpreadSum, UnixSeconds},
     store::lock,
 };
 
-/// The most sums that are remembered: those in use, and hot ones, at some 200 bytes each.
+/// Most sums that are remembered (those in use, and hot ones, at some 200 bytes each), and most
+/// dimensions.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// The range of a sum is halved after this long without a conflict.
+/// The range of a sum or a dimension is halved when it met nobody for so long.
 const COOLS_AFTER: Duration = Duration::from_secs(10 * 60);
+/// A key whose partition is full so often in a row is hot by itself: its dimension's other keys
+/// would have left it a partition by then.
+const HOT_FROM: u8 = 3;
+/// A cell that is being folded takes no writes for so long: three steps, 20 minutes apart.
+const FOLDED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// The memory of hot sums: those that several writers contend for.
+/// The memory of hot sums and hot dimensions.
 #[derive(Debug)]
 pub(in crate::store) struct HotSums {
-    sums: Mutex<LruCache<SpreadSum, Spread>>,
-    random: Mutex<fastrand::Rng>,
+    memory: Mutex<Memory>,
     most: u8,
 }
 
-/// How one sum is spread over its cells. A set of cells has a bit for each cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Spread {
-    /// The range: this many cells, from cell 0 on; 1 to 128.
+#[derive(Debug)]
+struct Memory {
+    sums: LruCache<SpreadSum, SumRange>,
+    dimensions: LruCache<DimensionName, DimensionRange>,
+    random: fastrand::Rng,
+}
+
+/// What is known of one sum's cells. Each set of cells has a bit for each cell.
+#[derive(Debug, Clone, Copy)]
+struct SumRange {
+    /// How many cells the sum is spread over: 1 to 128, a power of two.
     width: u8,
     /// Cells that requests of this process are writing to.
     in_use: u128,
     /// Cells that were written to without a conflict.
     quiet: u128,
-    /// When the last conflict was, or the range was last halved.
-    conflict_at: UnixSeconds,
+    /// Cells that are being folded.
+    folded: u128,
+    /// When it was widened or halved last, or a folded cell was met.
+    changed_at: UnixSeconds,
 }
 
-impl Spread {
-    const COLD: Self = Self { width: 1, in_use: 0, quiet: 0, conflict_at: UnixSeconds(0) };
+/// What is known of a dimension's partitions.
+#[derive(Debug, Clone, Copy)]
+struct DimensionRange {
+    /// How many partitions its keys are spread over: 1 to 128, a power of two.
+    width: u8,
+    /// When it was widened or halved last.
+    changed_at: UnixSeconds,
+    /// What its entry said, and when.
+    spread: Option<(Spread, UnixSeconds)>,
+}
 
-    fn range(&self) -> u128 {
-        match 1_u128.checked_shl(self.width.into()) {
-            Some(end) => end - 1,
-            None => u128::MAX,
+impl SumRange {
+    const COLD: Self =
+        Self { width: 1, in_use: 0, quiet: 0, folded: 0, changed_at: UnixSeconds(0) };
+
+    /// The cells that the sum may use, where the keys of its dimension are spread over
+    /// `partitions`.
+    fn cells(&self, home: u64, partitions: u8) -> u128 {
+        let all = self.width.max(partitions);
+        let home = u8::try_from(home % u64::from(partitions)).unwrap_or_default();
+        let cells = (0..self.width).map(|i| home.wrapping_add(i) % all);
+        let cells = cells.filter_map(Cell::new).fold(0, |cells, cell| cells | bit(cell));
+        match cells & !self.folded {
+            0 => bit(Cell::FIRST),
+            open => open,
         }
     }
 
@@ -64,23 +104,24 @@ impl Spread {
     }
 
     fn cool(&mut self, now: UnixSeconds) {
-        if self.width > 1 && self.conflict_at.after(COOLS_AFTER) <= now {
+        if self.width > 1 && self.changed_at.after(COOLS_AFTER) <= now {
             self.width /= 2;
-            self.quiet &= self.range();
-            self.conflict_at = now;
+            self.changed_at = now;
+        }
+        if self.folded != 0 && self.changed_at.after(FOLDED_FOR) <= now {
+            self.folded = 0;
         }
     }
 
-    /// Takes a cell: one that proved to be quiet, otherwise any free one. If none is free, it
-    /// shares one.
-    fn take(&mut self, random: &mut fastrand::Rng, most: u8) -> Cell {
-        while self.range() & !self.in_use == 0 && self.width < most {
+    /// Takes a cell: one that proved to be quiet, else any that is free.
+    fn take(&mut self, home: u64, partitions: u8, random: &mut fastrand::Rng, most: u8) -> Cell {
+        while self.cells(home, partitions) & !self.in_use == 0 && self.width < most {
             self.widen(most);
         }
-        let free = self.range() & !self.in_use;
-        let quiet = free & self.quiet;
-        let cell = match (quiet, free) {
-            (0, 0) => any(self.range(), random),
+        let cells = self.cells(home, partitions);
+        let free = cells & !self.in_use;
+        let cell = match (free & self.quiet, free) {
+            (0, 0) => any(cells, random),
             (0, free) => any(free, random),
             (quiet, _) => lowest(quiet),
         };
@@ -94,7 +135,18 @@ impl Spread {
 
     /// Whether there is nothing to remember.
     fn is_cold(&self) -> bool {
-        self.width == 1 && self.in_use == 0
+        self.width == 1 && self.in_use == 0 && self.folded == 0
+    }
+}
+
+impl DimensionRange {
+    const COLD: Self = Self { width: 1, changed_at: UnixSeconds(0), spread: None };
+
+    fn cool(&mut self, now: UnixSeconds) {
+        if self.width > 1 && self.changed_at.after(COOLS_AFTER) <= now {
+            self.width /= 2;
+            self.changed_at = now;
+        }
     }
 }
 
@@ -114,83 +166,230 @@ fn any(cells: u128, random: &mut fastrand::Rng) -> Cell {
     lowest(left)
 }
 
+/// Where a key's cell is, in whatever number of partitions: the same for every process of one
+/// release. Processes of another may disagree, which costs them cells, and nothing else.
+fn home(sum: &SpreadSum) -> u64 {
+    match sum {
+        SpreadSum::Rollup(of) => {
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(of.key.as_str())
+        }
+        // It has no neighbours to keep away from.
+        SpreadSum::Keys(_) => 0,
+    }
+}
+
 impl HotSums {
     /// A memory of sums that have at most `most` cells each.
     pub(in crate::store) fn new(most: u8, random: fastrand::Rng) -> Self {
-        let sums = Mutex::new(LruCache::sparse(MAX_REMEMBERED));
-        Self { sums, random: Mutex::new(random), most: most.clamp(1, Cell::MOST) }
+        let memory = Memory {
+            sums: LruCache::sparse(MAX_REMEMBERED),
+            dimensions: LruCache::sparse(MAX_REMEMBERED),
+            random,
+        };
+        Self { memory: Mutex::new(memory), most: most.clamp(1, Cell::MOST) }
     }
 
     /// Takes a cell of each of these sums, until the lease is dropped.
-    pub(super) fn lease(&self, of: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
-        let mut sums = lock(&self.sums);
-        let mut random = lock(&self.random);
-        let taken = of.into_iter().map(|sum| {
-            let spread = sums.get_or_insert_mut_ref(&sum, || Spread::COLD);
-            spread.cool(now);
-            let cell = spread.take(&mut random, self.most);
-            (sum, cell)
+    pub(super) fn lease(&self, sums: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
+        let mut memory = lock(&self.memory);
+        let taken = sums.into_iter().map(|sum| {
+            let taken = memory.take(&sum, self.most, now);
+            (sum, taken)
         });
-        Lease { hot_sums: self, taken: taken.collect(), now }
+        Lease { of: self, taken: taken.collect(), now }
     }
+
+    /// Remembers what a dimension's entry said.
+    pub(super) fn remember_spread(
+        &self,
+        dimension: &DimensionName,
+        spread: Spread,
+        now: UnixSeconds,
+    ) {
+        let mut memory = lock(&self.memory);
+        memory.dimension(dimension).spread = Some((spread, now));
+    }
+}
+
+impl Memory {
+    fn dimension(&mut self, dimension: &DimensionName) -> &mut DimensionRange {
+        self.dimensions.get_or_insert_mut_ref(dimension, || DimensionRange::COLD)
+    }
+
+    /// Over how many partitions the keys of a dimension are spread.
+    fn partitions(&mut self, sum: &SpreadSum, now: UnixSeconds) -> u8 {
+        let SpreadSum::Rollup(of) = sum else {
+            return 1;
+        };
+        let Some(range) = self.dimensions.get_mut(&of.dimension) else {
+            return 1;
+        };
+        range.cool(now);
+        range.width
+    }
+
+    fn take(&mut self, sum: &SpreadSum, most: u8, now: UnixSeconds) -> Taken {
+        let partitions = self.partitions(sum, now);
+        let Self { sums, random, .. } = self;
+        let range = sums.get_or_insert_mut_ref(sum, || SumRange::COLD);
+        range.cool(now);
+        let cell = range.take(home(sum), partitions, random, most);
+        Taken { cell, partitions, throttles: 0 }
+    }
+}
+
+/// A cell that a transaction writes to.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    cell: Cell,
+    /// Over how many partitions the dimension was spread when it was taken.
+    partitions: u8,
+    /// How often in a row its partition was full.
+    throttles: u8,
 }
 
 /// The cells that a transaction writes to.
 #[derive(Debug)]
 pub(in crate::store) struct Lease<'a> {
-    hot_sums: &'a HotSums,
-    taken: BTreeMap<SpreadSum, Cell>,
+    of: &'a HotSums,
+    taken: BTreeMap<SpreadSum, Taken>,
     now: UnixSeconds,
 }
 
 impl Lease<'_> {
     /// The cell of a sum.
     pub(super) fn cell(&self, sum: &SpreadSum) -> Cell {
-        self.taken.get(sum).copied().unwrap_or_default()
+        self.taken.get(sum).map(|taken| taken.cell).unwrap_or_default()
     }
 
-    /// Moves to other cells of the `contended` sums. Returns whether the range of any of them has
-    /// grown.
-    pub(super) fn move_away(&mut self, contended: &BTreeSet<SpreadSum>) -> bool {
-        let mut sums = lock(&self.hot_sums.sums);
-        let mut random = lock(&self.hot_sums.random);
-        let mut widened = false;
-        for (sum, cell) in &mut self.taken {
-            if !contended.contains(sum) {
+    /// The dimensions that have to be spread further for these cells to be written to, as far as
+    /// this process knows; each with the last of its cells.
+    pub(super) fn beyond_spread(&self) -> BTreeMap<DimensionName, Cell> {
+        let mut memory = lock(&self.of.memory);
+        let mut last: BTreeMap<DimensionName, Cell> = BTreeMap::new();
+        for (sum, taken) in self.taken.iter().filter(|(_, taken)| taken.cell != Cell::FIRST) {
+            let last = last.entry(sum.dimension().clone()).or_default();
+            *last = taken.cell.max(*last);
+        }
+        last.retain(|dimension, cell| match memory.dimension(dimension).spread {
+            Some((spread, at)) if self.now < at.after(SPREAD_IS_TRUSTED_FOR) => {
+                spread.widened_to(*cell).is_some()
+            }
+            _ => true,
+        });
+        last
+    }
+
+    /// Goes to the first cell of all sums of a dimension that has no entry yet.
+    pub(super) fn keep_to_first(&mut self, dimension: &DimensionName) {
+        let mut memory = lock(&self.of.memory);
+        for (sum, taken) in &mut self.taken {
+            if sum.dimension() == dimension {
+                if let Some(range) = memory.sums.peek_mut(sum) {
+                    range.give_back(taken.cell);
+                }
+                taken.cell = Cell::FIRST;
+            }
+        }
+    }
+
+    /// Moves to other cells of sums that other writers are on. Whether each of them has moved.
+    pub(super) fn avoid_conflicts(&mut self, contended: &BTreeSet<SpreadSum>) -> bool {
+        let most = self.of.most;
+        self.move_away(contended, |_, _, range| {
+            range.widen(most);
+            true
+        })
+    }
+
+    /// Spreads the dimensions further whose partitions take no more. Whether each of these sums has
+    /// moved to another.
+    pub(super) fn avoid_throttles(&mut self, throttled: &BTreeSet<SpreadSum>) -> bool {
+        let (most, now) = (self.of.most, self.now);
+        {
+            let mut memory = lock(&self.of.memory);
+            for (sum, taken) in self.taken.iter_mut().filter(|(sum, _)| throttled.contains(sum)) {
+                taken.throttles = taken.throttles.saturating_add(1);
+                let SpreadSum::Rollup(of) = sum else {
+                    continue;
+                };
+                let range = memory.dimension(&of.dimension);
+                // Another request, or another key of this one, may have widened it since.
+                if range.width == taken.partitions {
+                    range.width = range.width.saturating_mul(2).min(most);
+                    range.changed_at = now;
+                }
+            }
+        }
+        self.move_away(throttled, |sum, taken, range| {
+            // A number of keys has partitions of its own.
+            let is_hot = matches!(sum, SpreadSum::Keys(_)) || taken.throttles >= HOT_FROM;
+            if is_hot {
+                range.widen(most);
+            }
+            is_hot
+        })
+    }
+
+    /// Moves to other cells of these sums, which `widen` gives more cells, or leaves to the
+    /// partitions of their dimension.
+    fn move_away(
+        &mut self,
+        from: &BTreeSet<SpreadSum>,
+        widen: impl Fn(&SpreadSum, &Taken, &mut SumRange) -> bool,
+    ) -> bool {
+        let mut memory = lock(&self.of.memory);
+        let mut all_moved = true;
+        for (sum, taken) in &mut self.taken {
+            if !from.contains(sum) {
                 continue;
             }
-            let spread = sums.get_or_insert_mut_ref(sum, || Spread::COLD);
-            let before = spread.width;
-            spread.widen(self.hot_sums.most);
-            spread.conflict_at = self.now;
-            spread.quiet &= !bit(*cell);
-            // The old cell is still in use, so this takes another one if there is any.
-            let next = spread.take(&mut random, self.hot_sums.most);
-            spread.give_back(*cell);
-            spread.in_use |= bit(next);
-            *cell = next;
-            widened |= spread.width > before;
+            let partitions = memory.partitions(sum, self.now);
+            let Memory { sums, random, .. } = &mut *memory;
+            let range = sums.get_or_insert_mut_ref(sum, || SumRange::COLD);
+            let before = taken.cell;
+            range.quiet &= !bit(before);
+            // While the old cell is marked as in use, another one is taken.
+            match widen(sum, taken, range) {
+                true => range.changed_at = self.now,
+                false => range.give_back(before),
+            }
+            let cell = range.take(home(sum), partitions, random, self.of.most);
+            range.give_back(before);
+            range.in_use |= bit(cell);
+            *taken = Taken { cell, partitions, ..*taken };
+            all_moved &= cell != before;
         }
-        widened
+        all_moved
     }
 
-    /// Goes back to the first cell of `folded` sums. They have gone quiet.
-    pub(super) fn cool(&mut self, folded: &BTreeSet<SpreadSum>) {
-        let mut sums = lock(&self.hot_sums.sums);
-        for (sum, cell) in &mut self.taken {
-            if folded.contains(sum) {
-                sums.pop(sum);
-                *cell = Cell::FIRST;
+    /// Leaves the cells of these sums, which are being folded.
+    pub(super) fn avoid_folded(&mut self, folded: &BTreeSet<SpreadSum>) {
+        let mut memory = lock(&self.of.memory);
+        for (sum, taken) in &mut self.taken {
+            if !folded.contains(sum) {
+                continue;
             }
+            let partitions = memory.partitions(sum, self.now);
+            let Memory { sums, random, .. } = &mut *memory;
+            let range = sums.get_or_insert_mut_ref(sum, || SumRange::COLD);
+            range.give_back(taken.cell);
+            // It was quiet long enough to be folded.
+            range.width = 1;
+            range.quiet = 0;
+            range.folded |= bit(taken.cell) & !bit(Cell::FIRST);
+            range.changed_at = self.now;
+            let cell = range.take(home(sum), partitions, random, 1);
+            *taken = Taken { cell, partitions, ..*taken };
         }
     }
 
     /// Remembers the cells of this lease as quiet, after a write to all of them.
     pub(super) fn succeeded(&self) {
-        let mut sums = lock(&self.hot_sums.sums);
-        for (sum, cell) in &self.taken {
-            if let Some(spread) = sums.peek_mut(sum) {
-                spread.quiet |= bit(*cell);
+        let mut memory = lock(&self.of.memory);
+        for (sum, taken) in &self.taken {
+            if let Some(range) = memory.sums.peek_mut(sum) {
+                range.quiet |= bit(taken.cell);
             }
         }
     }
@@ -198,14 +397,14 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut sums = lock(&self.hot_sums.sums);
-        for (sum, cell) in &self.taken {
-            let Some(spread) = sums.peek_mut(sum) else {
+        let mut memory = lock(&self.of.memory);
+        for (sum, taken) in &self.taken {
+            let Some(range) = memory.sums.peek_mut(sum) else {
                 continue;
             };
-            spread.give_back(*cell);
-            if spread.is_cold() {
-                sums.pop(sum);
+            range.give_back(taken.cell);
+            if range.is_cold() {
+                memory.sums.pop(sum);
             }
         }
     }
@@ -214,7 +413,7 @@ impl Drop for Lease<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Cell, DimensionName};
+    use crate::domain::{DimensionKey, RollupKey};
 
     const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
@@ -222,43 +421,59 @@ mod tests {
         HotSums::new(most, fastrand::Rng::with_seed(7))
     }
 
-    fn sum(name: &str) -> SpreadSum {
-        SpreadSum::Keys(DimensionName::new(name).unwrap())
+    fn dimension() -> DimensionName {
+        DimensionName::new("d").unwrap()
     }
 
-    fn one(hot_sums: &HotSums, now: UnixSeconds) -> Lease<'_> {
-        hot_sums.lease([sum("a")].into(), now)
+    fn sum(key: &str) -> SpreadSum {
+        SpreadSum::Rollup(RollupKey {
+            dimension: dimension(),
+            key: DimensionKey::new(key).unwrap(),
+        })
+    }
+
+    fn one(of: &HotSums, now: UnixSeconds) -> Lease<'_> {
+        of.lease([sum("a")].into(), now)
     }
 
     fn conflict(lease: &mut Lease<'_>) -> bool {
-        lease.move_away(&[sum("a")].into())
+        lease.avoid_conflicts(&[sum("a")].into())
+    }
+
+    fn throttle(of: &HotSums, key: &str) -> bool {
+        of.lease([sum(key)].into(), NOW).avoid_throttles(&[sum(key)].into())
+    }
+
+    fn remembered(of: &HotSums) -> usize {
+        lock(&of.memory).sums.len()
     }
 
     #[test]
     fn a_sum_without_conflicts_has_one_cell_and_is_not_remembered() {
-        let hot_sums = hot_sums(128);
+        let of = hot_sums(128);
         for _ in 0..100 {
-            let lease = one(&hot_sums, NOW);
+            let lease = one(&of, NOW);
             assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
+            assert!(lease.beyond_spread().is_empty());
             lease.succeeded();
         }
-        assert!(lock(&hot_sums.sums).is_empty());
+        assert_eq!(remembered(&of), 0);
     }
 
     #[test]
     fn requests_of_one_process_take_different_cells() {
-        let hot_sums = hot_sums(128);
-        let leases: Vec<_> = (0..128).map(|_| one(&hot_sums, NOW)).collect();
+        let of = hot_sums(128);
+        let leases: Vec<_> = (0..128).map(|_| one(&of, NOW)).collect();
         let taken: BTreeSet<_> = leases.iter().map(|lease| lease.cell(&sum("a"))).collect();
         assert_eq!(taken.len(), 128);
         // Beyond that there is no free one.
-        assert!(taken.contains(&one(&hot_sums, NOW).cell(&sum("a"))));
+        assert!(taken.contains(&one(&of, NOW).cell(&sum("a"))));
     }
 
     #[test]
     fn each_conflict_moves_to_another_cell_of_a_range_that_doubles() {
-        let hot_sums = hot_sums(128);
-        let mut lease = one(&hot_sums, NOW);
+        let of = hot_sums(128);
+        let mut lease = one(&of, NOW);
         for width in [2_u8, 4, 8, 16, 32, 64, 128] {
             let before = lease.cell(&sum("a"));
             assert!(conflict(&mut lease));
@@ -266,36 +481,36 @@ mod tests {
             assert_ne!(before, after);
             assert!(after.number() < width, "{after:?} of {width}");
         }
-        assert!(!conflict(&mut lease), "it ends at 128");
     }
 
     #[test]
     fn a_writer_stays_where_it_met_no_conflict() {
-        let hot_sums = hot_sums(128);
-        let mut lease = one(&hot_sums, NOW);
+        let of = hot_sums(128);
+        let mut lease = one(&of, NOW);
         conflict(&mut lease);
         conflict(&mut lease);
         let quiet = lease.cell(&sum("a"));
         lease.succeeded();
         drop(lease);
         for _ in 0..20 {
-            assert_eq!(one(&hot_sums, NOW).cell(&sum("a")), quiet);
+            assert_eq!(one(&of, NOW).cell(&sum("a")), quiet);
         }
     }
 
     #[test]
-    fn a_limit_of_one_cell_leaves_no_other() {
-        let hot_sums = hot_sums(1);
-        let mut lease = one(&hot_sums, NOW);
+    fn one_cell_can_be_all_there_is() {
+        let of = hot_sums(1);
+        let mut lease = one(&of, NOW);
         assert!(!conflict(&mut lease));
+        assert!(!lease.avoid_throttles(&[sum("a")].into()));
         assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
-        assert_eq!(one(&hot_sums, NOW).cell(&sum("a")), Cell::FIRST);
+        assert_eq!(one(&of, NOW).cell(&sum("a")), Cell::FIRST);
     }
 
     #[test]
     fn a_sum_cools_down_to_one_cell_when_conflicts_cease() {
-        let hot_sums = hot_sums(128);
-        let mut lease = one(&hot_sums, NOW);
+        let of = hot_sums(128);
+        let mut lease = one(&of, NOW);
         for _ in 0..7 {
             conflict(&mut lease);
         }
@@ -303,32 +518,149 @@ mod tests {
         let mut now = NOW;
         for _ in 0..7 {
             now = now.after(COOLS_AFTER);
-            drop(one(&hot_sums, now));
+            drop(one(&of, now));
         }
-        assert_eq!(one(&hot_sums, now).cell(&sum("a")), Cell::FIRST);
-        assert!(lock(&hot_sums.sums).is_empty());
+        assert_eq!(one(&of, now).cell(&sum("a")), Cell::FIRST);
+        assert_eq!(remembered(&of), 0);
     }
 
     #[test]
-    fn a_folded_sum_begins_again_at_its_first_cell() {
-        let hot_sums = hot_sums(128);
-        let mut lease = one(&hot_sums, NOW);
+    fn throttles_spread_the_keys_of_a_dimension_and_each_keeps_one_cell() {
+        let of = hot_sums(128);
+        let keys: Vec<_> = (0..256).map(|key| key.to_string()).collect();
+        let cells = |of: &HotSums| -> Vec<Cell> {
+            keys.iter().map(|key| of.lease([sum(key)].into(), NOW).cell(&sum(key))).collect()
+        };
+        assert!(cells(&of).iter().all(|cell| *cell == Cell::FIRST));
+        for width in [2_usize, 4, 8, 16, 32, 64, 128] {
+            throttle(&of, "0");
+            let taken = cells(&of);
+            let distinct: BTreeSet<_> = taken.iter().collect();
+            assert!(distinct.len() > width / 2 && distinct.len() <= width, "{distinct:?}");
+            assert_eq!(cells(&of), taken, "the same again");
+            assert_eq!(remembered(&of), 0);
+        }
+        assert!(!throttle(&of, "0"), "it ends at 128");
+        // Other dimensions stay where they are.
+        let other = SpreadSum::Rollup(RollupKey {
+            dimension: DimensionName::new("e").unwrap(),
+            key: DimensionKey::new("0").unwrap(),
+        });
+        assert_eq!(of.lease([other.clone()].into(), NOW).cell(&other), Cell::FIRST);
+    }
+
+    #[test]
+    fn requests_that_were_throttled_together_widen_a_dimension_once() {
+        let of = hot_sums(128);
+        let mut leases: Vec<_> = ["0", "1", "2"].map(|key| of.lease([sum(key)].into(), NOW)).into();
+        for (lease, key) in leases.iter_mut().zip(["0", "1", "2"]) {
+            lease.avoid_throttles(&[sum(key)].into());
+        }
+        assert_eq!(lock(&of.memory).dimension(&dimension()).width, 2);
+    }
+
+    #[test]
+    fn a_key_that_is_throttled_again_and_again_gets_a_range_of_its_own() {
+        let of = hot_sums(128);
+        let mut lease = one(&of, NOW);
+        let width = |of: &HotSums| lock(&of.memory).sums.peek(&sum("a")).unwrap().width;
+        for throttles in 1..HOT_FROM {
+            lease.avoid_throttles(&[sum("a")].into());
+            assert_eq!(width(&of), 1, "{throttles}");
+        }
+        for expected in [2, 4, 8, 16, 32, 64, 128] {
+            assert!(lease.avoid_throttles(&[sum("a")].into()), "there is another cell");
+            assert_eq!(width(&of), expected);
+        }
+        // Other keys of the dimension have one cell each.
+        let other = of.lease([sum("b")].into(), NOW);
+        assert_eq!(lock(&of.memory).sums.peek(&sum("b")).unwrap().width, 1);
+        drop(other);
+    }
+
+    #[test]
+    fn a_hot_key_of_a_hot_dimension_has_a_range_around_its_own_partition() {
+        let of = hot_sums(128);
+        for _ in 0..3 {
+            throttle(&of, "0");
+        }
+        let mut lease = one(&of, NOW);
+        let home = lease.cell(&sum("a"));
+        conflict(&mut lease);
+        let next = lease.cell(&sum("a"));
+        assert_eq!(next.number(), (home.number() + 1) % 8);
+    }
+
+    #[test]
+    fn a_dimension_cools_down_to_one_partition_when_throttles_cease() {
+        let of = hot_sums(128);
+        for _ in 0..7 {
+            throttle(&of, "0");
+        }
+        let mut now = NOW;
+        for _ in 0..7 {
+            now = now.after(COOLS_AFTER);
+            drop(one(&of, now));
+        }
+        assert_eq!(one(&of, now).cell(&sum("a")), Cell::FIRST);
+    }
+
+    #[test]
+    fn a_folded_cell_is_left_alone_until_folding_is_over() {
+        let of = hot_sums(128);
+        let mut lease = one(&of, NOW);
         conflict(&mut lease);
         lease.succeeded();
-        lease.cool(&[sum("a")].into());
+        lease.avoid_folded(&[sum("a")].into());
         assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
         drop(lease);
-        assert_eq!(one(&hot_sums, NOW).cell(&sum("a")), Cell::FIRST);
+        assert_eq!(one(&of, NOW).cell(&sum("a")), Cell::FIRST);
+
+        // In a dimension that is spread, too: there the key's own cell is another one.
+        let of = hot_sums(128);
+        for _ in 0..7 {
+            throttle(&of, "0");
+        }
+        let mut lease = one(&of, NOW);
+        let home = lease.cell(&sum("a"));
+        assert_ne!(home, Cell::FIRST);
+        lease.avoid_folded(&[sum("a")].into());
+        drop(lease);
+        assert_eq!(one(&of, NOW).cell(&sum("a")), Cell::FIRST);
+        let later = NOW.after(FOLDED_FOR);
+        assert_ne!(lock(&of.memory).dimension(&dimension()).width, 1);
+        lock(&of.memory).dimension(&dimension()).changed_at = later;
+        assert_eq!(one(&of, later).cell(&sum("a")), home);
+    }
+
+    #[test]
+    fn a_cell_beyond_the_known_spread_has_to_be_asked_for() {
+        let of = hot_sums(128);
+        let mut lease = one(&of, NOW);
+        conflict(&mut lease);
+        let needed = BTreeMap::from([(dimension(), Cell::new(1).unwrap())]);
+        assert_eq!(lease.beyond_spread(), needed);
+        of.remember_spread(&dimension(), Spread { cells: 2, narrowing: None }, NOW);
+        assert!(lease.beyond_spread().is_empty());
+        drop(lease);
+        // What was read is trusted for a while only.
+        let later = NOW.after(SPREAD_IS_TRUSTED_FOR);
+        let mut lease = one(&of, later);
+        conflict(&mut lease);
+        assert_eq!(lease.beyond_spread().len(), 1);
+        lease.keep_to_first(&dimension());
+        assert_eq!(lease.cell(&sum("a")), Cell::FIRST);
+        assert!(lease.beyond_spread().is_empty());
     }
 
     #[test]
     fn memory_is_bounded() {
-        let hot_sums = hot_sums(128);
+        let of = hot_sums(128);
         for i in 0..MAX_REMEMBERED.get() + 10 {
-            let name = sum(&format!("d{i}"));
-            let mut lease = hot_sums.lease([name.clone()].into(), NOW);
-            lease.move_away(&[name].into());
+            let name = sum(&i.to_string());
+            let mut lease = of.lease([name.clone()].into(), NOW);
+            lease.avoid_conflicts(&[name].into());
         }
-        assert_eq!(lock(&hot_sums.sums).len(), MAX_REMEMBERED.get());
+        assert_eq!(remembered(&of), MAX_REMEMBERED.get());
     }
 }

@@ -79,7 +79,7 @@ impl Loaded {
 
 /// Whether reads see every write that was acknowledged before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Consistency {
+pub(in crate::store) enum Consistency {
     /// They may miss the latest ones, for half the price.
     Eventual,
     /// They see them all.
@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// The items with these keys, as far as they exist.
-    pub(super) async fn get(
+    pub(in crate::store) async fn get(
         &self,
         keys: BTreeSet<ItemKey>,
         consistency: Consistency,

@@ -6,10 +6,11 @@ mod apply;
 mod attempts;
 mod hot_sums;
 mod load;
+mod room;
 mod settle;
 mod submission;
 
-pub(super) use self::{admission::KnownNames, hot_sums::HotSums};
+pub(super) use self::{admission::KnownNames, hot_sums::HotSums, load::Consistency};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -18,7 +19,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use self::{
     apply::Applied,
     attempts::{Attempts, Outstanding},
-    load::Consistency,
     submission::Submission,
 };
 use crate::{
@@ -133,6 +133,12 @@ impl Store {
     ) -> Result<PlanProgress, StoreError> {
         let parts = writing.parts();
         let deadline = backoff.deadline();
+        if let Some(names) = &parts.names
+            && let Applied::Stale(cause) =
+                self.apply(writing, names, backoff, &Outstanding::default()).await?
+        {
+            return Ok(PlanProgress::Stale(cause));
+        }
         let written = AtomicUsize::new(0);
         let lanes =
             parts.first.iter().map(|lane| self.apply_in_turn(writing, lane, &written, deadline));

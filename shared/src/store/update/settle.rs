@@ -73,7 +73,8 @@ impl Store {
         deadline: Deadline,
     ) -> Result<Fenced, StoreError> {
         let token = self.new_update_token();
-        let put = put_detail(&self.settings.table, submission.id, detail, revision, token)?;
+        let (id, now) = (submission.id, submission.now);
+        let put = put_detail(&self.settings.table, id, detail, revision, token, now)?;
         let request = || {
             self.client
                 .put_item()

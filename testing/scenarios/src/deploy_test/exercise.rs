@@ -129,15 +129,17 @@ impl FoldingKeys {
     /// Prepares them. Cells come from conflicts, and MiniStack has none, so this writes them into
     /// the table (`shared/src/table/fold_writes.rs` says what is in them).
     pub fn prepare(stack: &mut Stack, api: &Api, dimension: &str) -> anyhow::Result<Self> {
-        for key in ["absorb", "remove", "forget"] {
+        for key in ["absorb", "empty", "forget"] {
             let id = format!("{dimension}-{key}");
             let body = format!(r#"{{"dims":{{"{dimension}":"{key}"}},"counters":{{"x":1}}}}"#);
             api.post(&id, &body, None)?;
         }
         let mut cells = Self { dimension: dimension.to_owned(), before: String::new() };
-        cells.put(stack, "absorb", &json!({}))?;
-        cells.put(stack, "remove", &json!({"frozen": {"BOOL": true}}))?;
-        cells.note_absorbed(stack, "remove")?;
+        cells.spread(stack)?;
+        cells.put(stack, "absorb", &json!({"c:x": {"N": "10"}}))?;
+        cells.put(stack, "empty", &json!({"c:x": {"N": "10"}, "folded": {"S": "frozen"}}))?;
+        cells.note_absorbed(stack, "empty")?;
+        cells.put(stack, "forget", &json!({"folded": {"S": "emptied"}}))?;
         cells.note_absorbed(stack, "forget")?;
         cells.before = cells.shown(api)?;
         ensure!(cells.before.contains(r#""total":{"counters":{"x":13}}"#), "{}", cells.before);
@@ -146,22 +148,34 @@ impl FoldingKeys {
 
     /// Whether each key is one step further, and queries show what they showed before.
     pub fn are_folded(&self, stack: &mut Stack, api: &Api) -> anyhow::Result<bool> {
-        let frozen = self.get(stack, "absorb", 1)?.pointer("/Item/frozen").is_some();
-        let removed = self.get(stack, "remove", 1)?.pointer("/Item").is_none();
+        let frozen = self.get(stack, "absorb", 1)?.pointer("/Item/folded").is_some();
+        let emptied = self.get(stack, "empty", 1)?.pointer("/Item/c:x").is_none();
         let forgotten = self.get(stack, "forget", 0)?.pointer("/Item/absorbed").is_none();
+        let deleted = self.get(stack, "forget", 1)?.pointer("/Item").is_none();
         let after = self.shown(api)?;
         ensure!(after == self.before, "folding changed {} to {after}", self.before);
-        Ok(frozen && removed && forgotten)
+        Ok(frozen && emptied && forgotten && deleted)
     }
 
     fn shown(&self, api: &Api) -> anyhow::Result<String> {
         api.get(&format!("/stats/{}", self.dimension))
     }
 
+    /// Makes the dimension one of two partitions.
+    fn spread(&self, stack: &mut Stack) -> anyhow::Result<()> {
+        let parameters = json!({
+            "TableName": stack.name("Table")?,
+            "Key": {"pk": {"S": "dims"}, "sk": {"S": self.dimension}},
+            "UpdateExpression": "SET cells = :two",
+            "ExpressionAttributeValues": {":two": {"N": "2"}},
+        });
+        stack.aws.call("dynamodb", "update_item", parameters)?;
+        Ok(())
+    }
+
     /// Writes a second cell.
     fn put(&self, stack: &mut Stack, key: &str, more: &Value) -> anyhow::Result<()> {
         let mut item = json!({
-            "c:x": {"N": "10"},
             "incarnation": {"N": "7"},
             "writes": {"N": "1"},
             "written_at": {"N": long_ago()},
@@ -197,7 +211,7 @@ impl FoldingKeys {
     }
 
     fn key(&self, key: &str, cell: u8) -> Value {
-        json!({"pk": {"S": format!("dim#{}", self.dimension)}, "sk": {"S": format!("c#{key}#{cell}")}})
+        json!({"pk": {"S": format!("dim#{}#{cell}", self.dimension)}, "sk": {"S": key}})
     }
 }
 

@@ -1,5 +1,5 @@
-//! What became of each slot, as metrics: a line for each, whose properties name the dimension and
-//! the slot.
+//! What a run did, as metrics: a line for each slot, whose properties name the dimension and the
+//! slot, and a line for the housekeeping.
 
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const ROWS: &str = "RowsWritten";
 const LEFT_OUT: &str = "FieldsLeftOut";
 /// How long a dimension took.
 const TIME: &str = "ArchiveMilliseconds";
+/// How long the housekeeping of all dimensions took.
+const HOUSEKEEPING_TIME: &str = "HousekeepingMilliseconds";
 
 /// The metrics of this function.
 ///
@@ -39,24 +41,30 @@ fn describe() {
     for name in OUTCOMES.map(|(name, _)| name).into_iter().chain([ROWS, LEFT_OUT]) {
         describe_counter!(name, Unit::Count, "");
     }
-    describe_histogram!(TIME, Unit::Milliseconds, "");
+    for name in [TIME, HOUSEKEEPING_TIME] {
+        describe_histogram!(name, Unit::Milliseconds, "");
+    }
 }
 
-/// Counts what became of a slot, what that used and how long it took, and writes the line. Without
-/// an entry, archiving is not configured.
-pub(crate) fn write(
+/// Counts what became of a slot, what that used and how long it took, and writes the line.
+pub(crate) fn write_slot(
     metrics: Metrics,
     dimension: &DimensionName,
     slot: Slot,
-    entry: Option<&Entry>,
+    entry: &Entry,
     usage: &Usage,
     took: Duration,
 ) {
-    if let Some(entry) = entry {
-        count(entry, took);
-    }
+    count(entry, took);
     count_units(usage);
     metrics.flush(&properties(dimension, slot));
+}
+
+/// Counts what the housekeeping used and how long it took, and writes the line.
+pub(crate) fn write_housekeeping(metrics: Metrics, usage: &Usage, took: Duration) {
+    histogram!(HOUSEKEEPING_TIME).record(took.as_secs_f64() * 1_000.0);
+    count_units(usage);
+    metrics.flush(&[]);
 }
 
 fn count(entry: &Entry, took: Duration) {

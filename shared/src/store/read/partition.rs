@@ -1,4 +1,4 @@
-//! Reading the items of a range, page by page.
+//! Reading the items of a partition, page by page.
 
 use std::{collections::HashMap, vec};
 
@@ -6,15 +6,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     store::{Deadline, Store, StoreError},
-    table::{CorruptItem, Item, KeyRange},
+    table::{Item, Partition},
 };
 
-/// The items of a range. One page of them (up to 1 MB) is held at a time. Reads are consistent.
+/// The items of a partition, of which one page is held at a time. Reads are consistent.
 #[derive(Debug)]
 pub(in crate::store) struct Items<'a> {
     store: &'a Store,
-    condition: String,
-    values: HashMap<String, AttributeValue>,
+    partition: Partition,
+    /// The most items of a page; none: as many as DynamoDB returns, which is up to 1 MB.
+    page_limit: Option<i32>,
     deadline: Deadline,
     page: vec::IntoIter<Item>,
     next: NextPage,
@@ -28,7 +29,7 @@ enum NextPage {
 }
 
 impl Items<'_> {
-    /// The next item; `None` at the end.
+    /// The next item; none at the end.
     pub(in crate::store) async fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
             if let Some(item) = self.page.next() {
@@ -37,16 +38,17 @@ impl Items<'_> {
             let NextPage::After(start) = &self.next else {
                 return Ok(None);
             };
-            let store = self.store;
+            let (store, (condition, values)) = (self.store, self.partition.condition());
             let answer = store
                 .read(self.deadline, || {
                     store
                         .client
                         .query()
                         .table_name(&store.settings.table)
-                        .key_condition_expression(&self.condition)
-                        .set_expression_attribute_values(Some(self.values.clone()))
+                        .key_condition_expression(&condition)
+                        .set_expression_attribute_values(Some(values.clone()))
                         .consistent_read(true)
+                        .set_limit(self.page_limit)
                         .set_exclusive_start_key(start.clone())
                 })
                 .await?;
@@ -60,23 +62,13 @@ impl Items<'_> {
 }
 
 impl Store {
-    pub(in crate::store) fn items(&self, range: &KeyRange, deadline: Deadline) -> Items<'_> {
-        let (condition, values) = range.condition();
-        let page = Vec::new().into_iter();
-        Items { store: self, condition, values, deadline, page, next: NextPage::After(None) }
-    }
-
-    /// Reads all items of a range.
-    pub(in crate::store) async fn read_range(
+    pub(in crate::store) fn items(
         &self,
-        range: &KeyRange,
+        partition: Partition,
+        page_limit: Option<i32>,
         deadline: Deadline,
-        mut visit: impl FnMut(&Item) -> Result<(), CorruptItem>,
-    ) -> Result<(), StoreError> {
-        let mut items = self.items(range, deadline);
-        while let Some(item) = items.next().await? {
-            visit(&item)?;
-        }
-        Ok(())
+    ) -> Items<'_> {
+        let (page, next) = (Vec::new().into_iter(), NextPage::After(None));
+        Items { store: self, partition, page_limit, deadline, page, next }
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::{
     domain::{DimensionKey, DimensionName, Member, MemberSet, RollupKey, StatName},
-    table::{ItemKey, Shard},
+    table::{Item, ItemKey, Shard},
     usage::{Usage, measured},
 };
 use support::{NOW, TestStore, post, soon};
@@ -188,27 +188,53 @@ async fn an_update_costs_by_the_started_kb_of_its_rollups() {
     }
 }
 
+/// The size of an item by DynamoDB's rules, as far as rollups need them. Source: *`DynamoDB` item sizes
+/// and formats*, Developer Guide.
+fn bytes(item: &Item) -> usize {
+    let size = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        other => panic!("{other:?}"),
+    };
+    item.iter().map(|(name, value)| name.len() + size(value)).sum()
+}
+
 #[tokio::test]
 async fn a_query_costs_by_the_bytes_of_its_dimension() {
+    const KEYS: usize = 1_000;
     let costs = Costs::new().await;
-    for id in 0..100 {
-        let body = format!(r#"{{"dims":{{"d":"key-{id}"}},"counters":{{"a":1}}}}"#);
-        costs.of(&id.to_string(), &body).await;
+    let counters: Vec<_> =
+        (0..20).map(|i| format!(r#""a_counter_{i:02}":{}"#, i * 1_000)).collect();
+    let body = |dimension: &str, key: usize| {
+        let counters = counters.join(",");
+        format!(r#"{{"dims":{{"{dimension}":"key-{key}"}},"counters":{{{counters}}}}}"#)
+    };
+    for key in 0..KEYS {
+        costs.of(&format!("d-{key}"), &body("d", key)).await;
     }
     let of_query = async || {
         let d = DimensionName::new("d").unwrap();
         let summary = Box::pin(costs.test.store.summary(&d, NOW, soon()));
         let (summary, usage) = measured(summary).await;
-        assert_eq!(summary.unwrap().keys().count(), 100);
+        assert_eq!(summary.unwrap().keys().count(), KEYS);
         assert_eq!(usage.write_units, 0.0);
         usage.read_units
     };
+    let rollups = costs.test.client.query().table_name(&costs.test.settings.table);
+    let rollups = rollups
+        .key_condition_expression("pk = :p")
+        .expression_attribute_values(":p", AttributeValue::S("dim#d#0".to_owned()))
+        .into_paginator()
+        .items()
+        .send();
+    let rollups = rollups.try_collect().await.unwrap();
+    assert_eq!(rollups.len(), KEYS);
+    let bytes: usize = rollups.iter().map(bytes).sum();
     let units = of_query().await;
-    // 100 items of some 30 bytes, and the dimension's entry.
-    assert!(units <= 2.0 + 1.0, "{units}");
-    for id in 0..500 {
-        let body = format!(r#"{{"dims":{{"e":"key-{id}"}},"counters":{{"a":1}}}}"#);
-        costs.of(&format!("e{id}"), &body).await;
+    println!("{KEYS} keys of 20 counters, {bytes} bytes: {units} read units");
+    assert!(units <= f64::from(u32::try_from(bytes.div_ceil(4_096)).unwrap()) + 2.0, "{units}");
+    for key in 0..500 {
+        costs.of(&format!("e-{key}"), &body("e", key)).await;
     }
     assert_eq!(of_query().await, units, "keys of another dimension change nothing");
 }

@@ -117,11 +117,15 @@ fn absorb(
     };
     let mut cells = Vec::new();
     let mut sums = CellSums::default();
-    for (cell, of_cell) in others.iter().filter(|(cell, _)| is_quiet(cell)).take(MAX_CELLS) {
+    for (cell, of_cell) in others.iter().filter(|(cell, _)| is_quiet(cell)) {
+        if cells.len() == MAX_CELLS {
+            break;
+        }
         let mut more = sums.clone();
         more.add(&of_cell.live(period_length, now))?;
-        if more.count() > MAX_SUMS && !cells.is_empty() {
-            break;
+        // Other cells may fit. One that is too large by itself stays, which costs its bytes.
+        if more.count() > MAX_SUMS {
+            continue;
         }
         sums = more;
         cells.push(*cell);
@@ -141,4 +145,78 @@ pub fn split_first(cells: Vec<RollupCell>) -> (FirstCell, Vec<(OtherCell, CellSu
         }
     }
     (first, others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{StatName, Sum};
+
+    const NOW: UnixSeconds = UnixSeconds(1_000_000);
+
+    /// An open cell of this number with so many counters of 1, which has gone quiet.
+    fn quiet(number: u8, counters: usize) -> (OtherCell, CellSums) {
+        let counter = |i| (StatName::new(&format!("c{number}_{i}")).unwrap(), Sum::from(1));
+        let cell = OtherCell {
+            cell: Cell::new(number).unwrap(),
+            incarnation: Incarnation(u64::from(number)),
+            writes: 1,
+            written_at: UnixSeconds(NOW.0 - QUIET_AFTER.as_secs()),
+            stage: FoldStage::Open,
+        };
+        (cell, CellSums { counters: (0..counters).map(counter).collect(), ..CellSums::default() })
+    }
+
+    fn absorbed(others: &[(OtherCell, CellSums)]) -> Vec<u8> {
+        let step = FoldStep::next(&FirstCell::default(), others, PeriodLength::DEFAULT, NOW);
+        match step.unwrap() {
+            Some(FoldStep::Absorb { cells, sums }) => {
+                assert!(sums.count() <= MAX_SUMS);
+                cells.iter().map(|cell| cell.cell.number()).collect()
+            }
+            None => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_step_absorbs_as_many_cells_as_fit_and_leaves_out_what_does_not() {
+        let others = [quiet(1, 200), quiet(2, 401), quiet(3, 201), quiet(4, 200), quiet(5, 1)];
+        assert_eq!(absorbed(&others), [1, 4]);
+        assert_eq!(absorbed(&others[1..2]), [0; 0], "too large by itself");
+        let many: Vec<_> = (1..=100).map(|number| quiet(number, 1)).collect();
+        assert_eq!(absorbed(&many).len(), MAX_CELLS);
+    }
+
+    #[test]
+    fn a_cell_that_was_written_lately_or_is_being_folded_is_not_absorbed() {
+        let (mut cell, sums) = quiet(1, 1);
+        cell.written_at.0 += 1;
+        assert_eq!(absorbed(&[(cell, sums.clone())]), [0; 0]);
+        let (mut cell, _) = quiet(1, 1);
+        cell.stage = FoldStage::Frozen;
+        assert_eq!(absorbed(&[(cell, sums)]), [0; 0]);
+    }
+
+    #[test]
+    fn each_step_waits_for_20_minutes_after_the_one_before() {
+        let (mut cell, sums) = quiet(1, 1);
+        cell.stage = FoldStage::Frozen;
+        let first = FirstCell {
+            absorbed: [(cell.cell, cell.incarnation)].into(),
+            folding_since: Some(NOW),
+        };
+        let next = |cell, seconds| {
+            let now = NOW.after(Duration::from_secs(seconds));
+            FoldStep::next(&first, &[(cell, sums.clone())], PeriodLength::DEFAULT, now).unwrap()
+        };
+        assert_eq!(next(cell, 1_199), None);
+        assert!(
+            matches!(next(cell, 1_200), Some(FoldStep::Empty { cells, .. }) if cells == [cell])
+        );
+        cell.stage = FoldStage::Emptied;
+        assert!(
+            matches!(next(cell, 1_200), Some(FoldStep::Forget { cells, .. }) if cells == [cell])
+        );
+    }
 }

@@ -31,6 +31,8 @@ pub struct Input<'a> {
     other_stat: Option<Text<'a>>,
     other_member: Option<Text<'a>>,
     other_idempotency_key: Option<Text<'a>>,
+    /// Unused: seeds keep their meaning.
+    unused_other_period: Option<u64>,
     other_cell: Option<u8>,
 }
 
@@ -42,6 +44,8 @@ struct Texts<'a> {
     stat: Text<'a>,
     member: Text<'a>,
     idempotency_key: Text<'a>,
+    /// Unused: seeds keep their meaning.
+    unused_period: u64,
     cell: u8,
 }
 
@@ -186,6 +190,7 @@ impl<'a> Input<'a> {
             stat: or(&self.other_stat, &first.stat),
             member: or(&self.other_member, &first.member),
             idempotency_key: or(&self.other_idempotency_key, &first.idempotency_key),
+            unused_period: first.unused_period,
             cell: self.other_cell.unwrap_or(first.cell),
         }
     }

@@ -48,6 +48,31 @@ struct Room {
     until: UnixSeconds,
 }
 
+impl Room {
+    /// The room of a dimension that has `count` keys and may have `most`.
+    fn seen(count: u64, most: u64, now: UnixSeconds) -> Self {
+        let keys = most.saturating_sub(count);
+        let look_again_at = keys - keys / PART_OF_ROOM;
+        Self { keys, look_again_at, until: now.after(LOOKS_AGAIN_AFTER) }
+    }
+
+    /// Whether the process need not look again before it admits more keys.
+    fn is_known(&self, now: UnixSeconds) -> bool {
+        now < self.until && self.keys > self.look_again_at
+    }
+
+    /// Takes room for so many keys, if there is any.
+    fn take(&mut self, keys: u64) -> bool {
+        match self.keys.checked_sub(keys) {
+            Some(left) => {
+                self.keys = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 impl KnownNames {
     pub(in crate::store) fn new() -> Self {
         Self(Mutex::new(Remembered {
@@ -86,20 +111,12 @@ impl KnownNames {
 
     fn knows_room(&self, dimension: &DimensionName, now: UnixSeconds) -> bool {
         let mut names = lock(&self.0);
-        let room = names.room.get(dimension);
-        room.is_some_and(|room| now < room.until && room.keys > room.look_again_at)
+        names.room.get(dimension).is_some_and(|room| room.is_known(now))
     }
 
     fn take_room(&self, dimension: &DimensionName, keys: u64) -> bool {
         let mut names = lock(&self.0);
-        let Some(room) = names.room.get_mut(dimension) else {
-            return false;
-        };
-        match room.keys.checked_sub(keys) {
-            Some(left) => room.keys = left,
-            None => return false,
-        }
-        true
+        names.room.get_mut(dimension).is_some_and(|room| room.take(keys))
     }
 
     fn set_room(&self, dimension: &DimensionName, room: Room) {
@@ -154,10 +171,7 @@ impl Store {
             return Ok(());
         }
         let count = self.count_keys(dimension, deadline).await?;
-        let keys = self.settings.max_keys.saturating_sub(count);
-        let trusted = keys / PART_OF_ROOM;
-        let until = now.after(LOOKS_AGAIN_AFTER);
-        self.known_names.set_room(dimension, Room { keys, look_again_at: keys - trusted, until });
+        self.known_names.set_room(dimension, Room::seen(count, self.settings.max_keys, now));
         Ok(())
     }
 
@@ -178,5 +192,81 @@ impl Store {
         found.extend(self.get(others, Consistency::Strong, deadline).await?);
         let mut counts = found.values().map(decode_key_count);
         counts.try_fold(0_u64, |sum, count| Ok(sum.saturating_add(count?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DimensionKey;
+
+    const NOW: UnixSeconds = UnixSeconds(1_000_000);
+
+    fn dimension() -> DimensionName {
+        DimensionName::new("d").unwrap()
+    }
+
+    #[test]
+    fn a_process_looks_again_when_it_has_admitted_a_128th_of_the_room_it_saw() {
+        for (count, most, trusted) in
+            [(0, 1_280, 10), (280, 1_560, 10), (0, 128, 1), (0, 255, 1), (0, 256, 2)]
+        {
+            let mut room = Room::seen(count, most, NOW);
+            for admitted in 0..trusted {
+                assert!(room.is_known(NOW), "{admitted} of {most}");
+                assert!(room.take(1));
+            }
+            assert!(!room.is_known(NOW), "{trusted} of {most}");
+        }
+    }
+
+    #[test]
+    fn little_room_is_looked_at_each_time() {
+        for keys in [0, 1, 127] {
+            assert!(!Room::seen(0, keys, NOW).is_known(NOW), "{keys}");
+        }
+        // Somebody lowered the limit below what is there.
+        let mut room = Room::seen(10, 5, NOW);
+        assert!(!room.is_known(NOW) && !room.take(1));
+    }
+
+    #[test]
+    fn a_process_looks_again_after_a_minute_in_any_case() {
+        let room = Room::seen(0, 1_000_000, NOW);
+        assert!(room.is_known(NOW.after(Duration::from_secs(59))));
+        assert!(!room.is_known(NOW.after(Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn room_is_taken_as_far_as_it_goes() {
+        let mut room = Room::seen(2, 5, NOW);
+        assert!(!room.take(4));
+        assert!(room.take(2) && room.take(1));
+        assert!(!room.take(1));
+    }
+
+    #[test]
+    fn room_is_remembered_by_dimension_and_nothing_is_known_of_others() {
+        let (names, other) = (KnownNames::new(), DimensionName::new("other").unwrap());
+        assert!(!names.knows_room(&dimension(), NOW));
+        assert!(!names.take_room(&dimension(), 1));
+        names.set_room(&dimension(), Room::seen(0, 1_000, NOW));
+        assert!(names.knows_room(&dimension(), NOW));
+        assert!(names.take_room(&dimension(), 1));
+        assert!(!names.knows_room(&other, NOW));
+        assert!(!names.take_room(&other, 1));
+    }
+
+    #[test]
+    fn names_of_plans_that_were_written_are_known() {
+        let of = RollupKey { dimension: dimension(), key: DimensionKey::new("k").unwrap() };
+        let plan =
+            Plan { dimensions: [dimension()].into(), keys: [of.clone()].into(), ..Plan::default() };
+        let names = KnownNames::new();
+        let unknown = names.unknown(&plan);
+        assert_eq!(unknown.dimensions, plan.dimensions);
+        assert_eq!(unknown.keys, plan.keys);
+        names.remember(&plan);
+        assert!(names.unknown(&plan).is_empty());
     }
 }

@@ -332,7 +332,8 @@ impl Lease<'_> {
     }
 
     /// Moves to other cells of these sums, which `widen` gives more cells, or leaves to the
-    /// partitions of their dimension.
+    /// partitions of their dimension. Whether each has moved, and out of more cells than before: only
+    /// then does the next attempt meet nobody that this one has met.
     fn move_away(
         &mut self,
         from: &BTreeSet<SpreadSum>,
@@ -347,7 +348,7 @@ impl Lease<'_> {
             let partitions = memory.partitions(sum, self.now);
             let Memory { sums, random, .. } = &mut *memory;
             let range = sums.get_or_insert_mut_ref(sum, || SumRange::COLD);
-            let before = taken.cell;
+            let (before, width) = (taken.cell, range.width);
             range.quiet &= !bit(before);
             // While the old cell is marked as in use, another one is taken.
             match widen(sum, taken, range) {
@@ -357,8 +358,8 @@ impl Lease<'_> {
             let cell = range.take(home(sum), partitions, random, self.of.most);
             range.give_back(before);
             range.in_use |= bit(cell);
+            all_moved &= cell != before && (range.width > width || partitions > taken.partitions);
             *taken = Taken { cell, partitions, ..*taken };
-            all_moved &= cell != before;
         }
         all_moved
     }
@@ -481,6 +482,7 @@ mod tests {
             assert_ne!(before, after);
             assert!(after.number() < width, "{after:?} of {width}");
         }
+        assert!(!conflict(&mut lease), "it ends at 128");
     }
 
     #[test]
@@ -569,9 +571,10 @@ mod tests {
             assert_eq!(width(&of), 1, "{throttles}");
         }
         for expected in [2, 4, 8, 16, 32, 64, 128] {
-            assert!(lease.avoid_throttles(&[sum("a")].into()), "there is another cell");
+            assert!(lease.avoid_throttles(&[sum("a")].into()), "there are more cells");
             assert_eq!(width(&of), expected);
         }
+        assert!(!lease.avoid_throttles(&[sum("a")].into()), "nothing is left to widen");
         // Other keys of the dimension have one cell each.
         let other = of.lease([sum("b")].into(), NOW);
         assert_eq!(lock(&of.memory).sums.peek(&sum("b")).unwrap().width, 1);

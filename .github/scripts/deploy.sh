@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the functions and updates a stack that exists. CloudFormation undoes the update if one of the stack's
-# RollbackAlarms goes on while it runs or within 5 minutes after it; so does this script if the service does not
-# answer as it should. Parameters keep their values, new ones get their defaults.
+# Builds the functions and updates an existing stack. CloudFormation undoes the update if one of the stack's
+# RollbackAlarms goes off during it or within 5 minutes after it. This script undoes it if the service does
+# not answer as it should. Parameters keep their values, and new ones get their defaults.
 #
 # AWS_REGION      where the stack is
 # STACK           its name, if it is not statshub
@@ -23,11 +23,11 @@ output() {
   stack_value "Outputs[?OutputKey=='$1'].OutputValue"
 }
 
-# status METHOD PATH [BODY]: the status that a request is answered by.
+# status METHOD PATH [BODY]: the status of the answer to a request.
 status() {
   local arguments=(--silent --show-error --max-time 30 --request "$1" --output "$folder/answer" --write-out '%{http_code}')
   [ $# -lt 3 ] || arguments+=(--data "$3")
-  # The token comes from a file descriptor, not among the arguments, which every process can see.
+  # The token comes from a file descriptor: every process can see the arguments.
   curl "${arguments[@]}" --header @<([ -z "${token:-}" ] || echo "Authorization: Bearer $token") "$url$2" || echo 000
 }
 

@@ -31,7 +31,7 @@ use crate::{
     store::lock,
 };
 
-/// Most sums that are remembered (those in use, and hot ones, at some 200 bytes each), and most
+/// The most sums that are remembered (those in use, and hot ones, at some 200 bytes each), and the most
 /// dimensions.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// The range of a sum or a dimension is halved when it met nobody for so long.

@@ -66,7 +66,7 @@ mod tests {
                 StoreError::Throttled("secret".into()).into(),
                 429,
                 "too many requests at the moment",
-                Some("throttled until the deadline"),
+                Some("throttled for too long"),
             ),
             (
                 serde_json::Error::custom("secret").into(),

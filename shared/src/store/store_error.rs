@@ -32,8 +32,8 @@ pub enum StoreError {
         /// How many keys it may have.
         limit: u64,
     },
-    /// DynamoDB throttled until the deadline.
-    #[error("throttled until the deadline")]
+    /// DynamoDB throttled until the deadline, or for longer than a client should wait.
+    #[error("throttled for too long")]
     Throttled(#[source] Cause),
     /// DynamoDB was away, or other writers were in the way, until the deadline.
     #[error("unavailable until the deadline")]

@@ -164,7 +164,7 @@ async fn a_key_that_is_reported_every_period_keeps_few_gauges() {
 /// ARCHITECTURE.md says from when on.
 #[tokio::test]
 async fn an_update_costs_by_the_started_kb_of_its_rollups() {
-    for (stats, expected) in [(5, 4.0), (10, 4.0), (20, 8.0), (50, 14.0)] {
+    for (stats, expected) in [(5, 4.0), (10, 4.0), (20, 6.0), (50, 10.0)] {
         let costs = Costs::new().await;
         let mut last = 0.0;
         for report in 0..10_u64 {

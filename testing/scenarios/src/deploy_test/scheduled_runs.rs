@@ -53,7 +53,7 @@ pub fn on_schedule(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
         Ok(cells.are_folded(stack, api)?.then_some(()))
     })?;
     wait(SCHEDULE_TIMEOUT, "the run's log", || {
-        Ok(log(stack, "Archive")?.contains("folded cells of quiet keys").then_some(()))
+        Ok(log(stack, "Archive")?.contains("kept house").then_some(()))
     })
 }
 

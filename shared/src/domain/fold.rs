@@ -161,7 +161,7 @@ mod tests {
             cell: Cell::new(number).unwrap(),
             incarnation: Incarnation(u64::from(number)),
             writes: 1,
-            written_at: UnixSeconds(NOW.0 - QUIET_AFTER.as_secs()),
+            written_at: UnixSeconds(NOW.0 - 600),
             stage: FoldStage::Open,
         };
         (cell, CellSums { counters: (0..counters).map(counter).collect(), ..CellSums::default() })
@@ -218,5 +218,19 @@ mod tests {
         assert!(
             matches!(next(cell, 1_200), Some(FoldStep::Forget { cells, .. }) if cells == [cell])
         );
+        assert_eq!(next(cell, 1_200).unwrap().cells(), [cell]);
+    }
+
+    #[test]
+    fn cells_are_split_into_the_first_and_the_others() {
+        let (other, sums) = quiet(3, 2);
+        let noted = FirstCell {
+            absorbed: [(other.cell, other.incarnation)].into(),
+            folding_since: Some(NOW),
+        };
+        let key = crate::domain::DimensionKey::new("k").unwrap();
+        let cells = [CellState::First(noted.clone()), CellState::Other(other)]
+            .map(|state| RollupCell { key: key.clone(), sums: sums.clone(), state });
+        assert_eq!(split_first(cells.to_vec()), (noted, vec![(other, sums)]));
     }
 }

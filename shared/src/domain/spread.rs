@@ -90,6 +90,12 @@ mod tests {
 
     const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
+    #[test]
+    fn a_number_is_lowered_long_after_writers_have_stopped_trusting_what_they_read() {
+        assert_eq!(SPREAD_IS_TRUSTED_FOR.as_secs(), 600);
+        assert_eq!(LOWERED_AFTER.as_secs(), 2_400);
+    }
+
     fn cell(number: u8) -> Cell {
         Cell::new(number).unwrap()
     }

@@ -5,7 +5,7 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -17,7 +17,6 @@ use shared::{
     table::{Item, ItemKey, decode_rollup},
 };
 use support::{NOW, TestStore, post, soon};
-use tokio::sync::RwLock;
 
 fn later(seconds: u64) -> UnixSeconds {
     NOW.after(Duration::from_secs(seconds))
@@ -152,99 +151,6 @@ async fn runs_at_the_same_moment_do_each_step_once() {
         assert_eq!(test.shown_at(later(10_000), "d").await, shown);
     }
     assert_eq!(cells(&test).await.len(), 1);
-}
-
-/// Writers, readers and folding at once. The clock moves by 30 minutes at a time, so that cells are
-/// folded under the writers' hands all the time.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_at_any_moment_shows_what_was_acknowledged_before_it() {
-    const WRITERS: usize = 8;
-    // Each writer sends at least this many updates, and goes on until folding has removed cells.
-    const LEAST_UPDATES: u64 = 40;
-    const MOST_UPDATES: u64 = 2_000;
-    let (proxy, test) = TestStore::behind_a_proxy().await;
-    proxy.set_hold(Some(Duration::from_millis(2)));
-    let (sent, acknowledged) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (done, has_removed) = (AtomicBool::new(false), AtomicBool::new(false));
-    let minutes = AtomicU64::new(0);
-    // The clock moves when no request is under way: none takes that long.
-    let under_way = RwLock::new(());
-    let stores: Vec<Store> = (0..WRITERS).map(|_| test.another()).collect();
-
-    let writers = stores.iter().enumerate().map(|(writer, store)| {
-        let (sent, acknowledged, has_removed) = (&sent, &acknowledged, &has_removed);
-        let (minutes, under_way) = (&minutes, &under_way);
-        async move {
-            for update in 0..MOST_UPDATES {
-                if update >= LEAST_UPDATES && has_removed.load(Relaxed) {
-                    break;
-                }
-                let _guard = under_way.read().await;
-                sent.fetch_add(1, Relaxed);
-                let body = r#"{"dims":{"d":"k"},"increments":{"x":1}}"#;
-                let now = later(minutes.load(Relaxed) * 60);
-                post(store, now, &writer.to_string(), body).await.unwrap();
-                acknowledged.fetch_add(1, Relaxed);
-            }
-        }
-    });
-    let writing = async {
-        join_all(writers).await;
-        done.store(true, Relaxed);
-    };
-    let reading = async {
-        let mut queries = 0_u32;
-        while !done.load(Relaxed) {
-            let _guard = under_way.read().await;
-            let before = acknowledged.load(Relaxed);
-            let shown = total(&test).await;
-            let after = sent.load(Relaxed);
-            assert!((before..=after).contains(&shown), "{before} <= {shown} <= {after}");
-            queries += 1;
-        }
-        queries
-    };
-    let folding = async {
-        let folder = test.another();
-        let mut all = Folded::default();
-        while !done.load(Relaxed) {
-            {
-                let _nothing_under_way = under_way.write().await;
-                minutes.fetch_add(30, Relaxed);
-            }
-            let _guard = under_way.read().await;
-            let step = fold(&folder, || later(minutes.load(Relaxed) * 60)).await;
-            all.absorbed += step.absorbed;
-            all.emptied += step.emptied;
-            all.completed += step.completed;
-            has_removed.store(all.completed > 0, Relaxed);
-        }
-        all
-    };
-    let ((), queries, folded) = tokio::join!(writing, reading, folding);
-    let expected = sent.load(Relaxed);
-    assert_eq!(total(&test).await, expected);
-    assert!(queries > 0 && folded.absorbed > 0 && folded.emptied > 0, "{queries} {folded:?}");
-
-    // When all is quiet, one cell is left, and the sum with it.
-    for step in 1..=4 {
-        let now = later((minutes.load(Relaxed) + step * 30) * 60);
-        fold(&test.store, || now).await;
-    }
-    assert_eq!(cells(&test).await.len(), 1);
-    assert_eq!(total(&test).await, expected);
-    let discrepancies = local_dynamodb::audit(&test.client, &test.settings.table).await.unwrap();
-    assert_eq!(discrepancies, []);
-}
-
-async fn total(test: &TestStore) -> u64 {
-    // Either way of reading, at random.
-    let summary = match fastrand::bool() {
-        true => test.read_by_key(NOW, "d").await,
-        false => test.store.summary(&dimension(), NOW, soon()).await.unwrap(),
-    };
-    let sum = summary.total().counters.values().next();
-    sum.map_or(0, |sum| sum.to_string().parse().unwrap())
 }
 
 #[tokio::test]

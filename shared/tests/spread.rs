@@ -21,7 +21,7 @@ use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Throttle, Which};
 use futures_util::future::join_all;
 use shared::{
     domain::{DimensionName, UnixSeconds},
-    store::{Housekeeping, Settings, Store, StoreError},
+    store::{Folded, Housekeeping, Settings, Store, StoreError},
     table::{ItemKey, decode_dimension},
     usage::measured,
 };
@@ -219,7 +219,7 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_while_the_spre
     };
     let keeping = async {
         let keeper = test.another();
-        let mut widest = 1;
+        let (mut widest, mut folded) = (1, Folded::default());
         let mut step = 0_u64;
         while !done.load(Relaxed) {
             {
@@ -232,17 +232,29 @@ async fn a_query_at_any_moment_shows_what_was_acknowledged_before_while_the_spre
             let _guard = under_way.read().await;
             let kept = keep_house(&keeper, later(minutes.load(Relaxed))).await;
             widest = widest.max(cells(&test).await);
+            folded.absorbed += kept.folded.absorbed;
+            folded.emptied += kept.folded.emptied;
+            folded.completed += kept.folded.completed;
             if kept.narrowed_to.is_some() {
                 was_narrowed.store(true, Relaxed);
             }
         }
-        widest
+        (widest, folded)
     };
-    let ((), queries, widest) = tokio::join!(writing, reading, keeping);
+    let ((), queries, (widest, folded)) = tokio::join!(writing, reading, keeping);
     let expected = sent.load(Relaxed);
     assert_eq!(total(&test).await, expected);
     assert!(queries > 0 && widest > 1, "{queries} queries, {widest} partitions");
     assert!(was_narrowed.load(Relaxed), "the spread was never lowered");
+    assert!(folded.absorbed > 0 && folded.emptied > 0 && folded.completed > 0, "{folded:?}");
+
+    // When all is quiet, one cell is left, and the sum with it.
+    for _ in 0..8 {
+        minutes.fetch_add(21, Relaxed);
+        keep_house(&test.store, later(minutes.load(Relaxed))).await;
+    }
+    assert_eq!(cells(&test).await, 1);
+    assert_eq!(total(&test).await, expected);
     assert_eq!(local_dynamodb::audit(&test.client, &test.settings.table).await.unwrap(), []);
 }
 

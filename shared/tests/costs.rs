@@ -188,8 +188,8 @@ async fn an_update_costs_by_the_started_kb_of_its_rollups() {
     }
 }
 
-/// The size of an item by DynamoDB's rules, as far as rollups need them. Source: *`DynamoDB` item sizes
-/// and formats*, Developer Guide.
+/// The size of an item by DynamoDB's rules, as far as rollups need them. Source: *`DynamoDB` item
+/// sizes and formats*, Developer Guide.
 fn bytes(item: &Item) -> usize {
     let size = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),

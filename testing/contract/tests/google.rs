@@ -4,7 +4,8 @@
 
 use contract::read;
 
-/// Most bytes of a subject. Source: *Workload Identity Federation*, attribute mappings, Google Cloud.
+/// Most bytes of a subject. Source: *Workload Identity Federation*, attribute mappings, Google
+/// Cloud.
 const MAX_SUBJECT: usize = 127;
 /// Most characters of the name of a role. Source: *IAM and AWS STS quotas*, AWS.
 const MAX_ROLE: usize = 64;

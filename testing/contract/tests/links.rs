@@ -47,7 +47,8 @@ fn without_code(text: &str) -> String {
     text.split('`').step_by(2).collect()
 }
 
-/// The targets of the links in a page: of `[text](target)`, and of `[name]: target` at the start of a line.
+/// The targets of the links in a page: of `[text](target)`, and of `[name]: target` at the start of
+/// a line.
 fn links(page: &str) -> Vec<String> {
     let prose: Vec<_> = prose(page).collect();
     let defined = prose.iter().filter_map(|line| {

@@ -1,4 +1,5 @@
-//! The sessions of the documentation, played as they stand: every command, and every line of its output.
+//! The sessions of the documentation, played as they stand: every command, and every line of its
+//! output.
 
 use std::{
     fs, mem,
@@ -19,8 +20,8 @@ use service::{
 use statshub::{HttpClient, make_token::NewToken, run_archive};
 use ureq::http::{Method, Request};
 
-/// The pages with a session, in the order in which one service gets them: the archive of docs/api.md
-/// lists all dimensions, which must not include those of README.md.
+/// The pages with a session, in the order in which one service gets them: the archive of
+/// docs/api.md lists all dimensions, which must not include those of README.md.
 const PAGES: [&str; 2] = ["docs/api.md", "README.md"];
 
 /// The address that the commands name.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     DimensionKey, DimensionName, KeyStats, Overflow, Period, PeriodLength, RollupKey, Sums,
-    UnixSeconds,
+    UnixSeconds, summary::add_sums,
 };
 
 /// A sum that is spread over cells.
@@ -77,10 +77,10 @@ impl CellSums {
     /// # Errors
     /// A sum would need more than 38 digits.
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
-        add(&mut self.counters, &other.counters)?;
-        add(&mut self.members, &other.members)?;
+        add_sums(&mut self.counters, &other.counters)?;
+        add_sums(&mut self.members, &other.members)?;
         for (period, sums) in &other.gauges {
-            add(self.gauges.entry(*period).or_default(), sums)?;
+            add_sums(self.gauges.entry(*period).or_default(), sums)?;
         }
         Ok(())
     }
@@ -108,14 +108,6 @@ impl CellSums {
         let gauges = gauges.remove(&prior).unwrap_or_default();
         KeyStats { counters, gauges, gauges_current, members }
     }
-}
-
-fn add(sums: &mut Sums, more: &Sums) -> Result<(), Overflow> {
-    for (stat, value) in more {
-        let sum = sums.entry(stat.clone()).or_default();
-        *sum = sum.checked_add(*value)?;
-    }
-    Ok(())
 }
 
 /// A cell of a key's rollup, as it was read.

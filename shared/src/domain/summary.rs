@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DimensionKey, Overflow, StatName, Sum};
+use super::{DimensionKey, Overflow, StatName, Sum, Sums};
 
 /// The rollups of one key, or the sums over all keys of a dimension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,10 +23,10 @@ impl KeyStats {
     /// # Errors
     /// A sum would need more than 38 digits.
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
-        add(&mut self.counters, &other.counters)?;
-        add(&mut self.gauges, &other.gauges)?;
-        add(&mut self.gauges_current, &other.gauges_current)?;
-        add(&mut self.members, &other.members)
+        add_sums(&mut self.counters, &other.counters)?;
+        add_sums(&mut self.gauges, &other.gauges)?;
+        add_sums(&mut self.gauges_current, &other.gauges_current)?;
+        add_sums(&mut self.members, &other.members)
     }
 
     /// What is reported as `gauges`: the gauges of the prior period and the numbers of unique
@@ -38,7 +38,8 @@ impl KeyStats {
     }
 }
 
-fn add(sums: &mut BTreeMap<StatName, Sum>, more: &BTreeMap<StatName, Sum>) -> Result<(), Overflow> {
+/// Adds sums, stat by stat.
+pub(super) fn add_sums(sums: &mut Sums, more: &Sums) -> Result<(), Overflow> {
     for (stat, value) in more {
         let sum = sums.entry(stat.clone()).or_default();
         *sum = sum.checked_add(*value)?;

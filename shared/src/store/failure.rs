@@ -174,9 +174,9 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
             }
         }
     }
-    // Reasons of a transaction don't say whether a partition is full, or the table has reached the bound
-    // that its owner set. If an item that nobody else writes to is throttled too, it is the table, and
-    // more partitions would not help.
+    // Reasons of a transaction don't say whether a partition is full, or the table has reached the
+    // bound that its owner set. If an item that nobody else writes to is throttled too, it is the
+    // table, and more partitions would not help.
     if is_table_throttled {
         crowded.throttled.clear();
     }

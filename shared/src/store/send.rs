@@ -17,12 +17,17 @@ use aws_sdk_dynamodb::{
         },
         update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
     },
-    types::{ReturnConsumedCapacity, Update},
+    types::{ReturnConsumedCapacity, TransactWriteItem, Update},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Store, StoreError, backoff::Backoff, failure::Failure, store_error::Cause};
+use super::{
+    Store, StoreError,
+    backoff::Backoff,
+    failure::{Failure, was_cancelled},
+    store_error::Cause,
+};
 use crate::{deadline::Deadline, usage};
 
 /// What comes of an attempt.
@@ -141,6 +146,26 @@ pub(super) fn is_condition_failed(error: &SdkError<UpdateItemError, HttpResponse
 }
 
 impl Store {
+    /// Carries out a transaction; returns the cause if DynamoDB has cancelled it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+        deadline: Deadline,
+    ) -> Result<Result<(), Cause>, StoreError> {
+        let request =
+            || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+        let next = |error| {
+            Ok(match was_cancelled(&error) {
+                true => Next::Stop(Cause::from(error)),
+                false => Next::retry(request(), error),
+            })
+        };
+        Ok(self.backoff(deadline).send(request(), next).await?.map(drop))
+    }
+
     /// The request of an update outside of a transaction.
     pub(super) fn update_item(&self, update: &Update) -> UpdateItemFluentBuilder {
         self.client

@@ -233,7 +233,7 @@ impl Writing<'_> {
     ) -> Result<Action, BuildError> {
         let mut expression = added(of, gain, members);
         let condition = (cell != Cell::FIRST).then(|| self.mark_write(&mut expression));
-        expression.remove_what_fits(self.expired_gauges(gain));
+        expression.remove_what_fits(self.gauges_to_remove(gain));
         let target = Target::Cell(SpreadSum::Rollup(of.clone()), cell);
         self.update_if(target, &ItemKey::rollup(of, cell), expression, condition)
     }
@@ -241,7 +241,7 @@ impl Writing<'_> {
     /// Gauges that a rollup may still have of periods that have expired. To remove what is not
     /// there costs nothing. What stays, of stats that are reported no more, the housekeeping
     /// removes.
-    fn expired_gauges(&self, gain: &CellSums) -> Vec<String> {
+    fn gauges_to_remove(&self, gain: &CellSums) -> Vec<String> {
         let stats: BTreeSet<_> = gain.gauges.values().flat_map(Sums::keys).collect();
         let periods = self.period_length.latest_expired(self.now);
         let expired = periods

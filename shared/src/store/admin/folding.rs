@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{Cell, DimensionKey, FoldStep, RollupCell, RollupKey, UnixSeconds, split_first},
-    store::{
-        Deadline, Store, StoreError, failure::was_cancelled, read::cell_reader::CellReader,
-        send::Next, update::Consistency,
-    },
+    store::{Deadline, Store, StoreError, read::cell_reader::CellReader, update::Consistency},
     table::{DimensionEntry, ItemKey, decode_rollup, fold_writes},
 };
 
@@ -101,17 +98,8 @@ impl Store {
         folded: &mut Folded,
     ) -> Result<(), StoreError> {
         let writes = fold_writes(step, &self.settings.table, of, now)?;
-        let request =
-            || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
-        let next = |error| {
-            Ok(match was_cancelled(&error) {
-                // Somebody wrote to a cell, or an earlier attempt did this step and its answer was
-                // lost.
-                true => Next::Stop(()),
-                false => Next::retry(request(), error),
-            })
-        };
-        if self.backoff(deadline).send(request(), next).await?.is_err() {
+        // Somebody wrote to a cell, or an earlier attempt did this step and its answer was lost.
+        if self.transact(writes, deadline).await?.is_err() {
             folded.postponed += 1;
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{Cell, DimensionName, UnixSeconds},
-    store::{Deadline, Store, StoreError, failure::was_cancelled, send::Next, update::Consistency},
+    store::{Deadline, Store, StoreError, update::Consistency},
     table::{DimensionEntry, ItemKey, decode_key_count, move_key_count},
 };
 
@@ -48,16 +48,9 @@ impl Store {
             };
             let count = decode_key_count(item)?;
             let writes = move_key_count(&self.settings.table, dimension, *cell, count)?;
-            let request =
-                || self.client.transact_write_items().set_transact_items(Some(writes.clone()));
-            let next = |error| {
-                Ok(match was_cancelled(&error) {
-                    // A new key was counted in the first cell, or an earlier attempt succeeded.
-                    true => Next::Stop(StoreError::Unavailable(error.into())),
-                    false => Next::retry(request(), error),
-                })
-            };
-            self.backoff(deadline).send(request(), next).await??;
+            // If it is cancelled, a new key was counted in the first cell, or an earlier attempt
+            // succeeded.
+            self.transact(writes, deadline).await?.map_err(StoreError::Unavailable)?;
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ impl Store {
         deadline: Deadline,
     ) -> Result<NewNames, StoreError> {
         let mut names = self.known_names.unknown(plan);
-        if names == NewNames::default() {
+        if names.is_empty() {
             return Ok(names);
         }
         // Both at once, so that a new key costs one round trip instead of two.

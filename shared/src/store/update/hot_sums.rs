@@ -31,8 +31,8 @@ use crate::{
     store::lock,
 };
 
-/// The most sums that are remembered (those in use, and hot ones, at some 200 bytes each), and the most
-/// dimensions.
+/// The most sums that are remembered (those in use, and hot ones, at some 200 bytes each), and the
+/// most dimensions.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// The range of a sum or a dimension is halved when it met nobody for so long.
 const COOLS_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -332,8 +332,8 @@ impl Lease<'_> {
     }
 
     /// Moves to other cells of these sums, which `widen` gives more cells, or leaves to the
-    /// partitions of their dimension. Whether each has moved, and out of more cells than before: only
-    /// then does the next attempt meet nobody that this one has met.
+    /// partitions of their dimension. Whether each has moved, and out of more cells than before:
+    /// only then does the next attempt meet nobody that this one has met.
     fn move_away(
         &mut self,
         from: &BTreeSet<SpreadSum>,

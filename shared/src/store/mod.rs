@@ -21,7 +21,7 @@ pub use admin::{AuditFailure, Folded, Housekeeping, audit};
 pub use read::KeyReader;
 pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StoreError};
-pub use update::Outcome;
+pub use update::{Outcome, Submission};
 
 use update::{HotSums, KnownNames};
 

@@ -1,6 +1,6 @@
 //! Why a store could not do what it was asked.
 
-use std::error::Error;
+use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
 use aws_sdk_dynamodb::error::BuildError;
 
@@ -9,11 +9,32 @@ use crate::{
     table::CorruptItem,
 };
 
-/// The cause of an internal error, for the log.
-pub type Cause = Box<dyn Error + Send + Sync>;
+/// The cause of an error, for the log. Updates that are counted together share theirs.
+#[derive(Debug, Clone)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Self(error.into().into())
+    }
+}
+
+impl Deref for Cause {
+    type Target = dyn Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Why a store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A sum would need more than 38 digits. Nothing was written.
     #[error(transparent)]

@@ -76,7 +76,7 @@ impl Revision {
     }
 
     /// The revision after a write by this update.
-    pub(super) fn after(&self, update: UpdateToken) -> Self {
+    pub(crate) fn after(&self, update: UpdateToken) -> Self {
         let kept = self.recent.iter().rev().take(MAX_RECENT - 1).rev();
         Self { version: self.version + 1, recent: kept.copied().chain([update]).collect() }
     }

@@ -27,4 +27,4 @@ pub use key::{ItemKey, Partition, RollupOrder, Shard};
 pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};
 pub use spread_writes::{move_key_count, spread_write};
 pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};
-pub use transaction::{Action, Target, Transaction, Writing, put_detail};
+pub use transaction::{Action, NewMarker, Target, Transaction, Writing, put_detail};

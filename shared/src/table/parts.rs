@@ -8,7 +8,7 @@ use crate::domain::{DimensionName, Member, MemberSet, RollupKey, SpreadSum};
 /// The most actions of a transaction. Source: *TransactWriteItems*, DynamoDB API Reference.
 const MAX_ACTIONS: usize = 100;
 
-/// What an update writes in one transaction.
+/// What updates write in one transaction.
 #[derive(Debug, Clone)]
 pub enum Part {
     /// Names that are new to the table, with their numbers.
@@ -24,7 +24,7 @@ pub enum Part {
     },
 }
 
-/// The parts of an update, in the order in which they are written.
+/// The parts of a plan, in the order in which they are written.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     /// Names that come before members: see `first`.
@@ -36,6 +36,8 @@ pub struct Parts {
     /// All the rest. `None` if a shard has so many new members that some are left for another plan,
     /// which is made once the parts above are written.
     pub last: Option<Part>,
+    /// Whether the last part is all there is, and fits into one transaction.
+    pub is_one: bool,
 }
 
 /// Names that the table does not have yet.
@@ -77,7 +79,7 @@ impl Writing<'_> {
         let fixed = self.actions_without_members(true, &members);
         if all && fixed + shard_count <= MAX_ACTIONS {
             let last = Some(Part::Numbers { names: true, members });
-            return Parts { names: None, first: Vec::new(), last };
+            return Parts { names: None, first: Vec::new(), last, is_one: true };
         }
         let first = members.into_iter().map(|(of, shards)| {
             // One action is for the numbers of members.
@@ -88,6 +90,7 @@ impl Writing<'_> {
             names: (!self.new_names.is_empty()).then_some(Part::Names),
             first: first.collect(),
             last: all.then(|| Part::Numbers { names: false, members: Shards::new() }),
+            is_one: false,
         }
     }
 
@@ -135,8 +138,8 @@ impl Writing<'_> {
             true => self.new_names.dimensions.len() + self.new_names.keys_by_dimension().len(),
             false => 0,
         };
-        usize::from(plan.detail.is_some())
-            + usize::from(self.marker.is_some())
+        plan.details.len()
+            + self.markers.len()
             + self.rollups(names, members).len()
             + plan.departures.len()
             + new_names

@@ -19,7 +19,7 @@ use super::{
     parts::{NewNames, Part, ShardOfSet, Shards},
 };
 use crate::domain::{
-    Cell, CellSums, Detail, DimensionName, Id, IdempotencyKey, PeriodLength, Plan, RollupKey,
+    Cell, CellSums, Detail, DimensionName, Id, IdempotencyKey, JointPlan, PeriodLength, RollupKey,
     SpreadSum, StatName, Sums, UnixSeconds,
 };
 
@@ -65,23 +65,32 @@ pub struct Action {
 /// Actions that happen all together or not at all: at most 100, on different items.
 pub type Transaction = Vec<Action>;
 
-/// What the transactions of an update are made from.
+/// An idempotency marker that an update of an id leaves under its key.
+#[derive(Debug, Clone)]
+pub struct NewMarker<'a> {
+    /// The id.
+    pub id: &'a Id,
+    /// The key.
+    pub key: &'a IdempotencyKey,
+    /// What is kept of the update.
+    pub marker: Marker,
+}
+
+/// What the transactions of updates are made from: of one, or of several that are counted together.
 #[derive(Debug)]
 pub struct Writing<'a> {
     /// The table.
     pub table: &'a str,
-    /// The id that reports.
-    pub id: &'a Id,
-    /// The revision of its detail that the plan was made for.
-    pub revision: &'a Revision,
-    /// What the detail remembers this update by.
+    /// The revisions that the plan was made for, of the details that there are.
+    pub revisions: &'a BTreeMap<Id, Revision>,
+    /// What the details remember these updates by.
     pub token: UpdateToken,
     /// What to write.
-    pub plan: &'a Plan,
+    pub plan: &'a JointPlan,
     /// Which of the plan's names are new to the table.
     pub new_names: &'a NewNames,
-    /// The idempotency marker, if the update has a key.
-    pub marker: Option<(&'a IdempotencyKey, Marker)>,
+    /// The markers of the updates that have a key: at most one of each id and key.
+    pub markers: &'a [NewMarker<'a>],
     /// How long periods are.
     pub period_length: PeriodLength,
     /// Now.
@@ -89,6 +98,13 @@ pub struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// The details that are replaced, each in the revision that the plan was made for.
+    #[must_use]
+    pub fn replaced(&self) -> BTreeMap<Id, Revision> {
+        let revision = |id| self.revisions.get(id).cloned().unwrap_or_default();
+        self.plan.details.keys().map(|id| (id.clone(), revision(id))).collect()
+    }
+
     /// The transaction that writes a part; `cell` chooses the cell of each sum.
     ///
     /// # Errors
@@ -130,11 +146,13 @@ impl Writing<'_> {
         cell: &impl Fn(&SpreadSum) -> Cell,
         actions: &mut Transaction,
     ) -> Result<(), BuildError> {
-        if let Some((key, marker)) = &self.marker {
-            actions.push(self.put_marker(key, marker)?);
+        for marker in self.markers {
+            actions.push(self.put_marker(marker)?);
         }
-        if let Some(detail) = &self.plan.detail {
-            let put = put_detail(self.table, self.id, detail, self.revision, self.token, self.now)?;
+        let absent = Revision::default();
+        for (id, detail) in &self.plan.details {
+            let revision = self.revisions.get(id).unwrap_or(&absent);
+            let put = put_detail(self.table, id, detail, revision, self.token, self.now)?;
             actions.push(put_action(Target::Detail, put));
         }
         let no_gain = CellSums::default();
@@ -152,8 +170,8 @@ impl Writing<'_> {
                 actions.push(self.add_members(shard)?);
             }
         }
-        for (from, counters) in &self.plan.departures {
-            actions.push(self.add_departure(from, counters)?);
+        for ((id, from), counters) in &self.plan.departures {
+            actions.push(self.add_departure(id, from, counters)?);
         }
         Ok(())
     }
@@ -178,9 +196,9 @@ impl Writing<'_> {
         Ok(())
     }
 
-    fn put_marker(&self, key: &IdempotencyKey, marker: &Marker) -> Result<Action, BuildError> {
-        let mut item = ItemKey::marker(self.id, key).attributes();
-        item.extend(encode_marker(marker));
+    fn put_marker(&self, new: &NewMarker<'_>) -> Result<Action, BuildError> {
+        let mut item = ItemKey::marker(new.id, new.key).attributes();
+        item.extend(encode_marker(&new.marker));
         let put = Put::builder()
             .table_name(self.table)
             .set_item(Some(item))
@@ -259,12 +277,17 @@ impl Writing<'_> {
         format!("attribute_not_exists({FOLDED})")
     }
 
-    fn add_departure(&self, from: &RollupKey, counters: &Sums) -> Result<Action, BuildError> {
+    fn add_departure(
+        &self,
+        id: &Id,
+        from: &RollupKey,
+        counters: &Sums,
+    ) -> Result<Action, BuildError> {
         let mut expression = UpdateExpression::default();
         for (stat, left) in counters {
             expression.add(attribute::counter(stat), number(left));
         }
-        self.update(Target::Departure, &ItemKey::departure(self.id, from), expression)
+        self.update(Target::Departure, &ItemKey::departure(id, from), expression)
     }
 
     fn add_members(&self, shard: &ShardOfSet) -> Result<Action, BuildError> {

@@ -6,10 +6,10 @@ use aws_sdk_dynamodb::types::{Put, Update as UpdateItem};
 use shared::{
     domain::{
         Cell, CounterChange, Detail, DimensionKey, DimensionName, Fingerprint, Id, IdempotencyKey,
-        Member, MemberSet, Period, PeriodLength, Plan, RollupKey, StatName, Sum, Sums, UnixSeconds,
-        Update, member_sets, plan,
+        JointPlan, Member, MemberSet, Period, PeriodLength, Plan, RollupKey, StatName, Sum, Sums,
+        UnixSeconds, Update, member_sets, plan,
     },
-    table::{ItemKey, Marker, NewNames, Revision, Transaction, UpdateToken, Writing},
+    table::{ItemKey, Marker, NewMarker, NewNames, Transaction, UpdateToken, Writing},
 };
 
 /// What the table holds, as far as the planner is concerned.
@@ -157,15 +157,17 @@ impl Transactions {
         let id = Id::new(id).unwrap();
         let key = IdempotencyKey::new("key").unwrap();
         let marker = Marker { fingerprint: Fingerprint::of(b""), expires_at: UnixSeconds(1) };
+        let marker = has_key.then_some(NewMarker { id: &id, key: &key, marker });
         let new_names = NewNames { dimensions: plan.dimensions.clone(), keys: plan.keys.clone() };
+        let mut joint = JointPlan::default();
+        joint.add(&id, plan.clone()).unwrap();
         let writing = Writing {
             table: "table",
-            id: &id,
-            revision: &Revision::default(),
+            revisions: &BTreeMap::new(),
             token: UpdateToken(1),
-            plan,
+            plan: &joint,
             new_names: &new_names,
-            marker: has_key.then_some((&key, marker)),
+            markers: marker.as_slice(),
             period_length: PeriodLength::DEFAULT,
             now,
         };

@@ -12,7 +12,7 @@ use lru::LruCache;
 
 use super::load::Consistency;
 use crate::{
-    domain::{Cell, DimensionName, Plan, RollupKey, Spread, UnixSeconds},
+    domain::{Cell, DimensionName, JointPlan, RollupKey, Spread, UnixSeconds},
     store::{Deadline, Store, StoreError, lock},
     table::{ItemKey, NewNames, decode_dimension, decode_key_count},
 };
@@ -83,7 +83,7 @@ impl KnownNames {
     }
 
     /// Remembers that the table has all names of a plan that was written.
-    pub(super) fn remember(&self, plan: &Plan) {
+    pub(super) fn remember(&self, plan: &JointPlan) {
         let mut names = lock(&self.0);
         for dimension in &plan.dimensions {
             names.dimensions.put(dimension.clone(), ());
@@ -93,7 +93,7 @@ impl KnownNames {
         }
     }
 
-    fn unknown(&self, plan: &Plan) -> NewNames {
+    fn unknown(&self, plan: &JointPlan) -> NewNames {
         let mut names = lock(&self.0);
         let mut unknown = NewNames::default();
         for dimension in &plan.dimensions {
@@ -131,7 +131,7 @@ impl Store {
     /// A dimension has no room for its new keys.
     pub(super) async fn new_names(
         &self,
-        plan: &Plan,
+        plan: &JointPlan,
         consistency: Consistency,
         now: UnixSeconds,
         deadline: Deadline,
@@ -260,8 +260,11 @@ mod tests {
     #[test]
     fn names_of_plans_that_were_written_are_known() {
         let of = RollupKey { dimension: dimension(), key: DimensionKey::new("k").unwrap() };
-        let plan =
-            Plan { dimensions: [dimension()].into(), keys: [of.clone()].into(), ..Plan::default() };
+        let plan = JointPlan {
+            dimensions: [dimension()].into(),
+            keys: [of.clone()].into(),
+            ..JointPlan::default()
+        };
         let names = KnownNames::new();
         let unknown = names.unknown(&plan);
         assert_eq!(unknown.dimensions, plan.dimensions);

@@ -1,20 +1,15 @@
-//! The first round trip of an update: what is stored already.
+//! The first round trip of updates: what is stored already.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 
 use super::submission::Submission;
 use crate::{
-    domain::{Member, MemberSet, Overflow, PeriodLength, Plan, member_sets, plan},
+    domain::{Detail, Id, Member, MemberSet, member_sets},
     store::{Deadline, Store, StoreError, failure::Failure},
-    table::{
-        Item, ItemKey, Marker, Shard, StoredDetail, decode_detail, decode_marker, decode_members,
-    },
+    table::{Item, ItemKey, Marker, Revision, Shard, decode_detail, decode_marker, decode_members},
     usage,
 };
 
@@ -23,57 +18,30 @@ const BATCH_KEYS: usize = 100;
 /// The most batches that are on their way at the same time.
 const CONCURRENT_BATCHES: usize = 16;
 
-/// What the table has of what an update touches.
+/// What the table has of what updates touch.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    /// The detail; the default if there is none.
-    pub(super) stored: StoredDetail,
-    pub(super) marker: Option<Marker>,
-    /// How many members the update adds to sets. A member counts once for each set.
-    pub(super) members: usize,
-    /// Members of the update that are not in their sets, or were not a moment ago.
-    pub(super) new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
+    /// The details that there are.
+    pub(super) details: BTreeMap<Id, Detail>,
+    /// Their revisions.
+    pub(super) revisions: BTreeMap<Id, Revision>,
+    /// The markers of the idempotency keys that the updates came with, as far as there are any.
+    pub(super) markers: BTreeMap<ItemKey, Marker>,
+    /// How many members the updates add to sets. A member counts once for each set.
+    members: usize,
+    /// Members of each update that are not in their sets, or were not a moment ago.
+    pub(super) new_members: Vec<BTreeMap<MemberSet, BTreeSet<Member>>>,
 }
 
 impl Loaded {
     /// Notes how many of the members are new.
     pub(super) fn note_members(&self) {
         let count = |members: usize| u64::try_from(members).unwrap_or(u64::MAX);
-        let new = self.new_members.values().map(BTreeSet::len).sum();
+        let new = self.new_members.iter().flat_map(BTreeMap::values).map(BTreeSet::len).sum();
         usage::note(|usage| {
             usage.members_new += count(new);
             usage.members_known += count(self.members.saturating_sub(new));
         });
-    }
-
-    /// Whether the idempotency key shows that the update was counted before.
-    ///
-    /// # Errors
-    /// The key came with another body.
-    pub(super) fn repeats(&self, submission: &Submission<'_>) -> Result<bool, StoreError> {
-        match (submission.idempotency, &self.marker) {
-            (Some((_, fingerprint)), Some(marker)) if marker.expires_at > submission.now => {
-                match marker.fingerprint == fingerprint {
-                    true => Ok(true),
-                    false => Err(StoreError::KeyReused),
-                }
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Plans what to write. Takes the new members out, since there may be many of them.
-    ///
-    /// # Errors
-    /// A sum would need more than 38 digits.
-    pub(super) fn plan(
-        &mut self,
-        submission: &Submission<'_>,
-        period_length: PeriodLength,
-    ) -> Result<Plan, Overflow> {
-        let before = &self.stored.detail;
-        let period = period_length.of_update(submission.now, before.gauge_period);
-        plan(before, submission.update, period, mem::take(&mut self.new_members))
     }
 }
 
@@ -87,38 +55,53 @@ pub(in crate::store) enum Consistency {
 }
 
 impl Store {
-    /// Loads what an update needs to know.
+    /// Loads what updates need to know.
     ///
-    /// The detail and the marker are always read consistently: with an old detail, an update could
-    /// seem to change nothing. Sets only grow, and writes to them are conditional, so an old answer
+    /// Details and markers are always read consistently: with an old detail, an update could seem
+    /// to change nothing. Sets only grow, and writes to them are conditional, so an old answer
     /// about a set costs another attempt at most.
     pub(super) async fn load(
         &self,
-        submission: &Submission<'_>,
+        submissions: &[Submission<'_>],
         sets_consistency: Consistency,
         deadline: Deadline,
     ) -> Result<Loaded, StoreError> {
-        let detail = ItemKey::detail(submission.id);
-        let marker = submission.idempotency.map(|(key, _)| ItemKey::marker(submission.id, key));
-        let sets = member_sets(submission.update);
-
-        let own = [&detail].into_iter().chain(&marker).cloned().collect();
-        let shards = sets.iter().flat_map(|(set, members)| {
+        let details: BTreeMap<_, _> =
+            submissions.iter().map(|of| (ItemKey::detail(of.id), of.id)).collect();
+        let markers: BTreeSet<_> = submissions
+            .iter()
+            .filter_map(|of| Some(ItemKey::marker(of.id, of.idempotency?.0)))
+            .collect();
+        let own = details.keys().chain(&markers).cloned().collect();
+        let sets: Vec<_> = submissions.iter().map(|of| member_sets(of.update)).collect();
+        let members = || sets.iter().flatten();
+        let shards = members().flat_map(|(set, members)| {
             members.iter().map(|member| ItemKey::members(set, Shard::of(member)))
         });
         let shards = shards.collect();
-        let members = sets.values().map(BTreeSet::len).sum();
         let (own, shards) = try_join(
             self.get(own, Consistency::Strong, deadline),
             self.get(shards, sets_consistency, deadline),
         )
         .await?;
-        Ok(Loaded {
-            stored: own.get(&detail).map(decode_detail).transpose()?.unwrap_or_default(),
-            marker: marker.and_then(|key| own.get(&key)).map(decode_marker).transpose()?,
-            members,
-            new_members: new_members(sets, &shards)?,
-        })
+
+        let mut loaded = Loaded {
+            members: members().map(|(_, members)| members.len()).sum(),
+            ..Loaded::default()
+        };
+        for (key, item) in own {
+            match details.get(&key) {
+                Some(id) => {
+                    let stored = decode_detail(&item)?;
+                    loaded.details.insert((*id).clone(), stored.detail);
+                    loaded.revisions.insert((*id).clone(), stored.revision);
+                }
+                None => drop(loaded.markers.insert(key, decode_marker(&item)?)),
+            }
+        }
+        let new = sets.into_iter().map(|sets| new_members(sets, &shards));
+        loaded.new_members = new.collect::<Result<_, _>>()?;
+        Ok(loaded)
     }
 
     /// The items with these keys, as far as they exist.

@@ -1,15 +1,18 @@
-//! How an update is counted: load, plan, apply, and again from the start if another writer was
-//! faster.
+//! How updates are counted: load, draft, apply, and again from the start if another writer was
+//! faster. `batch` decides which updates are counted together.
 
 mod admission;
 mod apply;
 mod attempts;
+mod batch;
+mod draft;
 mod hot_sums;
 mod load;
 mod room;
 mod settle;
 mod submission;
 
+pub use self::submission::Submission;
 pub(super) use self::{admission::KnownNames, hot_sums::HotSums, load::Consistency};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -19,17 +22,18 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use self::{
     apply::Applied,
     attempts::{Attempts, Outstanding},
-    submission::Submission,
+    draft::Draft,
 };
 use crate::{
     domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
     store::{Deadline, Store, StoreError, backoff::Backoff, failure::Failure, store_error::Cause},
-    table::{Part, Writing},
-    usage,
+    table::{Part, Parts, Writing},
 };
 
 /// The most keys whose members are written at the same time.
 const CONCURRENT_KEYS: usize = 8;
+/// After so many attempts at which other writers were faster, fewer updates are tried at once.
+const ATTEMPTS_TOGETHER: u32 = 3;
 
 /// What became of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,15 @@ pub enum Outcome {
     Unchanged,
     /// It was counted before, by its idempotency key.
     Repeated,
+}
+
+/// What became of updates that were tried together.
+enum Tried {
+    /// Each has a result.
+    Settled(Vec<Result<Outcome, StoreError>>),
+    /// There are too many of them for one transaction, or for the other writers that they meet.
+    /// Nothing was written.
+    TooMany,
 }
 
 impl Store {
@@ -59,67 +72,90 @@ impl Store {
         now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<Outcome, StoreError> {
-        let submission = Submission { id, update, idempotency, now };
-        let dimensions = u64::try_from(update.dims.len()).unwrap_or(u64::MAX);
-        usage::note(|usage| usage.dimensions_updated += dimensions);
+        let submission = Submission { id, update, idempotency };
+        let mut results = self.update_all(&[submission], now, deadline).await;
+        results.pop().unwrap_or(Ok(Outcome::Unchanged))
+    }
+
+    /// Counts updates together: all that have something to write, or none of them if there is an
+    /// error. Those of one id are counted in their order.
+    async fn count(
+        &self,
+        submissions: &[Submission<'_>],
+        now: UnixSeconds,
+        deadline: Deadline,
+    ) -> Result<Tried, StoreError> {
         let mut attempts = Attempts::new(self.new_update_token());
         let writes_end = deadline.earlier_by(self.settings.pace.settling);
-        match self.attempt(&submission, &mut attempts, writes_end).await {
-            Err(error) if attempts.may_yet_be_counted() => {
-                self.settle(&submission, &mut attempts, error, deadline).await
+        let tried = self.attempt(submissions, &mut attempts, now, writes_end).await;
+        let error = match tried {
+            Err(error) => error,
+            Ok(Tried::TooMany) if attempts.may_yet_be_counted() => {
+                StoreError::Unavailable("the updates have become too many for one request".into())
             }
-            result => result,
+            Ok(tried) => return Ok(tried),
+        };
+        if !attempts.may_yet_be_counted() {
+            return Err(error);
         }
+        self.settle(submissions, &mut attempts, error, now, deadline).await.map(Tried::Settled)
     }
 
     async fn attempt(
         &self,
-        submission: &Submission<'_>,
+        submissions: &[Submission<'_>],
         attempts: &mut Attempts,
+        now: UnixSeconds,
         deadline: Deadline,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<Tried, StoreError> {
         let mut backoff = self.backoff(deadline);
         let mut consistency = Consistency::Eventual;
+        let mut overtaken = 0;
         loop {
-            let mut loaded = self.load(submission, consistency, deadline).await?;
+            let mut loaded = self.load(submissions, consistency, deadline).await?;
             if consistency == Consistency::Eventual {
                 loaded.note_members();
             }
             // A request whose answer was lost may be carried out after the next one was cancelled.
-            if attempts.were_counted(&loaded.stored.revision)? {
-                return Ok(Outcome::Counted);
+            if let Some(results) = attempts.counted(&loaded.revisions)? {
+                return Ok(Tried::Settled(results));
             }
-            if loaded.repeats(submission)? {
-                return Ok(Outcome::Repeated);
+            let draft = Draft::new(&mut loaded, submissions, self.settings.period_length, now)?;
+            if draft.is_empty() {
+                return Ok(Tried::Settled(draft.results));
             }
-            let plan = loaded.plan(submission, self.settings.period_length)?;
-            let revision = &loaded.stored.revision;
-            let marker = submission.marker();
-            if plan.is_empty() && marker.is_none() {
-                usage::note(|usage| usage.updates_unchanged += 1);
-                return Ok(Outcome::Unchanged);
-            }
-            let new_names = self.new_names(&plan, consistency, submission.now, deadline).await?;
+            let new_names = self.new_names(&draft.plan, consistency, now, deadline).await?;
             let writing = Writing {
                 table: &self.settings.table,
-                id: submission.id,
-                revision,
+                revisions: &loaded.revisions,
                 token: attempts.token(),
-                plan: &plan,
+                plan: &draft.plan,
                 new_names: &new_names,
-                marker,
+                markers: &draft.markers,
                 period_length: self.settings.period_length,
-                now: submission.now,
+                now,
             };
-            let progress = self.apply_all(&writing, attempts.outstanding(), &mut backoff).await;
-            attempts.were_sent_for(revision, plan.detail.is_some());
+            let parts = writing.parts();
+            let are_several = submissions.len() > 1;
+            if are_several && !parts.is_one {
+                return Ok(Tried::TooMany);
+            }
+            let outstanding = Outstanding::default();
+            let progress = self.apply_all(&writing, parts, &outstanding, &mut backoff).await;
+            attempts.were_sent(&outstanding, writing.replaced(), &draft.results);
             match progress? {
                 PlanProgress::Done => {
-                    self.known_names.remember(&plan);
-                    return Ok(Outcome::Counted);
+                    self.known_names.remember(&draft.plan);
+                    return Ok(Tried::Settled(draft.results));
                 }
                 PlanProgress::MoreLeft => {}
-                PlanProgress::Stale(cause) => backoff.wait(Failure::InTheWay, cause).await?,
+                PlanProgress::Stale(cause) => {
+                    overtaken += 1;
+                    if are_several && overtaken >= ATTEMPTS_TOGETHER {
+                        return Ok(Tried::TooMany);
+                    }
+                    backoff.wait(Failure::InTheWay, cause).await?;
+                }
             }
             consistency = Consistency::Strong;
         }
@@ -128,10 +164,10 @@ impl Store {
     async fn apply_all(
         &self,
         writing: &Writing<'_>,
+        parts: Parts,
         outstanding: &Outstanding,
         backoff: &mut Backoff<'_>,
     ) -> Result<PlanProgress, StoreError> {
-        let parts = writing.parts();
         let deadline = backoff.deadline();
         if let Some(names) = &parts.names
             && let Applied::Stale(cause) =

@@ -1,17 +1,24 @@
-//! Settling: finding out what became of an update whose answer was lost.
+//! Settling: finding out what became of updates whose answer was lost.
 
 use aws_sdk_dynamodb::{
     config::http::HttpResponse, error::SdkError, operation::put_item::PutItemError,
 };
 
-use super::{attempts::Attempts, load::Consistency, submission::Submission};
+use futures_util::future::try_join_all;
+
+use super::{
+    attempts::Attempts,
+    draft::Draft,
+    load::{Consistency, Loaded},
+    submission::Submission,
+};
 use crate::{
-    domain::Detail,
+    domain::{Id, UnixSeconds},
     store::{Deadline, Outcome, Store, StoreError, send::Next},
-    table::{Revision, put_detail},
+    table::put_detail,
 };
 
-/// What became of the write that fences an update off.
+/// What became of a write that fences updates off.
 enum Fenced {
     /// It was written.
     Done,
@@ -20,61 +27,65 @@ enum Fenced {
 }
 
 impl Store {
-    /// Finds out whether an update was counted while a request of it may still be on its way. If it
-    /// was not, makes sure that it never will be.
+    /// Finds out whether updates were counted while a request of theirs may still be on its way. If
+    /// they were not, makes sure that they never will be.
     ///
-    /// The detail has the update's token if the update was counted. If it does not, and still is in
-    /// the revision that the request was made for, it is written again as it is. It gets another
-    /// revision that way, and the request fails if it arrives later.
+    /// The details have the updates' token if they were counted. If they don't, and still are in the
+    /// revision that the request was made for, one of them is written again as it is. It gets
+    /// another revision that way, and the request fails if it arrives later.
     ///
     /// # Errors
-    /// The update was not counted (`error` itself), or its fate could not be found out before the
-    /// deadline ([`StoreError::Indeterminate`]).
+    /// The updates were not counted (`error` itself), or their fate could not be found out before
+    /// the deadline ([`StoreError::Indeterminate`]).
     pub(super) async fn settle(
         &self,
-        submission: &Submission<'_>,
+        submissions: &[Submission<'_>],
         attempts: &mut Attempts,
         error: StoreError,
+        now: UnixSeconds,
         deadline: Deadline,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
         loop {
-            let loaded = self.load(submission, Consistency::Strong, deadline).await;
+            let loaded = self.load(submissions, Consistency::Strong, deadline).await;
             let Ok(mut loaded) = loaded else {
                 return Err(StoreError::Indeterminate(error.into()));
             };
-            if attempts.were_counted(&loaded.stored.revision)? || loaded.repeats(submission)? {
-                return Ok(Outcome::Counted);
+            if let Some(results) = attempts.counted(&loaded.revisions)? {
+                return Ok(results);
             }
             if !attempts.may_yet_be_counted() {
                 return Err(error);
             }
-            let plan = loaded.plan(submission, self.settings.period_length)?;
-            if plan.is_empty() && submission.idempotency.is_none() {
-                return Ok(Outcome::Counted);
+            let draft = Draft::new(&mut loaded, submissions, self.settings.period_length, now)?;
+            if draft.is_empty() {
+                return Ok(draft.results);
             }
-            if !attempts.can_be_fenced_off() {
+            let Some(ids) = attempts.to_fence_off() else {
                 // If it still arrives, it is not counted twice.
                 return Err(StoreError::Indeterminate(error.into()));
-            }
-            let stored = &loaded.stored;
-            match self.fence(submission, &stored.detail, &stored.revision, deadline).await {
-                Ok(Fenced::Done) => return Err(error),
-                Ok(Fenced::Overtaken) => {}
-                Err(_) => return Err(StoreError::Indeterminate(error.into())),
+            };
+            let fences = ids.into_iter().map(|id| self.fence(id, &loaded, now, deadline));
+            let Ok(fenced) = try_join_all(fences).await else {
+                return Err(StoreError::Indeterminate(error.into()));
+            };
+            if fenced.iter().all(|fenced| matches!(fenced, Fenced::Done)) {
+                return Err(error);
             }
         }
     }
 
+    /// Gives a detail another revision, if it still is in the one that was loaded.
     async fn fence(
         &self,
-        submission: &Submission<'_>,
-        detail: &Detail,
-        revision: &Revision,
+        id: &Id,
+        loaded: &Loaded,
+        now: UnixSeconds,
         deadline: Deadline,
     ) -> Result<Fenced, StoreError> {
+        let detail = loaded.details.get(id).cloned().unwrap_or_default();
+        let revision = loaded.revisions.get(id).cloned().unwrap_or_default();
         let token = self.new_update_token();
-        let (id, now) = (submission.id, submission.now);
-        let put = put_detail(&self.settings.table, id, detail, revision, token, now)?;
+        let put = put_detail(&self.settings.table, id, &detail, &revision, token, now)?;
         let request = || {
             self.client
                 .put_item()

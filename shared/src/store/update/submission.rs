@@ -4,25 +4,28 @@ use std::time::Duration;
 
 use crate::{
     domain::{Fingerprint, Id, IdempotencyKey, UnixSeconds, Update},
-    table::Marker,
+    table::{Marker, NewMarker},
 };
 
 /// How long an idempotency key is remembered.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An update of an id.
+/// An update of an id, as a client has sent it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Submission<'a> {
-    pub(super) id: &'a Id,
-    pub(super) update: &'a Update,
-    pub(super) idempotency: Option<(&'a IdempotencyKey, Fingerprint)>,
-    pub(super) now: UnixSeconds,
+pub struct Submission<'a> {
+    /// The id.
+    pub id: &'a Id,
+    /// Its update.
+    pub update: &'a Update,
+    /// The key that it is recognized by if it comes again, and the fingerprint of its text.
+    pub idempotency: Option<(&'a IdempotencyKey, Fingerprint)>,
 }
 
-impl Submission<'_> {
+impl<'a> Submission<'a> {
     /// The marker that remembers the update, if it has an idempotency key.
-    pub(super) fn marker(&self) -> Option<(&IdempotencyKey, Marker)> {
+    pub(super) fn marker(&self, now: UnixSeconds) -> Option<NewMarker<'a>> {
         let (key, fingerprint) = self.idempotency?;
-        Some((key, Marker { fingerprint, expires_at: self.now.after(KEY_LIFETIME) }))
+        let marker = Marker { fingerprint, expires_at: now.after(KEY_LIFETIME) };
+        Some(NewMarker { id: self.id, key, marker })
     }
 }

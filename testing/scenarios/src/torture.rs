@@ -3,10 +3,9 @@
 //! with the model.
 
 use std::{
-    collections::BTreeMap,
-    fmt,
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write as _},
     ops::AddAssign,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -24,7 +23,7 @@ use shared::{
         DimensionName, Fingerprint, Id, IdempotencyKey, PeriodLength, StatName, Sum, UnixSeconds,
         Update,
     },
-    store::{Deadline, Pace, Settings, Store, StoreError},
+    store::{Deadline, Pace, Settings, Store, StoreError, Submission},
     table::{ItemKey, decode_detail},
 };
 
@@ -63,6 +62,8 @@ pub struct TortureReport {
     pub retries: u64,
     /// Copies of an update that were sent at the same time.
     pub copies: u64,
+    /// Updates that were sent together with others.
+    pub in_batches: u64,
     /// Cells that were folded.
     pub folded: u64,
     /// Dimensions that were narrowed to fewer partitions.
@@ -84,6 +85,7 @@ impl AddAssign for TortureReport {
         self.indeterminate_counted += other.indeterminate_counted;
         self.retries += other.retries;
         self.copies += other.copies;
+        self.in_batches += other.in_batches;
         self.folded += other.folded;
         self.narrowed += other.narrowed;
         self.swept += other.swept;
@@ -97,7 +99,7 @@ impl fmt::Display for TortureReport {
         writeln!(
             f,
             "{} seeds, {} numbers compared\nupdates: {} acknowledged, {} refused, {} indeterminate \
-             (of which {} counted), {} retries, {} copies at once\n{} cells folded, {} dimensions narrowed, {} keys \
+             (of which {} counted), {} retries, {} copies at once, {} in batches\n{} cells folded, {} dimensions narrowed, {} keys \
              swept",
             self.rounds,
             self.compared,
@@ -107,6 +109,7 @@ impl fmt::Display for TortureReport {
             self.indeterminate_counted,
             self.retries,
             self.copies,
+            self.in_batches,
             self.folded,
             self.narrowed,
             self.swept,
@@ -147,32 +150,39 @@ struct Round {
     report: TortureReport,
 }
 
-/// An update, and how and to which store it is sent.
+/// Updates of one request, and how and to which store they are sent.
 #[derive(Debug)]
 struct Attempted {
-    id: String,
-    update: UpdateBody,
+    /// Each with its id. One is the usual case; several are a batch.
+    updates: Vec<(String, UpdateBody)>,
     sending: HowSent,
     store: usize,
 }
 
-/// How a client sends an update.
+/// How a client sends updates.
 #[derive(Debug, Clone)]
 enum HowSent {
     /// Once, with this deadline.
     Once(Duration),
-    /// With this key, again and again until it is acknowledged.
+    /// With this key, again and again until all are acknowledged.
     UntilAcknowledged(String),
     /// Several copies at once with this key, each until it is acknowledged.
     Copies(String),
 }
 
-/// What the client was told.
-#[derive(Debug)]
+/// What the client was told of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientOutcome {
-    Acknowledged { retries: u64 },
+    Acknowledged,
     Refused,
     Indeterminate,
+}
+
+/// What the client was told of the updates of a request.
+#[derive(Debug)]
+struct Told {
+    outcomes: Vec<ClientOutcome>,
+    retries: u64,
 }
 
 impl Round {
@@ -225,43 +235,46 @@ impl Round {
             2 => self.keep_house().await?,
             _ => {}
         }
-        let batch = self.batch();
-        let outcomes = join_all(batch.iter().map(|attempted| async {
+        let requests = self.requests();
+        let told = join_all(requests.iter().map(|attempted| async {
             let store = self.stores.get(attempted.store).context("no such store")?;
             send(store, attempted, self.now).await
         }));
-        let outcomes = outcomes.await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        let told = told.await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         self.proxy.settle().await;
 
-        let history = batch.iter().zip(&outcomes).map(|(attempted, outcome)| {
-            let Attempted { id, update, sending, store } = attempted;
-            format!("\nstore {store}, {id} {}: {sending:?}: {outcome:?}", update.json())
-        });
-        let history: String = history.collect();
-        let mut unknown = Vec::new();
-        for (attempted, outcome) in batch.iter().zip(outcomes) {
-            match outcome {
-                ClientOutcome::Acknowledged { retries } => {
-                    self.report.acknowledged += 1;
-                    self.report.retries += retries;
-                    let is_copied = matches!(attempted.sending, HowSent::Copies(_));
-                    self.report.copies += u64::from(is_copied);
-                    self.model.count(&attempted.id, &attempted.update, self.now);
-                }
-                ClientOutcome::Refused => self.report.refused += 1,
-                ClientOutcome::Indeterminate => unknown.push(attempted),
+        let mut history = String::new();
+        let mut updates = Vec::new();
+        for (attempted, told) in requests.iter().zip(&told) {
+            let is_copied = matches!(attempted.sending, HowSent::Copies(_));
+            self.report.retries += told.retries;
+            for ((id, update), outcome) in attempted.updates.iter().zip(&told.outcomes) {
+                let Attempted { sending, store, .. } = attempted;
+                write!(history, "\nstore {store}, {id} {}: ", update.json())?;
+                write!(history, "{sending:?}: {outcome:?}")?;
+                let is_acknowledged = *outcome == ClientOutcome::Acknowledged;
+                self.report.acknowledged += u64::from(is_acknowledged);
+                self.report.copies += u64::from(is_acknowledged && is_copied);
+                self.report.refused += u64::from(*outcome == ClientOutcome::Refused);
+                self.report.in_batches += u64::from(attempted.updates.len() > 1);
+                updates.push((id.as_str(), update, *outcome));
             }
         }
-        let ids: Vec<_> = batch.iter().map(|attempted| attempted.id.as_str()).collect();
-        self.compare(&unknown, &ids).await.with_context(|| history)
+        self.compare(&updates).await.with_context(|| history)
     }
 
-    /// Updates that run at once, each of another id.
-    fn batch(&mut self) -> Vec<Attempted> {
+    /// Requests that run at once, each with updates of other ids.
+    fn requests(&mut self) -> Vec<Attempted> {
         let mut reporters: Vec<_> = self.reporters.iter_mut().collect();
         self.random.shuffle(&mut reporters);
         reporters.truncate(self.random.usize(1..5));
-        let of_reporter = |reporter: &mut Reporter| {
+        // In a batch, an id may have several updates.
+        let is_batch = self.random.u8(..3) == 0;
+        let groups: Vec<Vec<&mut Reporter>> = match is_batch {
+            true => vec![reporters],
+            false => reporters.into_iter().map(|reporter| vec![reporter]).collect(),
+        };
+        let request = |group: Vec<&mut Reporter>| {
             self.keys += 1;
             let key = self.keys.to_string();
             let sending = match self.random.u8(..6) {
@@ -269,17 +282,22 @@ impl Round {
                 1 | 2 => HowSent::UntilAcknowledged(key),
                 _ => HowSent::Once(Duration::from_millis(self.random.u64(DEADLINE_OF_ONE))),
             };
-            // Some members of a large update that fails may be counted, so it is sent until it is
-            // acknowledged.
-            let large = !matches!(sending, HowSent::Once(_)) && self.random.u8(..12) == 0;
-            let update = match large {
-                true => reporter.next_large(&self.population, &mut self.random),
-                false => reporter.next(&self.population, &mut self.random),
-            };
-            let id = reporter.id().to_owned();
-            Attempted { id, update, sending, store: self.random.usize(..2) }
+            let mut updates = Vec::new();
+            for reporter in group {
+                for _ in 0..if is_batch { self.random.usize(1..3) } else { 1 } {
+                    // Some members of a large update that fails may be counted, so it is sent until
+                    // it is acknowledged.
+                    let large = !matches!(sending, HowSent::Once(_)) && self.random.u8(..12) == 0;
+                    let update = match large {
+                        true => reporter.next_large(&self.population, &mut self.random),
+                        false => reporter.next(&self.population, &mut self.random),
+                    };
+                    updates.push((reporter.id().to_owned(), update));
+                }
+            }
+            Attempted { updates, sending, store: self.random.usize(..2) }
         };
-        reporters.into_iter().map(of_reporter).collect()
+        groups.into_iter().map(request).collect()
     }
 
     /// Keeps house some times, so far apart that no reader is left who began before the last time.
@@ -302,20 +320,32 @@ impl Round {
         Ok(())
     }
 
-    /// Compares what is stored with what was counted, and finds out which of the `unknown` updates
-    /// were. The values of the `ids` that reported are compared too: not every update changes a
+    /// Compares what is stored with what was counted of these updates, and finds out which of those
+    /// with an unknown fate were. The values of the ids are compared too: not every update changes a
     /// rollup.
-    async fn compare(&mut self, unknown: &[&Attempted], ids: &[&str]) -> anyhow::Result<()> {
+    async fn compare(
+        &mut self,
+        updates: &[(&str, &UpdateBody, ClientOutcome)],
+    ) -> anyhow::Result<()> {
         let stored = without_zeros(&self.stored().await?);
+        let ids: BTreeSet<_> = updates.iter().map(|(id, ..)| *id).collect();
         let values = join_all(ids.iter().map(|id| self.values(id))).await;
         let values = values.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         self.report.compared += u64::try_from(stored.len())?;
+        let is_unknown = |outcome: &ClientOutcome| *outcome == ClientOutcome::Indeterminate;
+        let unknown = updates.iter().filter(|(.., outcome)| is_unknown(outcome)).count();
         let mut nearest = None;
-        for counted in 0_u32..1 << unknown.len() {
+        for counted in 0_u32..1 << unknown {
             let mut world = self.model.clone();
-            for (i, attempted) in unknown.iter().enumerate() {
-                if counted & (1 << i) != 0 {
-                    world.count(&attempted.id, &attempted.update, self.now);
+            let mut fates = (0..unknown).map(|place| counted & (1 << place) != 0);
+            for (id, update, outcome) in updates {
+                let is_counted = match outcome {
+                    ClientOutcome::Acknowledged => true,
+                    ClientOutcome::Refused => false,
+                    ClientOutcome::Indeterminate => fates.next().context("no fate")?,
+                };
+                if is_counted {
+                    world.count(id, update, self.now);
                 }
             }
             let expected = without_zeros(&world.numbers(self.now));
@@ -323,15 +353,15 @@ impl Round {
                 ids.iter().zip(&values).all(|(id, values)| world.values(id, self.now) == *values);
             if same_values && expected == stored {
                 self.model = world;
-                self.report.indeterminate += u64::try_from(unknown.len())?;
+                self.report.indeterminate += u64::try_from(unknown)?;
                 self.report.indeterminate_counted += u64::from(counted.count_ones());
                 return Ok(());
             }
             nearest.get_or_insert_with(|| shown(&expected, &stored));
         }
-        let counted: Vec<_> = ids.iter().map(|id| self.model.values(id, self.now)).collect();
+        let before: Vec<_> = ids.iter().map(|id| self.model.values(id, self.now)).collect();
         bail!(
-            "stored is not what was counted: {}\nvalues of {ids:?}: counted {counted:?}, stored {values:?}",
+            "stored is not what was counted: {}\nvalues of {ids:?}: before {before:?}, stored {values:?}",
             nearest.unwrap_or_default(),
         )
     }
@@ -408,19 +438,19 @@ fn settings() -> Settings {
     Settings { pace, ..Settings::new(TABLE, PeriodLength::DEFAULT) }
 }
 
-async fn send(store: &Store, attempted: &Attempted, now: u64) -> anyhow::Result<ClientOutcome> {
+async fn send(store: &Store, attempted: &Attempted, now: u64) -> anyhow::Result<Told> {
     match &attempted.sending {
-        HowSent::Once(deadline) => once(store, attempted, None, now, *deadline).await,
+        HowSent::Once(deadline) => {
+            let outcomes = once(store, attempted, None, now, *deadline).await?;
+            Ok(Told { outcomes, retries: 0 })
+        }
         HowSent::UntilAcknowledged(key) => until_acknowledged(store, attempted, key, now).await,
         HowSent::Copies(key) => {
-            let retries = AtomicU64::new(0);
             let copies = (0..3).map(|_| until_acknowledged(store, attempted, key, now));
-            for outcome in join_all(copies).await {
-                if let ClientOutcome::Acknowledged { retries: more } = outcome? {
-                    retries.fetch_add(more, Relaxed);
-                }
-            }
-            Ok(ClientOutcome::Acknowledged { retries: retries.into_inner() })
+            let copies = join_all(copies).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+            let retries = copies.iter().map(|told| told.retries).sum();
+            let outcomes = copies.into_iter().next().context("no copy")?.outcomes;
+            Ok(Told { outcomes, retries })
         }
     }
 }
@@ -430,12 +460,12 @@ async fn until_acknowledged(
     attempted: &Attempted,
     key: &str,
     now: u64,
-) -> anyhow::Result<ClientOutcome> {
+) -> anyhow::Result<Told> {
     for retries in 0_u32.. {
         let deadline = DEADLINE + DEADLINE / 4 * retries;
-        let outcome = once(store, attempted, Some(key), now, deadline).await?;
-        if let ClientOutcome::Acknowledged { .. } = outcome {
-            return Ok(ClientOutcome::Acknowledged { retries: retries.into() });
+        let outcomes = once(store, attempted, Some(key), now, deadline).await?;
+        if outcomes.iter().all(|outcome| *outcome == ClientOutcome::Acknowledged) {
+            return Ok(Told { outcomes, retries: retries.into() });
         }
         ensure!(retries < MOST_ATTEMPTS, "{attempted:?} is never acknowledged");
     }
@@ -448,22 +478,32 @@ async fn once(
     key: Option<&str>,
     now: u64,
     deadline: Duration,
-) -> anyhow::Result<ClientOutcome> {
-    let body = attempted.update.json();
-    let update = Update::from_json(body.as_bytes())?;
-    let key = key.map(IdempotencyKey::new).transpose()?;
-    let idempotency = key.as_ref().map(|key| (key, Fingerprint::of(body.as_bytes())));
-    let id = Id::new(&attempted.id)?;
+) -> anyhow::Result<Vec<ClientOutcome>> {
+    let mut parsed = Vec::new();
+    for (place, (id, update)) in attempted.updates.iter().enumerate() {
+        let body = update.json();
+        let key = key.map(|key| IdempotencyKey::new(&format!("{key}-{place}"))).transpose()?;
+        let fingerprint = Fingerprint::of(body.as_bytes());
+        parsed.push((Id::new(id)?, Update::from_json(body.as_bytes())?, key, fingerprint));
+    }
+    let submissions = parsed.iter().map(|(id, update, key, fingerprint)| Submission {
+        id,
+        update,
+        idempotency: key.as_ref().map(|key| (key, *fingerprint)),
+    });
+    let submissions: Vec<_> = submissions.collect();
     let deadline = Deadline::after(deadline);
-    match store.update(&id, &update, idempotency, UnixSeconds(now), deadline).await {
-        Ok(_) => Ok(ClientOutcome::Acknowledged { retries: 0 }),
+    let results = store.update_all(&submissions, UnixSeconds(now), deadline).await;
+    let outcomes = results.into_iter().map(|result| match result {
+        Ok(_) => Ok(ClientOutcome::Acknowledged),
         Err(StoreError::Indeterminate(_)) => Ok(ClientOutcome::Indeterminate),
         // Some of its members may be counted nevertheless.
         Err(StoreError::Unavailable(_) | StoreError::Throttled(_) | StoreError::Unfinished(_)) => {
             Ok(ClientOutcome::Refused)
         }
         Err(error) => Err(anyhow!(error).context(format!("{attempted:?} failed"))),
-    }
+    });
+    outcomes.collect()
 }
 
 fn number(stat: &StatName, sum: Sum) -> anyhow::Result<i128> {

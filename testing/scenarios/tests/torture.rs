@@ -30,4 +30,5 @@ async fn stored_is_what_was_counted_whatever_fails() {
         assert!(report.proxies.faults_of(class) > 0, "no fault of class {class}");
     }
     assert!(report.indeterminate_counted > 0 && report.refused > 0 && report.folded > 0);
+    assert!(report.in_batches > 0);
 }

@@ -5,6 +5,7 @@
 //! same sums, which every reader pays for.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
 };
@@ -46,16 +47,13 @@ impl Store {
                 Ok(Tried::Settled(of_group)) => set(&mut results, group.into_iter().zip(of_group)),
                 Ok(Tried::TooMany) => split(&group, &mut groups),
                 Err(error) if group.len() > 1 && may_be_of_one(&error) => {
-                    split(&group, &mut groups)
+                    split(&group, &mut groups);
                 }
                 Err(error) => {
-                    // The next ones would wait as long, and be throttled as well.
-                    let others = match error {
-                        StoreError::Throttled(_) => mem::take(&mut groups),
-                        _ => VecDeque::new(),
-                    };
-                    let failed = group.into_iter().chain(others.into_iter().flatten());
-                    set(&mut results, failed.map(|place| (place, Err(error.clone()))));
+                    for (place, error) in not_tried(&error, &group, submissions, &mut groups) {
+                        set(&mut results, [(place, Err(error))]);
+                    }
+                    set(&mut results, group.into_iter().map(|place| (place, Err(error.clone()))));
                 }
             }
         }
@@ -69,6 +67,34 @@ fn split(group: &Group, groups: &mut VecDeque<Group>) {
     let (first, second) = group.split_at(group.len() / 2);
     groups.push_front(second.to_vec());
     groups.push_front(first.to_vec());
+}
+
+/// Takes those submissions out of the waiting groups that are not tried after a group failed; each
+/// with its error.
+fn not_tried(
+    error: &StoreError,
+    failed: &Group,
+    submissions: &[Submission<'_>],
+    waiting: &mut VecDeque<Group>,
+) -> Vec<(usize, StoreError)> {
+    if may_be_of_one(error) {
+        return Vec::new();
+    }
+    if matches!(error, StoreError::Throttled(_)) {
+        // They would wait as long, and be throttled as well.
+        let all = mem::take(waiting).into_iter().flatten();
+        return all.map(|place| (place, error.clone())).collect();
+    }
+    // A client sends what has failed again. Later updates of the same id have to come after it.
+    let id = |place: &usize| submissions.get(*place).map(|submission| submission.id);
+    let failed: BTreeSet<_> = failed.iter().map(id).collect();
+    let mut later = Vec::new();
+    for group in waiting.iter_mut() {
+        later.extend(group.extract_if(.., |place| failed.contains(&id(place))));
+    }
+    waiting.retain(|group| !group.is_empty());
+    let error = || StoreError::Unavailable("an earlier update of the id has failed".into());
+    later.into_iter().map(|place| (place, error())).collect()
 }
 
 fn set<T>(results: &mut [T], of: impl IntoIterator<Item = (usize, T)>) {
@@ -91,7 +117,8 @@ fn note_unchanged(results: &[Result<Outcome, StoreError>]) {
     usage::note(|usage| usage.updates_unchanged += unchanged);
 }
 
-/// Whether the cause of an error may be one update of a group, and the others can be counted.
+/// Whether the cause of an error may be one update of a group. If so, that one is refused for good,
+/// and the others can be counted.
 fn may_be_of_one(error: &StoreError) -> bool {
     match error {
         StoreError::Overflow(_)
@@ -143,9 +170,9 @@ fn by_common_keys(submissions: &[Submission<'_>]) -> Vec<usize> {
         }
     }
     let ids = ids.into_values().map(|(keys, places)| {
-        let popular = keys.into_iter().map(|key| (popularity.get(&key).copied(), key));
+        let popular = keys.into_iter().map(|key| (Reverse(popularity.get(&key).copied()), key));
         let mut popular: Vec<_> = popular.collect();
-        popular.sort_by(|(a, key_a), (b, key_b)| b.cmp(a).then(key_a.cmp(key_b)));
+        popular.sort_unstable();
         (popular, places)
     });
     let mut ids: Vec<_> = ids.collect();
@@ -158,18 +185,21 @@ fn by_common_keys(submissions: &[Submission<'_>]) -> Vec<usize> {
 struct GroupSize<'a> {
     ids: BTreeSet<&'a Id>,
     keys: BTreeSet<Key<'a>>,
+    /// The key that each id was under last.
+    places: BTreeMap<(&'a Id, &'a DimensionName), &'a DimensionKey>,
     stats: BTreeSet<&'a StatName>,
-    /// Markers and new members, at the most.
+    /// Markers, new members and what ids leave behind: at the most, as far as updates show it.
     others: usize,
 }
 
 impl<'a> GroupSize<'a> {
     fn add(&mut self, submission: &Submission<'a>) {
-        let update = submission.update;
-        self.ids.insert(submission.id);
+        let Submission { id, update, .. } = submission;
+        self.others += others(submission) + self.moves(submission);
+        self.ids.insert(id);
         self.keys.extend(&update.dims);
+        self.places.extend(update.dims.iter().map(|(dimension, key)| ((*id, dimension), key)));
         self.stats.extend(stats(submission));
-        self.others += others(submission);
     }
 
     /// Whether a submission still fits in. A rollup's expression has to stay below 4 KB, as it does
@@ -179,9 +209,18 @@ impl<'a> GroupSize<'a> {
         let new_keys = update.dims.iter().filter(|key| !self.keys.contains(key)).count();
         let new_stats = stats(submission).filter(|stat| !self.stats.contains(stat)).count();
         let new_id = usize::from(!self.ids.contains(submission.id));
+        let new_actions = new_id + new_keys + others(submission) + self.moves(submission);
         let actions = self.ids.len() + self.keys.len() + self.others;
-        actions + new_id + new_keys + others(submission) <= EXPECTED_ACTIONS
-            && self.stats.len() + new_stats <= limits::STATS
+        actions + new_actions <= EXPECTED_ACTIONS && self.stats.len() + new_stats <= limits::STATS
+    }
+
+    /// How many keys an id leaves that it was under earlier in the group.
+    fn moves(&self, submission: &Submission<'a>) -> usize {
+        let moves = submission.update.dims.iter().filter(|(dimension, key)| {
+            let place = self.places.get(&(submission.id, *dimension));
+            place.is_some_and(|place| place != key)
+        });
+        moves.count()
     }
 }
 

@@ -64,8 +64,8 @@ impl Store {
                 // If it still arrives, it is not counted twice.
                 return Err(StoreError::Indeterminate(error.into()));
             };
-            let fences = ids.into_iter().map(|id| self.fence(id, &loaded, now, deadline));
-            let Ok(fenced) = try_join_all(fences).await else {
+            let requests = ids.into_iter().map(|id| self.fence(id, &loaded, now, deadline));
+            let Ok(fenced) = try_join_all(requests).await else {
                 return Err(StoreError::Indeterminate(error.into()));
             };
             if fenced.iter().all(|fenced| matches!(fenced, Fenced::Done)) {

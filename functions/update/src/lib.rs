@@ -1,22 +1,26 @@
-//! `POST /stats/{id}`: from the request to an [`Update`], and from its outcome to the response.
+//! `POST /stats/{id}` and `POST /stats`: from the request to updates, and from their outcomes to the
+//! response.
 
+mod batch_answer;
 mod update_problem;
 mod update_route;
 
 use http::{HeaderMap, StatusCode};
 use shared::{
     config::Config,
-    domain::{Fingerprint, Id, IdempotencyKey, Update, limits},
+    domain::{BatchEntry, Fingerprint, Id, IdempotencyKey, Update, limits},
     http::{BodyLimit, Problem, Request, Response},
     lambda::{Call, HttpFunction},
-    store::Store,
+    store::{Store, Submission},
 };
 
+use batch_answer::BatchAnswer;
 use update_problem::UpdateProblem;
 use update_route::UpdateRoute;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const LIMIT: BodyLimit = BodyLimit { of: "an update", bytes: limits::BODY_BYTES };
+const BATCH_LIMIT: BodyLimit = BodyLimit { of: "a batch", bytes: limits::BATCH_BODY_BYTES };
 /// The answer to an update that was counted.
 const SUCCEEDED: &str = r#"{"Succeeded":true,"Error":""}"#;
 
@@ -42,15 +46,36 @@ impl Function {
         self.store.update(id, &update, idempotency, call.now, call.deadline).await?;
         Ok(())
     }
+
+    async fn count_batch(&self, request: &Request, call: Call) -> Result<Response, UpdateProblem> {
+        if request.headers.contains_key(IDEMPOTENCY_KEY) {
+            return Err(UpdateProblem::KeyOfBatch);
+        }
+        let [] = request.parameters.only([])?;
+        let entries = BatchEntry::all_from_json(&request.content(BATCH_LIMIT)?)?;
+        let submissions = entries.iter().map(|entry| Submission {
+            id: &entry.id,
+            update: &entry.update,
+            idempotency: entry.idempotency.as_ref().map(|(key, fingerprint)| (key, *fingerprint)),
+        });
+        let submissions: Vec<_> = submissions.collect();
+        let results = self.store.update_all(&submissions, call.now, call.deadline).await;
+        let ids = entries.iter().map(|entry| &entry.id);
+        Ok(BatchAnswer::new(ids.zip(results)).response()?)
+    }
 }
 
 impl HttpFunction for Function {
     const NAME: &'static str = "update";
 
     async fn answer(&self, request: Request, call: Call) -> Result<Response, Problem> {
-        let UpdateRoute::Count(id) = UpdateRoute::of(&request.asked)?;
-        self.count(id, &request, call).await?;
-        Ok(Response::json(StatusCode::OK, SUCCEEDED.to_owned()))
+        match UpdateRoute::of(&request.asked)? {
+            UpdateRoute::Count(id) => {
+                self.count(id, &request, call).await?;
+                Ok(Response::json(StatusCode::OK, SUCCEEDED.to_owned()))
+            }
+            UpdateRoute::CountBatch => Ok(self.count_batch(&request, call).await?),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use shared::{
-    domain::{NameError, UpdateError},
+    domain::{BatchError, EntryError, NameError, UpdateError},
     http::{Problem, RequestError},
     store::StoreError,
 };
@@ -16,8 +16,14 @@ pub(crate) enum UpdateProblem {
     TwoKeys,
     /// The header `Idempotency-Key` is not valid.
     Key(NameError),
+    /// The header `Idempotency-Key` comes with a batch, whose entries have their own keys.
+    KeyOfBatch,
     /// The body is not a valid update.
     Update(UpdateError),
+    /// The body is not a valid batch.
+    Batch(BatchError),
+    /// The answer could not be written as JSON. Ids and texts always can be.
+    Json(serde_json::Error),
     /// The store failed.
     Store(StoreError),
 }
@@ -30,6 +36,12 @@ impl From<UpdateProblem> for Problem {
                 Self::new(StatusCode::BAD_REQUEST, "Idempotency-Key comes twice: send it once")
             }
             UpdateProblem::Key(error) => Self::new(StatusCode::BAD_REQUEST, error.to_string()),
+            UpdateProblem::KeyOfBatch => Self::new(
+                StatusCode::BAD_REQUEST,
+                "a batch has no Idempotency-Key: give each of its entries an \"idempotencyKey\"",
+            ),
+            UpdateProblem::Batch(error) => Self::new(status_of_batch(&error), error.to_string()),
+            UpdateProblem::Json(error) => Self::internal(error),
             UpdateProblem::Update(error) => Self::new(status(&error), error.to_string()),
             UpdateProblem::Store(error) => error.into(),
         }
@@ -42,6 +54,16 @@ fn status(error: &UpdateError) -> StatusCode {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn status_of_batch(error: &BatchError) -> StatusCode {
+    match error {
+        BatchError::TooManyEntries(_) | BatchError::TooManyMemberWrites(_) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        BatchError::Entry { error: EntryError::Update(error), .. } => status(error),
+        BatchError::Malformed(_) | BatchError::Entry { .. } => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -63,6 +85,18 @@ impl From<UpdateError> for UpdateProblem {
     }
 }
 
+impl From<BatchError> for UpdateProblem {
+    fn from(error: BatchError) -> Self {
+        Self::Batch(error)
+    }
+}
+
+impl From<serde_json::Error> for UpdateProblem {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
 impl From<StoreError> for UpdateProblem {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -71,7 +105,7 @@ impl From<StoreError> for UpdateProblem {
 
 #[cfg(test)]
 mod tests {
-    use shared::domain::{IdempotencyKey, Update, limits};
+    use shared::domain::{BatchEntry, IdempotencyKey, Update, limits};
 
     use super::*;
 
@@ -90,6 +124,11 @@ mod tests {
             ),
             (update.into(), 400, "the body is not a JSON object"),
             (Update::from_json(&largest).unwrap_err().into(), 413, "the body has"),
+            (UpdateProblem::KeyOfBatch, 400, "a batch has no Idempotency-Key"),
+            (BatchEntry::all_from_json(b"").unwrap_err().into(), 400, "the body has no entries"),
+            (BatchEntry::all_from_json(b"{}").unwrap_err().into(), 400, "entry 0 (line 1): "),
+            (BatchError::TooManyEntries(2_000).into(), 413, "the batch has 2000 entries"),
+            (BatchError::TooManyMemberWrites(20_000).into(), 413, "the entries have members"),
             (
                 UpdateError::TooManyMemberWrites { members: 5_001, dimensions: 2 }.into(),
                 413,

@@ -11,6 +11,8 @@ use shared::{
 pub(crate) enum UpdateRoute<'a> {
     /// `POST /stats/{id}`: count an update of an id.
     Count(&'a Id),
+    /// `POST /stats`: count a batch of updates.
+    CountBatch,
 }
 
 impl<'a> UpdateRoute<'a> {
@@ -19,6 +21,7 @@ impl<'a> UpdateRoute<'a> {
     pub(crate) fn of(asked: &'a Asked) -> Result<Self, RequestError> {
         match (&asked.method, asked.path, &asked.names[..]) {
             (&Method::POST, "/stats/{id+}", [PathName::Id(id)]) => Ok(Self::Count(id)),
+            (&Method::POST, "/stats", []) => Ok(Self::CountBatch),
             _ => Err(RequestError::NotFound),
         }
     }

@@ -241,13 +241,118 @@ async fn paths_and_methods_that_the_api_does_not_have() {
         let response = service.send(&local(method, path, "e30=")).await;
         assert_eq!(response.status_code, status, "{method} {path}");
         let allow = response.headers.get("allow").map(|value| value.to_str().unwrap());
-        let expected = (status == 405).then_some(if path == "/stats/" {
-            "GET, HEAD"
-        } else {
-            "GET, HEAD, POST"
-        });
+        let expected = (status == 405).then_some("GET, HEAD, POST");
         assert_eq!(allow, expected, "{method} {path}");
         assert!(text(&response).starts_with(r#"{"Succeeded":false,"#));
+    }
+}
+
+/// A batch of NDJSON, as a client sends it to `path`.
+fn batch(path: &str, lines: &[&str]) -> Value {
+    local("POST", path, &BASE64_STANDARD.encode(lines.join("\n")))
+}
+
+#[tokio::test]
+async fn a_batch_has_a_result_for_each_entry_in_their_order() {
+    let service = Service::new().await;
+    let one = r#"{"id":"b/c","idempotencyKey":"1","dims":{"d":"k"},"increments":{"x":1}}"#;
+    let other = r#"{"id":"b/c","idempotencyKey":"1","dims":{"d":"k"},"increments":{"x":9}}"#;
+    let entries = [r#"{"id":"a","dims":{"d":"k"},"counters":{"x":5}}"#, one, other];
+    for path in ["/stats", "/stats/"] {
+        let response = service.send(&batch(path, &entries)).await;
+        assert_eq!(response.status_code, 200);
+        let answer: Value = serde_json::from_str(&text(&response)).unwrap();
+        let reused = &answer["items"][2]["Error"];
+        assert!(reused.as_str().unwrap().contains("use a new one for each update"), "{reused}");
+        let expected = json!({
+            "Succeeded": false,
+            "Error": "1 of 3 failed",
+            "items": [
+                {"id": "a", "status": 200, "Error": ""},
+                {"id": "b/c", "status": 200, "Error": ""},
+                {"id": "b/c", "status": 422, "Error": reused},
+            ],
+        });
+        assert_eq!(answer, expected);
+        assert!(!response.headers.contains_key("retry-after"));
+    }
+    assert_eq!(service.total("x").await, 6);
+    let array = format!("[{one}]");
+    let response = service.send(&batch("/stats", &[&array])).await;
+    let all = r#"{"Succeeded":true,"Error":"","items":[{"id":"b/c","status":200,"Error":""}]}"#;
+    assert_eq!(text(&response), all);
+    let none = service.send(&batch("/stats", &["[]"])).await;
+    assert_eq!(text(&none), r#"{"Succeeded":true,"Error":"","items":[]}"#);
+}
+
+#[tokio::test]
+async fn a_batch_with_an_entry_that_is_not_valid_counts_nothing() {
+    let service = Service::new().await;
+    let ok = r#"{"id":"a","dims":{"d":"k"},"increments":{"x":1}}"#;
+    let many = vec![ok; 1_001];
+    let members: Vec<_> = (0..10_001).map(|i| format!("\"{i}\"")).collect();
+    let large = format!(
+        r#"{{"id":"a","dims":{{"d":"k"}},"multiMembers":{{"m":[{}]}}}}"#,
+        members.join(",")
+    );
+    for (entries, status, error) in [
+        (vec![ok, "{}"], 400, "entry 1 (line 2): there is no \\\"id\\\""),
+        (vec![ok, ok, r#"{"id":"a","gauges":{"x":1.5}}"#], 400, "entry 2 (line 3): gauges.x"),
+        (vec![ok, r#"{"id":"a","dims":{"d":"Total"}}"#], 400, "entry 1 (line 2): dims"),
+        (vec![ok, &large], 413, "entry 1 (line 2): the update has 10001 members"),
+        (many, 413, "the batch has 1001 entries"),
+        (vec![""], 400, "the body has no entries"),
+        (vec!["7"], 400, "entry 0 (line 1): it is not a JSON object but 7"),
+    ] {
+        let response = service.send(&batch("/stats", &entries)).await;
+        assert_eq!(response.status_code, status, "{}", text(&response));
+        let expected = format!(r#"{{"Succeeded":false,"Error":"{error}"#);
+        assert!(text(&response).starts_with(&expected), "{}", text(&response));
+    }
+    assert!(service.keys("d").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_takes_no_key_and_no_parameters_for_all_of_its_entries_but_gzip() {
+    let service = Service::new().await;
+    let entry = r#"{"id":"a","dims":{"d":"k"},"increments":{"x":1}}"#;
+    let mut event = batch("/stats", &[entry]);
+    event["headers"]["idempotency-key"] = "one".into();
+    let response = service.send(&event).await;
+    assert_eq!(response.status_code, 400);
+    assert!(text(&response).contains("idempotencyKey"), "{}", text(&response));
+    let mut event = batch("/stats", &[entry]);
+    event["rawQueryString"] = "b".into();
+    assert_eq!(service.send(&event).await.status_code, 400);
+
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(entry.as_bytes()).unwrap();
+    let gzip = BASE64_STANDARD.encode(encoder.finish().unwrap());
+    let mut event = local("POST", "/stats", &gzip);
+    event["headers"]["content-encoding"] = "gzip".into();
+    assert_eq!(service.send(&event).await.status_code, 200);
+    assert_eq!(service.total("x").await, 1);
+}
+
+#[tokio::test]
+async fn entries_that_failed_for_lack_of_a_database_may_come_again_later() {
+    let service = Service::new().await;
+    let proxy = Proxy::start(&service.endpoint).await.unwrap();
+    proxy.set_away(true);
+    let client = local_dynamodb::client(proxy.endpoint());
+    let function =
+        update::Function::new(&config(), Store::new(client, settings(), fastrand::Rng::new()));
+    let entry = r#"{"id":"a","dims":{"d":"k"},"increments":{"x":1}}"#;
+    let event = serde_json::from_value(batch("/stats", &[entry, entry])).unwrap();
+    let call = Call { deadline: Deadline::after(Duration::from_millis(300)), ..call() };
+    let response = answer_event(&function, &Auth::Off, event, call).await;
+    assert_eq!(response.status_code, 200);
+    assert_eq!(response.headers["retry-after"], "2");
+    let answer: Value = serde_json::from_str(&text(&response)).unwrap();
+    assert_eq!(answer["Error"], "2 of 2 failed");
+    for item in answer["items"].as_array().unwrap() {
+        assert_eq!(item["status"], 503, "{item}");
+        assert!(item["Error"].as_str().unwrap().contains("try again later"), "{item}");
     }
 }
 

@@ -3,12 +3,14 @@
 //! Everything here is pure. A value of one of these types is valid: constructors refuse what is
 //! not.
 
+mod batch;
 mod cell;
 mod detail;
 mod fold;
 mod group;
 mod idempotency;
 mod joint_plan;
+mod json_text;
 mod name;
 mod period;
 mod plan;
@@ -17,6 +19,7 @@ mod sum;
 mod summary;
 mod update;
 
+pub use batch::{BatchEntry, BatchError, EntryError};
 pub use cell::{
     Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, RollupCell, SpreadSum,
     sum_of_cells,

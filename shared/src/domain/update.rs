@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
 
-use super::{DimensionKey, DimensionName, Member, NameError, StatName, name::excerpt};
+use super::{
+    DimensionKey, DimensionName, Member, NameError, StatName,
+    json_text::{Entries, JsonText, Malformed, json_excerpt, text_of},
+    name::excerpt,
+};
 
 /// How large an update may be. Within these limits, everything but its new keys and members always
 /// fits into one transaction of DynamoDB (100 actions, update expressions of 4 KB).
@@ -25,6 +25,11 @@ pub mod limits {
     /// one costs about 2 write units there, so this bounds what one request can cost, and what it
     /// has to write before its deadline. An update without dimensions keeps no members.
     pub const MEMBER_WRITES: usize = 10_000;
+    /// Updates of a batch.
+    pub const BATCH_ENTRIES: usize = 1_000;
+    /// Bytes of the body of a batch. In an event of Lambda, which may have 6 MB, quotes and the ends
+    /// of lines take two bytes each.
+    pub const BATCH_BODY_BYTES: usize = 4_194_304;
 }
 
 /// What happens to a counter.
@@ -102,6 +107,12 @@ pub enum UpdateError {
     },
 }
 
+impl From<Malformed> for UpdateError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed.0)
+    }
+}
+
 impl CounterChange {
     /// Sets a counter to `value`, together with what the update `also` does to it.
     fn and_set(also: Option<Self>, value: i64) -> Self {
@@ -130,8 +141,15 @@ impl Update {
         if body.len() > limits::BODY_BYTES {
             return Err(UpdateError::BodyTooLarge(body.len()));
         }
-        let body = BodyText(text(body)?);
-        let parts = body.entries()?;
+        let text = text_of(body)?;
+        Self::from_parts(JsonText(text), JsonText(text).entries("the body", text)?)
+    }
+
+    /// Reads an update from its parts, which are in a `body`.
+    ///
+    /// # Errors
+    /// A part comes twice, or has a name, a value or a number of things that is not allowed.
+    pub(super) fn from_parts(body: JsonText<'_>, parts: Entries<'_>) -> Result<Self, UpdateError> {
         let mut update = Self::default();
         let mut seen = BTreeSet::new();
         for (name, value) in &parts.0 {
@@ -152,9 +170,15 @@ impl Update {
             && self.members.values().all(BTreeSet::is_empty)
     }
 
+    /// How many members the update adds to sets, over all of its dimensions.
+    #[must_use]
+    pub fn member_writes(&self) -> usize {
+        self.members.values().map(BTreeSet::len).sum::<usize>().saturating_mul(self.dims.len())
+    }
+
     fn read_part(
         &mut self,
-        body: BodyText<'_>,
+        body: JsonText<'_>,
         name: &str,
         value: &RawValue,
     ) -> Result<(), UpdateError> {
@@ -172,7 +196,7 @@ impl Update {
                 let part = "multiMembers";
                 self.read_members(part, body.object(part, value)?, |field, value| {
                     let members = body.array(field, value)?.into_iter();
-                    members.map(|value| body.string(field, value)).collect()
+                    members.map(|value| Ok(body.string(field, value)?)).collect()
                 })
             }
             _ => Err(UpdateError::Malformed(format!(
@@ -183,7 +207,7 @@ impl Update {
         }
     }
 
-    fn read_dims(&mut self, body: BodyText<'_>, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_dims(&mut self, body: JsonText<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "dims";
         for (name, value) in body.object(part, value)?.0 {
             let key = body.string(&field(part, &name), value)?;
@@ -197,7 +221,7 @@ impl Update {
     /// Both parts change the same counters, so a stat may be in both: it is set, then added to.
     fn read_counters(
         &mut self,
-        body: BodyText<'_>,
+        body: JsonText<'_>,
         part: &'static str,
         value: &RawValue,
         change: fn(Option<CounterChange>, i64) -> CounterChange,
@@ -215,7 +239,7 @@ impl Update {
         Ok(())
     }
 
-    fn read_gauges(&mut self, body: BodyText<'_>, value: &RawValue) -> Result<(), UpdateError> {
+    fn read_gauges(&mut self, body: JsonText<'_>, value: &RawValue) -> Result<(), UpdateError> {
         let part = "gauges";
         for (name, value) in body.object(part, value)?.0 {
             let value = integer(&field(part, &name), value)?;
@@ -257,114 +281,10 @@ impl Update {
         at_most("dimensions", dimensions, limits::DIMENSIONS)?;
         at_most("stats", stats, limits::STATS)?;
         at_most("members", members, limits::MEMBERS)?;
-        if members.saturating_mul(dimensions) > limits::MEMBER_WRITES {
+        if self.member_writes() > limits::MEMBER_WRITES {
             return Err(UpdateError::TooManyMemberWrites { members, dimensions });
         }
         Ok(())
-    }
-}
-
-/// The entries of a JSON object in their order, repeated names included.
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
-
-        impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(EntriesVisitor)
-    }
-}
-
-/// The text of a body, without the byte order mark that some programs put before UTF-8.
-fn text(body: &[u8]) -> Result<&str, UpdateError> {
-    let error = match body {
-        [0x1f, 0x8b, ..] => "but gzip: send it with Content-Encoding: gzip".to_owned(),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
-            "but UTF-16 or UTF-32: send it as UTF-8".to_owned()
-        }
-        body => match std::str::from_utf8(body) {
-            Ok(text) => return Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
-            Err(error) => format!("from byte {} on: send it as UTF-8", error.valid_up_to() + 1),
-        },
-    };
-    Err(UpdateError::Malformed(format!("the body is not UTF-8 {error}")))
-}
-
-/// The text of a body. The values in it borrow this text, so an error in a value can say where in
-/// the body it is.
-#[derive(Clone, Copy)]
-struct BodyText<'a>(&'a str);
-
-impl<'a> BodyText<'a> {
-    /// The entries of the object that a body has to be.
-    fn entries(self) -> Result<Entries<'a>, UpdateError> {
-        let what = "the body is not a JSON object";
-        serde_json::from_str(self.0).map_err(|error| {
-            // For a value that is not an object, the error would repeat the whole value, however
-            // long it is.
-            UpdateError::Malformed(if error.is_data() {
-                format!("{what} but {}", json_excerpt(self.0.trim_start()))
-            } else {
-                format!("{what}: {error}")
-            })
-        })
-    }
-
-    fn object<'v>(self, part: &str, value: &'v RawValue) -> Result<Entries<'v>, UpdateError> {
-        self.read(part, value, "an object")
-    }
-
-    fn array<'v>(self, field: &str, value: &'v RawValue) -> Result<Vec<&'v RawValue>, UpdateError> {
-        self.read(field, value, "an array of strings")
-    }
-
-    fn string(self, field: &str, value: &RawValue) -> Result<String, UpdateError> {
-        self.read(field, value, "a string")
-    }
-
-    fn read<'v, T: Deserialize<'v>>(
-        self,
-        field: &str,
-        value: &'v RawValue,
-        expected: &str,
-    ) -> Result<T, UpdateError> {
-        serde_json::from_str(value.get()).map_err(|error| {
-            UpdateError::Malformed(if error.is_data() {
-                format!("{field}: {} is not {expected}", json_excerpt(value.get()))
-            } else {
-                format!("{field}: {}", self.positioned(value.get(), &error))
-            })
-        })
-    }
-
-    /// The text of an `error` in a `value`, with the line and column counted from the start of the
-    /// body instead of the value.
-    fn positioned(self, value: &str, error: &serde_json::Error) -> String {
-        let (line, column) = (error.line(), error.column());
-        let text = error.to_string();
-        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-        let offset = value.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
-        let before = offset.and_then(|offset| self.0.get(..offset)).unwrap_or_default();
-        let lines_before = before.matches('\n').count();
-        let last_line = before.rsplit('\n').next().unwrap_or_default();
-        let column = if line == 1 { last_line.len() + column } else { column };
-        format!("{what} at line {} column {column}", lines_before + line)
     }
 }
 
@@ -406,12 +326,6 @@ fn collision(part: &'static str, name: &str) -> UpdateError {
 
 fn field(part: &str, name: &str) -> String {
     format!("{part}.{}", excerpt(name))
-}
-
-/// The start of a JSON value on one line.
-fn json_excerpt(json: &str) -> String {
-    let start = json.chars().take(60);
-    start.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(super) fn find(method: &Method, path: &RequestPath) -> Result<Asked, Request
     }
     let method = table_method(method);
     let of_method = candidates.iter().filter(|candidate| candidate.method == method);
-    // `/stats/` is all dimensions rather than one without a name.
+    // `/stats/` is all dimensions or a batch, rather than a dimension or an id without a name.
     match of_method.min_by_key(|candidate| candidate.parts.len()) {
         Some(candidate) => candidate.asked(path),
         None => Err(refusal(&candidates)),
@@ -159,12 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_it_is_all_dimensions_or_an_id_that_is_missing() {
+    fn without_a_name_it_is_all_dimensions_or_a_batch() {
         for path in [&["stats"][..], &["stats", ""]] {
             assert_eq!(find(&Method::GET, path), Ok(asked(Method::GET, "/stats/", &[])));
-            let refused = find(&Method::POST, path).unwrap_err();
-            assert!(refused.starts_with("\"\" is not a valid id"), "{refused}");
-            assert_eq!(find(&Method::PUT, path).unwrap_err(), "this path takes GET, HEAD");
+            assert_eq!(find(&Method::POST, path), Ok(asked(Method::POST, "/stats", &[])));
+            assert_eq!(find(&Method::PUT, path).unwrap_err(), "this path takes GET, HEAD, POST");
         }
     }
 
@@ -207,7 +206,7 @@ mod tests {
         for (method, path, allow) in [
             (Method::PUT, "stats/x", "GET, HEAD, POST"),
             (Method::DELETE, "stats/a/b", "GET, HEAD, POST"),
-            (Method::OPTIONS, "stats/", "GET, HEAD"),
+            (Method::OPTIONS, "stats/", "GET, HEAD, POST"),
             (Method::POST, "history/d/*/counter/x", "GET, HEAD"),
             (Method::PATCH, "history/d//counters/", "GET, HEAD"),
         ] {

@@ -20,7 +20,7 @@ pub(super) struct MethodEntry {
 /// Each method once. `HEAD` is at every path of `GET`. Nobody can ask a function for anything that
 /// is not in here.
 pub(super) static TABLE: &[MethodEntry] = &[
-    MethodEntry { method: Method::POST, scope: Scope::Write, paths: &["/stats/{id+}"] },
+    MethodEntry { method: Method::POST, scope: Scope::Write, paths: &["/stats/{id+}", "/stats"] },
     MethodEntry {
         method: Method::GET,
         scope: Scope::Read,

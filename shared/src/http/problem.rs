@@ -5,10 +5,7 @@ use std::{borrow::Cow, error::Error};
 use http::{HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Serialize;
 
-use super::Response;
-
-/// After how many seconds a client should try again.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
+use super::{Response, response::RETRY_AFTER_SECONDS};
 
 /// What a client gets in place of what it asked for. Every error that a request can end with
 /// becomes one of these.
@@ -53,6 +50,12 @@ impl Problem {
         self.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
+    /// Whether the request may succeed a little later.
+    #[must_use]
+    pub fn is_worth_retrying(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name == RETRY_AFTER)
+    }
+
     /// The same with a cause, which the log shows. A problem that the client caused has none: its
     /// text may quote the request, and the log must not.
     #[must_use]
@@ -71,6 +74,18 @@ impl Problem {
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
+    }
+
+    /// The causes behind that, from the nearest on, in one line for the log.
+    #[must_use]
+    pub fn causes(&self) -> String {
+        let mut causes = Vec::new();
+        let mut cause = self.cause().and_then(Error::source);
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        causes.join(": ")
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
             (
                 RequestError::NotFound,
                 404,
-                "there is nothing at this path; see POST /stats/{id}, GET /stats/{dim}, GET /stats/ \
+                "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET /stats/ \
                  and GET /history/{dim}/{key}/{counter|gauge}/{stat}",
                 None,
             ),

@@ -3,8 +3,11 @@
 use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
+
+/// After how many seconds a client should try again.
+pub(super) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
 
 /// The longest body, in bytes of the event that carries it as a string.
 ///
@@ -38,6 +41,13 @@ impl Response {
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         Self { status, headers: headers.into_iter().collect(), body }
+    }
+
+    /// The same with a `Retry-After`: what has failed may succeed a little later.
+    #[must_use]
+    pub fn retry_later(mut self) -> Self {
+        self.headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        self
     }
 
     /// Whether a function may return this body.

@@ -18,6 +18,8 @@ use lambda_runtime::tracing::subscriber::{
 };
 use tracing::{Level, Metadata, Subscriber};
 
+use crate::http::Problem;
+
 /// The crates of this workspace that run on Lambda.
 const OWN: [&str; 6] = ["archive", "bigquery", "history", "query", "shared", "update"];
 
@@ -61,6 +63,22 @@ pub fn subscriber(
         Format::Text => lines.without_time().boxed(),
     };
     registry().with(lines).with(filter).with(filter_fn(is_harmless))
+}
+
+/// Logs a problem with its causes, once. A problem without a cause is the client's to know. Its
+/// text may quote the request, and the log shows nothing of a request.
+pub fn log_problem(problem: &Problem) {
+    let status = problem.status();
+    let Some(error) = problem.cause() else {
+        tracing::debug!(%status, "refused");
+        return;
+    };
+    let causes = problem.causes();
+    if status.is_server_error() {
+        tracing::error!(%status, causes, "{error}");
+    } else {
+        tracing::warn!(%status, causes, "{error}");
+    }
 }
 
 fn is_harmless(metadata: &Metadata<'_>) -> bool {

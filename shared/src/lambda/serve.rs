@@ -13,6 +13,7 @@ use tracing::{Instrument, Span};
 
 use super::{
     Call,
+    log::log_problem,
     metrics::{self, Metrics},
 };
 use crate::{
@@ -118,9 +119,9 @@ pub async fn answer_event(
     }
     // Boxed, since it is large and gets moved.
     let answer = Box::pin(async {
-        let request = Request::of(event, auth).map_err(Problem::from).inspect_err(log)?;
+        let request = Request::of(event, auth).map_err(Problem::from).inspect_err(log_problem)?;
         let span = span(request.caller());
-        let answer = async { function.answer(request, call).await.inspect_err(log) };
+        let answer = async { function.answer(request, call).await.inspect_err(log_problem) };
         answer.instrument(span).await
     });
     let (answer, usage) = usage::measured(answer).await;
@@ -138,27 +139,5 @@ fn span(caller: &Caller) -> Span {
     match caller {
         Caller::Anyone => Span::none(),
         Caller::Token(name) => tracing::info_span!("request", token = %name),
-    }
-}
-
-/// Logs a problem with its causes, once. A problem without a cause is the client's to know. Its
-/// text may quote the request, and the log shows nothing of a request.
-fn log(problem: &Problem) {
-    let status = problem.status();
-    let Some(error) = problem.cause() else {
-        tracing::debug!(%status, "refused");
-        return;
-    };
-    let mut causes = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    let causes = causes.join(": ");
-    if status.is_server_error() {
-        tracing::error!(%status, causes, "{error}");
-    } else {
-        tracing::warn!(%status, causes, "{error}");
     }
 }

@@ -54,6 +54,8 @@ const fn route(function: Name, method: &'static str, path: &'static str, status:
 const WRITES: &[Probe] = &[
     route(Name::Update, "POST", "/stats/known", 200),
     route(Name::Update, "POST", "/stats/unknown", 200),
+    // The body is one update, without an id.
+    route(Name::Update, "POST", "/stats", 400),
     route(Name::Update, "POST", "/stats/", 400),
     route(Name::Update, "POST", "/stats/%00", 400),
     route(Name::Update, "POST", "/stats/%FF", 400),

@@ -24,7 +24,7 @@ use shared::{
     store::{Settings, Store},
 };
 
-const NOTHING: &str = "there is nothing at this path; see POST /stats/{id}, GET /stats/{dim}, GET \
+const NOTHING: &str = "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET \
                        /stats/ and GET /history/{dim}/{key}/{counter|gauge}/{stat}";
 
 struct AllFunctions {
@@ -87,10 +87,9 @@ async fn what_no_function_answers_all_refuse_alike() {
         ("GET", "/history/country/es/counter", 404, None, NOTHING),
         ("PUT", "/stats/x", 405, Some("GET, HEAD, POST"), "this path takes GET, HEAD, POST"),
         ("DELETE", "/stats/a/b", 405, Some("GET, HEAD, POST"), "this path takes GET, HEAD, POST"),
-        ("OPTIONS", "/stats/", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("OPTIONS", "/stats/", 405, Some("GET, HEAD, POST"), "this path takes GET, HEAD, POST"),
         ("POST", "/history/d/k/counter/x", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
         ("DELETE", "/history/d/%FF/counter/x", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
-        ("POST", "/stats/", 400, None, "\"\" is not a valid id: "),
         ("POST", "/stats/%00", 400, None, "\"\\0\" is not a valid id: "),
         ("PUT", "/stats/%FF", 400, None, "the path is not UTF-8"),
         ("GET", "/stats/a%2Fb", 400, None, "\"a/b\" is not a valid dimension name: "),
@@ -112,6 +111,7 @@ async fn for_all_but_the_function_that_answers_there_is_nothing() {
     let functions = AllFunctions::new().await;
     for (method, path, answering) in [
         ("POST", "/stats/x", 0),
+        ("POST", "/stats", 0),
         ("GET", "/stats/country", 1),
         ("HEAD", "/stats/country/", 1),
         ("GET", "/stats", 1),

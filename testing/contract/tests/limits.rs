@@ -34,6 +34,9 @@ fn the_documented_limits_are_those_of_the_code() {
         ("stats of an update, over all parts", limits::STATS),
         ("members of an update", limits::MEMBERS),
         ("members × dimensions of an update", limits::MEMBER_WRITES),
+        ("entries of a batch", limits::BATCH_ENTRIES),
+        ("body of a batch", limits::BATCH_BODY_BYTES),
+        ("members × dimensions of a batch", limits::MEMBER_WRITES),
         ("keys of a dimension", usize::try_from(DEFAULT_MAX_KEYS).unwrap()),
     ] {
         let limit = grouped(u64::try_from(limit).unwrap());

@@ -291,6 +291,8 @@ fn the_routes_go_to_the_functions_that_answer_them() {
         ("HEAD /history/{path+}", "History"),
         ("HEAD /stats/", "Query"),
         ("HEAD /stats/{dim+}", "Query"),
+        ("POST /stats", "Update"),
+        ("POST /stats/", "Update"),
         ("POST /stats/{id+}", "Update"),
     ];
     let routes: Vec<_> = routes.iter().map(|(key, to)| (key.as_str(), to.as_str())).collect();

@@ -230,9 +230,7 @@ fn stats<'a>(submission: &Submission<'a>) -> impl Iterator<Item = &'a StatName> 
 }
 
 fn others(submission: &Submission<'_>) -> usize {
-    let update = submission.update;
-    let members = update.members.values().map(BTreeSet::len).sum::<usize>();
-    usize::from(submission.idempotency.is_some()) + members.saturating_mul(update.dims.len())
+    usize::from(submission.idempotency.is_some()) + submission.update.member_writes()
 }
 
 #[cfg(test)]

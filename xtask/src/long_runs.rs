@@ -1,4 +1,4 @@
-//! `cargo xtask torture` and `cargo xtask contention`: they run too long for tests, or are about
+//! `cargo xtask torture`, `contention` and `many-keys`: they run too long for tests, or are about
 //! time. They are built with the profile `bench`.
 
 use clap::Args;
@@ -15,8 +15,8 @@ pub struct TortureOptions {
 }
 
 #[derive(Debug, Args)]
-pub struct ContentionArguments {
-    /// Options such as `--writers 64 --processes 64 --hold 10`; see `--help` after `--`
+pub struct BenchArguments {
+    /// Options such as `--keys 200`; see `--help` after `--`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }
@@ -29,8 +29,9 @@ pub fn run_torture(options: &TortureOptions) -> anyhow::Result<()> {
     run_bench_build("scenarios", "torture", &arguments)
 }
 
-pub fn run_contention(options: &ContentionArguments) -> anyhow::Result<()> {
-    run_bench_build("bench", "contention", &options.options)
+pub fn run_bench(command: &str, options: &BenchArguments) -> anyhow::Result<()> {
+    let arguments = [&[command.to_owned()], &options.options[..]].concat();
+    run_bench_build("bench", "bench", &arguments)
 }
 
 fn run_bench_build(package: &str, binary: &str, arguments: &[String]) -> anyhow::Result<()> {

@@ -37,7 +37,9 @@ enum Command {
     /// Play random updates under faults of every class for some minutes, and compare with a model
     Torture(long_runs::TortureOptions),
     /// Measure many writers on one key, whose transactions conflict, with cells and without
-    Contention(long_runs::ContentionArguments),
+    Contention(long_runs::BenchArguments),
+    /// Measure what an update costs in a dimension of a million keys, and in one of a single key
+    ManyKeys(long_runs::BenchArguments),
     /// Measure how much memory and time it takes to archive a large dimension
     Large(large_archive::LargeArchiveOptions),
     /// Ask a running service for answers of several megabytes, on a busy machine
@@ -58,7 +60,8 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Torture(options) => long_runs::run_torture(&options),
-        Command::Contention(options) => long_runs::run_contention(&options),
+        Command::Contention(options) => long_runs::run_bench("contention", &options),
+        Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::Large(options) => large_archive::run(&options),
         Command::LargeAnswers(options) => large_answers::run(&options),
         Command::Crash(options) => crash::run(&options),

@@ -87,6 +87,22 @@ pub struct MeasuredContention {
     pub sum: u64,
 }
 
+/// Measures each number of keys, with one cell and with many, and prints both.
+///
+/// # Errors
+/// A sum is wrong, or the database fails.
+pub async fn run(options: &ContentionOptions) -> anyhow::Result<()> {
+    println!("{options:?}");
+    for keys in &options.keys {
+        let one = measure(options, *keys, 1).await?;
+        println!("{one}");
+        let many = measure(options, *keys, 128).await?;
+        println!("{many}");
+        println!("    {:.1} times the rate", many.rate() / one.rate());
+    }
+    Ok(())
+}
+
 impl MeasuredContention {
     /// Updates a second.
     #[must_use]

@@ -2,6 +2,7 @@
 //!
 //! - [`contention`]: many writers on one dimension, whose transactions conflict and whose
 //!   partitions get full.
+//! - [`many_keys`]: what an update costs among a million keys.
 //! - [`large_archive`]: memory and time for a large dimension.
 //! - [`large_answers`]: answers of several megabytes, on a busy machine.
 
@@ -9,3 +10,5 @@
 pub mod contention;
 pub mod large_answers;
 pub mod large_archive;
+#[cfg(feature = "dynamodb")]
+pub mod many_keys;

@@ -1,25 +1,20 @@
-//! `contention` measures many writers on one dimension, with cells and with one cell.
+//! What is measured on a store in this process: `contention` and `many-keys`.
 
-use bench::contention;
+use bench::{contention, many_keys};
 use clap::Parser;
 
-/// Measure many writers on one dimension, with cells and with one cell
 #[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    options: contention::ContentionOptions,
+enum Command {
+    /// Measure many writers on one dimension, with cells and with one cell
+    Contention(contention::ContentionOptions),
+    /// Measure what an update costs among many keys, and under a single one
+    ManyKeys(many_keys::ManyKeysOptions),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { options } = Arguments::parse();
-    println!("{options:?}");
-    for keys in &options.keys {
-        let one = contention::measure(&options, *keys, 1).await?;
-        println!("{one}");
-        let many = contention::measure(&options, *keys, 128).await?;
-        println!("{many}");
-        println!("    {:.1} times the rate", many.rate() / one.rate());
+    match Command::parse() {
+        Command::Contention(options) => contention::run(&options).await,
+        Command::ManyKeys(options) => many_keys::run(&options).await,
     }
-    Ok(())
 }

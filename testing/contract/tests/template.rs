@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use shared::{
     config::{Config, ConfigError},
     domain::limits,
+    lambda::call_metrics::LinesPer,
 };
 
 use variables::{parsers, read_below};
@@ -210,6 +211,8 @@ fn the_defaults_of_parameters_are_those_of_the_code() -> Result<(), ConfigError>
         archive::Schedule::from_variables(defaults(&template, "Archive"))?,
         archive::Schedule::from_variables(|_| None)?
     );
+    let lines_per = query("METRICS_LINES");
+    assert_eq!(LinesPer::parse(lines_per.as_deref())?, LinesPer::parse(None)?);
     let history = defaults(&template, "History");
     assert_eq!(history::ScanLimit::from_variables(&history)?, history::ScanLimit::default());
     // No project, no archive.
@@ -382,9 +385,9 @@ fn own_metrics(template: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn the_metrics_that_are_shown_are_counted_by_the_code() {
-    let requests = read("shared/src/lambda/metrics.rs");
+    let requests = read("shared/src/lambda/call_metrics.rs");
     let archive = read("functions/archive/src/run_metrics.rs");
-    assert!(archive.contains("count_units(usage)"));
+    assert!(archive.contains("add_units(line, usage)"));
     let functions = FUNCTIONS.map(|(name, _)| name.to_lowercase());
     let metrics = own_metrics(&template());
     assert!(metrics.len() > 20, "{metrics:?}");

@@ -102,7 +102,7 @@ async fn a_recorded_event_is_counted_and_answered() {
     assert_eq!(service.keys("country").await, ["es"]);
 }
 
-/// With the fields of a capture on AWS: hotsock/voker, `functionurl-request.json`.
+/// With the fields of captures on AWS: `testing/gateway/src/event.rs` names the sources.
 #[tokio::test]
 async fn a_recorded_event_of_the_functions_url_is_an_update_of_the_id_that_its_path_encodes() {
     let service = Service::new().await;

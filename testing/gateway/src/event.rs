@@ -9,9 +9,10 @@
 //! under every other one and without one (`MiniStack`, pull request 766, against AWS); empty fields
 //! are left out instead of null, the values of `queryStringParameters` are decoded with `+` as a
 //! blank, and `rawQueryString` is as it was sent (hotsock/voker, `apigwv2-request.json`). By a
-//! function's URL, `rawPath` is as it was sent and `http.path` is decoded, path parameters are null,
-//! the account is `anonymous`, and cookies are among the headers too (`functionurl-request.json`
-//! there).
+//! function's URL, `rawPath` is as it was sent and `http.path` is decoded, and cookies are among the
+//! headers too (`functionurl-request.json` there). The account is `anonymous`, and there are no path
+//! parameters and no authorizer (events that others have logged; in the file of voker they are
+//! null, as after a round trip through a structure of Go).
 //!
 //! *Assumed*: text that is not UTF-8, or has a `Content-Encoding`, is base64 too, since JSON could
 //! not hold it; a header that is not UTF-8 is Latin-1.
@@ -112,9 +113,7 @@ pub fn http_api<'a>(
 #[must_use]
 pub fn function_url(request: &Request<Bytes>, arrival: &Arrival) -> Value {
     let path = request.uri().path();
-    let mut event = event(routes::DEFAULT, path, request, arrival);
-    event.insert("pathParameters".to_owned(), Value::Null);
-    let mut event = Value::from(event);
+    let mut event = Value::from(event(routes::DEFAULT, path, request, arrival));
     let mut set = |object: &str, name: &str, value: Value| {
         if let Some(object) = event.pointer_mut(object).and_then(Value::as_object_mut) {
             object.insert(name.to_owned(), value);

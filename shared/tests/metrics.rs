@@ -9,16 +9,27 @@
     clippy::unwrap_used
 )]
 
-use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
 use http::StatusCode;
 use lambda_runtime::Context;
 use serde_json::Value;
 use shared::{
-    auth::Auth,
+    auth::{Auth, Caller},
+    domain::UnixSeconds,
     http::{Problem, Request, Response},
-    lambda::{Call, HttpFunction, answer_event, metrics::Metrics},
+    lambda::{
+        Call, HttpFunction, answer_and_record,
+        call_metrics::{CallMetrics, LinesPer},
+        emf::MAX_VALUES,
+        metrics::Metrics,
+    },
     usage,
 };
 
@@ -70,7 +81,9 @@ fn check(line: &Value) -> BTreeSet<String> {
             assert!(UNITS.contains(&unit), "{name}: {unit}");
             let value = &line[name];
             let is_number = |value: &Value| value.as_f64().is_some_and(f64::is_finite);
-            let numbers = value.as_array().is_some_and(|values| values.iter().all(is_number));
+            let numbers = value.as_array().is_some_and(|values| {
+                (1..=MAX_VALUES).contains(&values.len()) && values.iter().all(is_number)
+            });
             assert!(is_number(value) || numbers, "{name}: {value}");
             assert!(names.insert(name.to_owned()), "{name} comes twice");
         }
@@ -87,32 +100,89 @@ fn shown() -> Vec<Value> {
     blocks.flat_map(str::lines).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-#[tokio::test]
-async fn a_request_is_a_line_of_metrics_as_the_documentation_shows_it() {
-    let metrics = Metrics::of("statshub".to_owned(), Busy::NAME).unwrap();
-    let call = Call::of(&Context::default(), SystemTime::now());
-    let answer = answer_event(&Busy, &Auth::Off, ApiGatewayV2httpRequest::default(), call).await;
-    // There is nothing at this path, so the function was not asked.
-    assert_eq!(answer.headers["x-statshub-units"], "read=0; write=0");
-    let mut written = Vec::new();
-    metrics.write(&[], &mut written).unwrap();
-    let line: Value = serde_json::from_slice(&written).unwrap();
-    let names = check(&line);
-    assert_eq!(line["Function"], "busy");
-    assert_eq!(line["Requests"], 1);
-
+/// A request, as its metrics and the header of its answer say it.
+async fn request(metrics: &CallMetrics, path: &str) -> (Vec<Value>, String) {
     let mut event = ApiGatewayV2httpRequest::default();
-    event.raw_path = Some("/stats/".to_owned());
-    let answer = answer_event(&Busy, &Auth::Off, event, call).await;
-    assert_eq!(answer.headers["x-statshub-units"], "read=1.5; write=10");
-    let mut written = Vec::new();
-    metrics.write(&[], &mut written).unwrap();
-    let line: Value = serde_json::from_slice(&written).unwrap();
-    assert_eq!((&line["Requests"], &line["Conflicts"]), (&1.into(), &1.into()));
-    assert_eq!(line["WriteUnits"], serde_json::json!([10.0]));
+    event.raw_path = Some(path.to_owned());
+    // Of one minute, whenever the test runs.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let call = Call::of(&Context::default(), now);
+    let (answer, record) = answer_and_record(&Busy, &Auth::Off, event, call).await;
+    let lines = metrics.record(&record.unwrap());
+    let lines = lines.iter().map(|line| serde_json::from_str(&line.to_string()).unwrap());
+    (lines.collect(), answer.headers["x-statshub-units"].to_str().unwrap().to_owned())
+}
 
-    let shown = shown().into_iter().find(|line| line["Function"] == "update").unwrap();
-    assert_eq!(check(&shown), names, "docs/operations.md shows what is written");
+#[tokio::test]
+async fn a_request_is_in_a_line_of_metrics_as_the_documentation_shows_it() {
+    for lines_per in [LinesPer::Call, LinesPer::Minute] {
+        let metrics = CallMetrics::new(Metrics::of("statshub", Busy::NAME), lines_per);
+        // There is nothing at this path, so the function is not asked.
+        let (mut lines, units) = request(&metrics, "/").await;
+        assert_eq!(units, "read=0; write=0");
+        let (more, units) = request(&metrics, "/stats/").await;
+        assert_eq!(units, "read=1.5; write=10");
+        lines.extend(more);
+        let rest = metrics.rest().map(|line| serde_json::from_str(&line.to_string()).unwrap());
+        lines.extend(rest);
+        let expected = match lines_per {
+            LinesPer::Call => vec![(1, 0, vec![0.0]), (1, 1, vec![10.0])],
+            LinesPer::Minute => vec![(2, 1, vec![0.0, 10.0])],
+        };
+        let shown = shown().into_iter().find(|line| line["Function"] == "update").unwrap();
+        assert_eq!(lines.len(), expected.len());
+        for (line, (requests, conflicts, written)) in lines.iter().zip(expected) {
+            assert_eq!(line["Function"], "busy");
+            assert_eq!(
+                (&line["Requests"], &line["Conflicts"]),
+                (&requests.into(), &conflicts.into())
+            );
+            assert_eq!(line["WriteUnits"], serde_json::json!(written));
+            assert_eq!(check(line), check(&shown), "docs/operations.md shows what is written");
+        }
+    }
+}
+
+/// Answers that there is no service.
+struct Broken;
+
+impl HttpFunction for Broken {
+    const NAME: &'static str = "broken";
+
+    async fn answer(&self, _request: Request, _call: Call) -> Result<Response, Problem> {
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "away"))
+    }
+}
+
+#[tokio::test]
+async fn who_asked_and_whether_it_failed_is_recorded() {
+    // The hash is that of the token `a`.
+    let hash = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+    let auth = Auth::parse(&format!("reader:read:{hash}"), false).unwrap();
+    for (authorization, caller, has_failed) in
+        [("Bearer a", Caller::Token("reader".into()), true), ("Bearer b", Caller::Anyone, false)]
+    {
+        let mut event = ApiGatewayV2httpRequest::default();
+        event.raw_path = Some("/stats/".to_owned());
+        event.headers.insert("authorization", authorization.parse().unwrap());
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(600);
+        let call = Call::of(&Context::default(), now);
+        let (_, record) = answer_and_record(&Broken, &auth, event, call).await;
+        let record = record.unwrap();
+        assert_eq!((record.caller, record.has_failed), (caller, has_failed), "{authorization}");
+        assert_eq!(record.at, UnixSeconds(600));
+    }
+}
+
+#[tokio::test]
+async fn preflights_of_browsers_are_no_calls() {
+    let mut event = ApiGatewayV2httpRequest::default();
+    event.request_context.http.method = http::Method::OPTIONS;
+    event.headers.insert("origin", "https://a.example".parse().unwrap());
+    event.headers.insert("access-control-request-method", "POST".parse().unwrap());
+    let call = Call::of(&Context::default(), SystemTime::now());
+    let (answer, record) = answer_and_record(&Busy, &Auth::Off, event, call).await;
+    assert_eq!((answer.status_code, record.is_none()), (204, true));
 }
 
 #[test]

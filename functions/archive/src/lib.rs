@@ -23,7 +23,10 @@ use lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use shared::{
     domain::{DimensionName, UnixSeconds},
-    lambda::{Call, metrics::Metrics},
+    lambda::{
+        Call,
+        metrics::{self, Metrics},
+    },
     store::{Housekeeping, Store, StoreError},
     usage,
 };
@@ -101,7 +104,7 @@ impl Function {
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         let function = Self::new(store, schedule, bigquery.transpose()?);
-        Ok(Self { metrics: run_metrics::start()?, ..function })
+        Ok(Self { metrics: Metrics::from_env("archive"), ..function })
     }
 
     /// Archives the dimensions that are due at the event's time, and keeps house in all dimensions.
@@ -177,7 +180,13 @@ impl Function {
         let (end, usage) = usage::measured(slot::archive(&due)).await;
         log(&dimension, slot, &end);
         let entry = Entry::from(&end);
-        run_metrics::write_slot(self.metrics, &dimension, slot, &entry, &usage, began.elapsed());
+        metrics::write(run_metrics::slot_line(
+            &self.metrics,
+            clock.now(),
+            (&dimension, slot),
+            &entry,
+            (&usage, began.elapsed()),
+        ));
         (dimension, entry)
     }
 
@@ -186,7 +195,8 @@ impl Function {
         let began = Instant::now();
         let keep_house = Box::pin(self.store.keep_house(|| clock.now(), call.deadline));
         let (done, usage) = usage::measured(keep_house).await;
-        run_metrics::write_housekeeping(self.metrics, &usage, began.elapsed());
+        let measured = (&usage, began.elapsed());
+        metrics::write(run_metrics::housekeeping_line(&self.metrics, clock.now(), measured));
         let mut failed = Vec::new();
         for (dimension, result) in done? {
             match result {

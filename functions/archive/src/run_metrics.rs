@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use shared::{
-    domain::DimensionName,
-    lambda::metrics::{Metrics, count_units},
+    domain::{DimensionName, UnixSeconds},
+    lambda::{
+        emf::{EmfLine, Unit},
+        metrics::{Metrics, add_units},
+    },
     usage::Usage,
 };
 
@@ -19,106 +21,93 @@ const OUTCOMES: [(&str, SlotOutcome); 4] = [
     ("SlotsMissed", SlotOutcome::Missed),
     ("SlotsFailed", SlotOutcome::Failed),
 ];
-const ROWS: &str = "RowsWritten";
-/// Sums beyond 64 bits.
-const LEFT_OUT: &str = "FieldsLeftOut";
-/// How long a dimension took.
-const TIME: &str = "ArchiveMilliseconds";
-/// How long the housekeeping of all dimensions took.
-const HOUSEKEEPING_TIME: &str = "HousekeepingMilliseconds";
 
-/// The metrics of this function.
-///
-/// # Errors
-/// It is the second time in this process.
-pub(crate) fn start() -> Result<Metrics, lambda_runtime::Error> {
-    let metrics = Metrics::start("archive")?;
-    describe();
-    Ok(metrics)
-}
-
-fn describe() {
-    for name in OUTCOMES.map(|(name, _)| name).into_iter().chain([ROWS, LEFT_OUT]) {
-        describe_counter!(name, Unit::Count, "");
-    }
-    for name in [TIME, HOUSEKEEPING_TIME] {
-        describe_histogram!(name, Unit::Milliseconds, "");
-    }
-}
-
-/// Counts what became of a slot, what that used and how long it took, and writes the line.
-pub(crate) fn write_slot(
-    metrics: Metrics,
-    dimension: &DimensionName,
-    slot: Slot,
+/// The line of a slot that was dealt with at some moment: what became of it, what that used and how
+/// long it took. None if there are no metrics.
+pub(crate) fn slot_line(
+    metrics: &Metrics,
+    now: UnixSeconds,
+    of: (&DimensionName, Slot),
     entry: &Entry,
-    usage: &Usage,
-    took: Duration,
-) {
-    count(entry, took);
-    count_units(usage);
-    metrics.flush(&properties(dimension, slot));
-}
-
-/// Counts what the housekeeping used and how long it took, and writes the line.
-pub(crate) fn write_housekeeping(metrics: Metrics, usage: &Usage, took: Duration) {
-    histogram!(HOUSEKEEPING_TIME).record(took.as_secs_f64() * 1_000.0);
-    count_units(usage);
-    metrics.flush(&[]);
-}
-
-fn count(entry: &Entry, took: Duration) {
+    measured: (&Usage, Duration),
+) -> Option<EmfLine> {
+    let mut line = metrics.line(now)?;
     for (name, outcome) in OUTCOMES {
-        counter!(name).increment(u64::from(entry.outcome == outcome));
+        line.count(name, u64::from(entry.outcome == outcome));
     }
-    counter!(ROWS).increment(entry.rows.unwrap_or_default());
-    counter!(LEFT_OUT).increment(entry.left_out);
-    histogram!(TIME).record(took.as_secs_f64() * 1_000.0);
+    line.count("RowsWritten", entry.rows.unwrap_or_default());
+    // Sums beyond 64 bits.
+    line.count("FieldsLeftOut", entry.left_out);
+    add(&mut line, "ArchiveMilliseconds", measured);
+    let (dimension, slot) = of;
+    line.property("Dimension", dimension.as_str());
+    line.property("Slot", rfc3339(slot.start()));
+    Some(line)
 }
 
-fn properties(dimension: &DimensionName, slot: Slot) -> [(&'static str, String); 2] {
-    [("Dimension", dimension.to_string()), ("Slot", rfc3339(slot.start()))]
+/// The line of the housekeeping of all dimensions: what it used and how long it took.
+pub(crate) fn housekeeping_line(
+    metrics: &Metrics,
+    now: UnixSeconds,
+    measured: (&Usage, Duration),
+) -> Option<EmfLine> {
+    let mut line = metrics.line(now)?;
+    add(&mut line, "HousekeepingMilliseconds", measured);
+    Some(line)
+}
+
+fn add(line: &mut EmfLine, time: &'static str, (usage, took): (&Usage, Duration)) {
+    line.values(time, Unit::Milliseconds, &[took.as_secs_f64() * 1_000.0]);
+    add_units(line, usage);
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use shared::domain::UnixSeconds;
 
     use super::*;
     use crate::Schedule;
 
+    fn usage() -> Usage {
+        Usage { read_units: 1.5, write_units: 2.0, ..Usage::default() }
+    }
+
     #[test]
     fn each_dimension_has_a_line_with_its_outcome() {
-        let metrics = Metrics::of("test".to_owned(), "archive").unwrap();
-        describe();
+        let metrics = Metrics::of("test", "archive");
         let line = |dimension: &str, entry: Entry| -> Value {
             let dimension = DimensionName::new(dimension).unwrap();
             let schedule = Schedule::from_variables(|_| None).unwrap();
             let slot = schedule.slot(&dimension, UnixSeconds(600)).unwrap();
-            let mut written = Vec::new();
-            count(&entry, Duration::from_millis(250));
-            count_units(&Usage { read_units: 1.5, write_units: 2.0, ..Usage::default() });
-            metrics.write(&properties(&dimension, slot), &mut written).unwrap();
-            serde_json::from_slice(&written).unwrap()
+            let measured = (&usage(), Duration::from_millis(250));
+            let line = slot_line(&metrics, UnixSeconds(601), (&dimension, slot), &entry, measured);
+            serde_json::from_str(&line.unwrap().to_string()).unwrap()
         };
         let written =
             line("country", Entry { outcome: SlotOutcome::Written, rows: Some(3), left_out: 2 });
-        let directive = &written["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(directive["Namespace"], "test");
-        for metric in directive["Metrics"].as_array().unwrap() {
-            assert!(metric["Unit"].is_string(), "{metric}");
-        }
-        assert_eq!(directive["Dimensions"], json!([["Function"]]));
+        assert_eq!(written["_aws"]["CloudWatchMetrics"][0]["Namespace"], "test");
+        assert_eq!(written["_aws"]["Timestamp"], 601_000);
         assert_eq!(written["Function"], "archive");
         assert_eq!(written["Dimension"], "country");
         assert_eq!(written["Slot"], "1970-01-01T00:10:00Z");
         assert_eq!((&written["SlotsWritten"], &written["RowsWritten"]), (&json!(1), &json!(3)));
         assert_eq!((&written["SlotsMissed"], &written["FieldsLeftOut"]), (&json!(0), &json!(2)));
         assert_eq!((&written["ReadUnits"], &written["WriteUnits"]), (&json!([1.5]), &json!([2.0])));
-        // A new line begins at zero.
+        assert_eq!(written["ArchiveMilliseconds"], json!([250.0]));
         let missed = line("user", Entry { outcome: SlotOutcome::Missed, rows: None, left_out: 0 });
         assert_eq!((&missed["SlotsWritten"], &missed["SlotsMissed"]), (&json!(0), &json!(1)));
         assert_eq!(missed["Dimension"], "user");
+    }
+
+    #[test]
+    fn the_housekeeping_has_a_line_of_no_dimension() {
+        let metrics = Metrics::of("test", "archive");
+        let measured = (&usage(), Duration::from_millis(250));
+        let line = housekeeping_line(&metrics, UnixSeconds(600), measured).unwrap();
+        let line: Value = serde_json::from_str(&line.to_string()).unwrap();
+        assert_eq!(line["HousekeepingMilliseconds"], json!([250.0]));
+        assert_eq!((&line["ReadUnits"], &line["WriteUnits"]), (&json!([1.5]), &json!([2.0])));
+        assert!(line["Dimension"].is_null() && line["SlotsMissed"].is_null(), "{line}");
+        assert_eq!(housekeeping_line(&Metrics::none(), UnixSeconds(600), measured), None);
     }
 }

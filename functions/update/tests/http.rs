@@ -102,6 +102,34 @@ async fn a_recorded_event_is_counted_and_answered() {
     assert_eq!(service.keys("country").await, ["es"]);
 }
 
+/// With the fields of captures on AWS: `testing/gateway/src/event.rs` names the sources.
+#[tokio::test]
+async fn a_recorded_event_of_the_functions_url_is_an_update_of_the_id_that_its_path_encodes() {
+    let service = Service::new().await;
+    let by_url: Value = serde_json::from_str(include_str!("events/post_by_url.json")).unwrap();
+    assert_eq!(service.send(&by_url).await.status_code, 200);
+    assert_eq!(service.keys("country").await, ["es"]);
+    // By the API, the same update of the same id changes nothing.
+    let mut by_api = routed(r#"{"dims":{"country":"es"},"counters":{"x":1}}"#);
+    by_api["rawPath"] = "/stats/my/id 1".into();
+    by_api["pathParameters"]["id"] = "my/id 1?".into();
+    let answer = service.send(&by_api).await;
+    assert_eq!(answer.headers["x-statshub-units"], "read=1; write=0");
+}
+
+#[tokio::test]
+async fn by_the_functions_url_too_a_question_mark_in_an_id_must_be_encoded() {
+    let service = Service::new().await;
+    let mut event: Value = serde_json::from_str(include_str!("events/post_by_url.json")).unwrap();
+    event["rawPath"] = "/stats/my%2Fid%201".into();
+    event["rawQueryString"] = "b=%20".into();
+    event["queryStringParameters"] = json!({"b": " "});
+    let answer = service.send(&event).await;
+    assert_eq!(answer.status_code, 400);
+    assert!(text(&answer).contains("%3F"), "{}", text(&answer));
+    assert!(service.keys("country").await.is_empty());
+}
+
 #[tokio::test]
 async fn a_refused_update_says_why_and_leaves_nothing_behind() {
     let service = Service::new().await;

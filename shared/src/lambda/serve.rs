@@ -13,8 +13,10 @@ use tracing::{Instrument, Span};
 
 use super::{
     Call,
+    call_metrics::{CallMetrics, CallRecord, LinesPer},
     log::log_problem,
     metrics::{self, Metrics},
+    shutdown,
 };
 use crate::{
     auth::{Auth, Caller},
@@ -61,20 +63,32 @@ pub async fn serve_http_with<F: HttpFunction>(
 ) -> Result<(), Error> {
     let config = configure()?;
     let function = build(&config).await.inspect_err(|error| tracing::error!("{error}"))?;
+    let metrics = collect_metrics(F::NAME).await.inspect_err(|error| tracing::error!("{error}"))?;
     let function = Arc::new((function, config.auth));
-    let metrics = Metrics::start(F::NAME)?;
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
-        let function = function.clone();
+        let (function, metrics) = (function.clone(), metrics.clone());
         Box::pin(async move {
             let call = Call::of(&event.context, SystemTime::now());
             let (function, auth) = &*function;
-            let answer = answer_event(function, auth, event.payload, call).await;
-            metrics.flush(&[]);
+            let (answer, record) = answer_and_record(function, auth, event.payload, call).await;
+            metrics::write(record.iter().flat_map(|record| metrics.record(record)));
             Ok::<_, Error>(answer)
         })
     }))
     .await
+}
+
+/// Collects metrics of calls as the environment wants it. What is left of them when the process
+/// ends is written then.
+async fn collect_metrics(function: &'static str) -> Result<Arc<CallMetrics>, Error> {
+    let metrics = CallMetrics::new(Metrics::from_env(function), LinesPer::from_env()?);
+    let metrics = Arc::new(metrics);
+    if metrics.keeps_some() {
+        let rest = metrics.clone();
+        shutdown::before_end(move || metrics::write(rest.rest())).await?;
+    }
+    Ok(metrics)
 }
 
 /// Logs as Lambda's own variables want it, reads the configuration and connects to the table.
@@ -112,26 +126,40 @@ pub async fn answer_event(
     event: ApiGatewayV2httpRequest,
     call: Call,
 ) -> ApiGatewayV2httpResponse {
+    answer_and_record(function, auth, event, call).await.0
+}
+
+/// Answers an event as [`answer_event`] does. Returns what its metrics say, too; preflights of
+/// browsers have none.
+pub async fn answer_and_record(
+    function: &impl HttpFunction,
+    auth: &Auth,
+    event: ApiGatewayV2httpRequest,
+    call: Call,
+) -> (ApiGatewayV2httpResponse, Option<CallRecord>) {
     let started = Instant::now();
     let method = &event.request_context.http.method;
     if let Some(response) = answer_preflight(method, &event.headers) {
-        return response.into();
+        return (response.into(), None);
     }
+    let mut caller = Caller::Anyone;
     // Boxed, since it is large and gets moved.
     let answer = Box::pin(async {
         let request = Request::of(event, auth).map_err(Problem::from).inspect_err(log_problem)?;
+        caller.clone_from(request.caller());
         let span = span(request.caller());
         let answer = async { function.answer(request, call).await.inspect_err(log_problem) };
         answer.instrument(span).await
     });
     let (answer, usage) = usage::measured(answer).await;
-    metrics::count(&usage, started.elapsed());
+    let took = started.elapsed();
     let mut response = answer.unwrap_or_else(Response::from);
+    let has_failed = response.status.is_server_error();
     // Digits, spaces and a few signs are fit for a header.
     if let Ok(units) = HeaderValue::from_str(&usage.to_string()) {
         response.headers.insert(UNITS, units);
     }
-    response.into()
+    (response.into(), Some(CallRecord { at: call.now, took, usage, caller, has_failed }))
 }
 
 /// The lines that a request logs have the name of its token.

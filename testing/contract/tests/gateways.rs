@@ -156,6 +156,31 @@ async fn a_percent_sign_that_begins_no_escape_passes_the_url_of_a_function_only(
     assert_eq!(answer_event(&service.update, &Auth::Off, event, call).await.status_code, 200);
 }
 
+/// What the URL of `Update` opens to the world, of all that the API has.
+#[tokio::test]
+async fn by_the_url_of_update_nothing_is_answered_but_its_own_routes() {
+    let service = Service::new().await;
+    let mut own = Vec::new();
+    for route in service.template.routes.all() {
+        let (method, path) = route.key.split_once(' ').unwrap_or(("GET", "/anything"));
+        let names = [("{id+}", "a"), ("{dim+}", "d"), ("{path+}", "d/k/counter/x")];
+        let path = names.iter().fold(path.to_owned(), |path, (name, it)| path.replace(name, it));
+        let request = Request::builder().method(method).uri(&path);
+        let request = request.body(Bytes::from(r#"{"dims":{"d":"k"}}"#)).unwrap();
+        let event = function_url(&request, &Arrival::default());
+        let event = serde_json::from_value(event).unwrap();
+        let call = Call::of(&Context::default(), SystemTime::now());
+        let answer = answer_event(&service.update, &Auth::Off, event, call).await;
+        if route.function == "update" {
+            assert_eq!(answer.status_code, 200, "{}: {}", route.key, text(&answer));
+            own.push(&*route.key);
+        } else {
+            assert_eq!(answer.status_code, 404, "{}: {}", route.key, text(&answer));
+        }
+    }
+    assert!(own.contains(&"POST /stats/{id+}"), "{own:?}");
+}
+
 #[tokio::test]
 async fn an_odd_key_is_one_key_through_both() {
     let service = Service::new().await;

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use shared::{
     config::{Config, ConfigError},
     domain::limits,
+    lambda::call_metrics::LinesPer,
 };
 
 use variables::{parsers, read_below};
@@ -68,14 +69,14 @@ fn the_table_is_the_one_of_the_code() {
             .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
             .build(),
     );
-    let table = shared::table::create_table(&client, "t").unwrap();
-    let table = table.as_input();
-    let key_schema: Vec<_> = table.get_key_schema().iter().flatten().collect();
-    let attributes: Vec<_> = table.get_attribute_definitions().iter().flatten().collect();
+    let created = shared::table::create_table(&client, "t").unwrap();
+    let created = created.as_input();
+    let key_schema: Vec<_> = created.get_key_schema().iter().flatten().collect();
+    let attributes: Vec<_> = created.get_attribute_definitions().iter().flatten().collect();
     let time_to_live = shared::table::time_to_live(&client, "t").unwrap();
     let time_to_live = time_to_live.as_input().get_time_to_live_specification().as_ref().unwrap();
     let expected = json!({
-        "BillingMode": table.get_billing_mode().as_ref().unwrap().as_str(),
+        "BillingMode": created.get_billing_mode().as_ref().unwrap().as_str(),
         "KeySchema": key_schema
             .iter()
             .map(|key| json!({
@@ -94,10 +95,13 @@ fn the_table_is_the_one_of_the_code() {
         },
     });
     let template = template();
-    let tables = resources(&template, "AWS::DynamoDB::Table");
-    let [(_, table)] = tables.as_slice() else { panic!("one table: {tables:?}") };
+    let table = table(&template);
     for (property, value) in expected.as_object().unwrap() {
-        assert_eq!(&table[property], value, "{property}");
+        let found = match table[property]["Ref"].as_str() {
+            Some(parameter) => &template["Parameters"][parameter]["Default"],
+            None => &table[property],
+        };
+        assert_eq!(found, value, "{property}");
     }
     // The code makes no indexes and no stream, so there are none.
     for property in ["GlobalSecondaryIndexes", "LocalSecondaryIndexes", "StreamSpecification"] {
@@ -210,6 +214,8 @@ fn the_defaults_of_parameters_are_those_of_the_code() -> Result<(), ConfigError>
         archive::Schedule::from_variables(defaults(&template, "Archive"))?,
         archive::Schedule::from_variables(|_| None)?
     );
+    let lines_per = query("METRICS_LINES");
+    assert_eq!(LinesPer::parse(lines_per.as_deref())?, LinesPer::parse(None)?);
     let history = defaults(&template, "History");
     assert_eq!(history::ScanLimit::from_variables(&history)?, history::ScanLimit::default());
     // No project, no archive.
@@ -303,15 +309,115 @@ fn the_routes_go_to_the_functions_that_answer_them() {
 #[test]
 fn what_the_table_gives_in_a_second_is_bounded() {
     let template = template();
-    let bound = &template["Resources"]["Table"]["Properties"]["OnDemandThroughput"];
+    let [condition, provisioned, on_demand] = either(&table(&template)["OnDemandThroughput"]);
+    assert_eq!((condition, provisioned), (json!("IsProvisioned"), json!({"Ref": "AWS::NoValue"})));
     for name in ["MaxReadRequestUnits", "MaxWriteRequestUnits"] {
-        assert_eq!(bound[name], json!({"Ref": name}));
+        assert_eq!(on_demand[name], json!({"Ref": name}));
     }
     let writes = template["Parameters"]["MaxWriteRequestUnits"]["Default"].as_u64().unwrap();
     // Or the largest update could not be done in the 25 seconds that it has, at 2 units for each
     // member.
     let largest = 2 * u64::try_from(limits::MEMBER_WRITES).unwrap();
     assert!(largest / writes < 25, "{writes}");
+}
+
+/// The table.
+fn table(template: &Value) -> Value {
+    let tables = resources(template, "AWS::DynamoDB::Table");
+    let [(_, table)] = tables.as_slice() else { panic!("one table: {tables:?}") };
+    table.clone()
+}
+
+/// The condition of an `!If` and its two cases.
+fn either(value: &Value) -> [Value; 3] {
+    value["Fn::If"].as_array().unwrap().clone().try_into().unwrap()
+}
+
+/// DynamoDB refuses bounds of the other mode, and capacity that nothing scales would be too little
+/// or too much.
+#[test]
+fn a_table_with_reserved_units_has_more_or_fewer_of_them_as_the_load_changes() {
+    let template = template();
+    assert_eq!(template["Conditions"]["IsProvisioned"]["Fn::Equals"][1], "PROVISIONED");
+    let [condition, provisioned, on_demand] = either(&table(&template)["ProvisionedThroughput"]);
+    assert_eq!((condition, on_demand), (json!("IsProvisioned"), json!({"Ref": "AWS::NoValue"})));
+    let targets: BTreeMap<_, _> =
+        resources(&template, "AWS::ApplicationAutoScaling::ScalableTarget").into_iter().collect();
+    let policies = resources(&template, "AWS::ApplicationAutoScaling::ScalingPolicy");
+    assert_eq!((targets.len(), policies.len()), (2, 2));
+    let mut scaled = BTreeSet::new();
+    for (name, policy) in policies {
+        let target_name = policy["ScalingTargetId"]["Ref"].as_str().unwrap();
+        let target = &targets[target_name];
+        let kind = target["ScalableDimension"].as_str().unwrap();
+        let kind = kind.strip_prefix("dynamodb:table:").unwrap();
+        let (kind, _) = kind.split_once("CapacityUnits").unwrap();
+        assert_eq!(target["ResourceId"], json!({"Fn::Sub": "table/${Table}"}));
+        let least = json!({"Ref": format!("Min{kind}CapacityUnits")});
+        assert_eq!(
+            (&target["MinCapacity"], &provisioned[format!("{kind}CapacityUnits")]),
+            (&least, &least)
+        );
+        assert_eq!(target["MaxCapacity"], json!({"Ref": format!("Max{kind}RequestUnits")}));
+        let tracking = &policy["TargetTrackingScalingPolicyConfiguration"];
+        assert_eq!(tracking["TargetValue"], json!({"Ref": "TargetUtilization"}));
+        let metric = &tracking["PredefinedMetricSpecification"]["PredefinedMetricType"];
+        assert_eq!(metric, &format!("DynamoDB{kind}CapacityUtilization"));
+        for name in [target_name, &name] {
+            assert_eq!(template["Resources"][name]["Condition"], "IsProvisioned", "{name}");
+        }
+        scaled.insert(kind.to_owned());
+    }
+    assert_eq!(scaled, ["Read", "Write"].map(str::to_owned).into());
+}
+
+/// By a URL, a function gets whatever anybody sends, past the throttle of the API.
+#[test]
+fn only_update_has_a_url_and_only_if_it_is_wanted() {
+    let template = template();
+    assert_eq!(template["Parameters"]["UpdateUrl"]["Default"], "off");
+    let urls = resources(&template, "AWS::Lambda::Url");
+    let [(url, properties)] = urls.as_slice() else { panic!("one URL: {urls:?}") };
+    assert_eq!(properties["TargetFunctionArn"], json!({"Fn::GetAtt": "Update.Arn"}));
+    assert_eq!(properties["AuthType"], "NONE");
+    for (function, properties) in resources(&template, "AWS::Serverless::Function") {
+        assert!(properties["FunctionUrlConfig"].is_null(), "{function}");
+    }
+    let open = resources(&template, "AWS::Lambda::Permission");
+    let open: Vec<_> = open.into_iter().filter(|(_, it)| it["Principal"] == "*").collect();
+    let mut actions = BTreeSet::new();
+    for (name, permission) in &open {
+        assert_eq!(permission["FunctionName"], json!({"Ref": "Update"}), "{name}");
+        // Or anybody could invoke the function by Lambda's own API.
+        let by_url_only = permission["FunctionUrlAuthType"] == "NONE"
+            || permission["InvokedViaFunctionUrl"] == true;
+        assert!(by_url_only, "{name}");
+        actions.insert(permission["Action"].as_str().unwrap());
+    }
+    assert_eq!(actions, ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"].into());
+    assert_eq!(template["Outputs"]["UpdateUrl"]["Condition"], "HasUpdateUrl");
+    for name in open.iter().map(|(name, _)| name).chain([url]) {
+        assert_eq!(template["Resources"][name]["Condition"], "HasUpdateUrl", "{name}");
+    }
+}
+
+/// A page that sends updates may do so at both addresses.
+#[test]
+fn pages_may_send_updates_to_the_url_as_to_the_api() {
+    let template = template();
+    let [_, api, _] =
+        either(&resources(&template, "AWS::ApiGatewayV2::Api")[0].1["CorsConfiguration"]);
+    let [condition, url, _] = either(&resources(&template, "AWS::Lambda::Url")[0].1["Cors"]);
+    assert_eq!(condition, "HasCors");
+    assert_eq!(url["AllowMethods"], json!(["POST"]));
+    for same in ["AllowOrigins", "AllowHeaders", "MaxAge"] {
+        assert_eq!(url[same], api[same], "{same}");
+    }
+    let exposed = |cors: &Value| -> BTreeSet<String> {
+        let names = cors["ExposeHeaders"].as_array().unwrap().iter();
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    assert!(exposed(&url).is_subset(&exposed(&api)));
 }
 
 /// The minutes of an hour at which a cron expression of EventBridge fires in every hour of every
@@ -384,9 +490,9 @@ fn own_metrics(template: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn the_metrics_that_are_shown_are_counted_by_the_code() {
-    let requests = read("shared/src/lambda/metrics.rs");
+    let requests = read("shared/src/lambda/call_metrics.rs");
     let archive = read("functions/archive/src/run_metrics.rs");
-    assert!(archive.contains("count_units(usage)"));
+    assert!(archive.contains("add_units(line, usage)"));
     let functions = FUNCTIONS.map(|(name, _)| name.to_lowercase());
     let metrics = own_metrics(&template());
     assert!(metrics.len() > 20, "{metrics:?}");

@@ -8,7 +8,11 @@
 //! `text/*`, `application/json`, `application/xml` and `application/javascript` only, and base64
 //! under every other one and without one (`MiniStack`, pull request 766, against AWS); empty fields
 //! are left out instead of null, the values of `queryStringParameters` are decoded with `+` as a
-//! blank, and `rawQueryString` is as it was sent (hotsock/voker, `apigwv2-request.json`).
+//! blank, and `rawQueryString` is as it was sent (hotsock/voker, `apigwv2-request.json`). By a
+//! function's URL, `rawPath` is as it was sent and `http.path` is decoded, and cookies are among the
+//! headers too (`functionurl-request.json` there). The account is `anonymous`, and there are no path
+//! parameters and no authorizer (events that others have logged; in the file of voker they are
+//! null, as after a round trip through a structure of Go).
 //!
 //! *Assumed*: text that is not UTF-8, or has a `Content-Encoding`, is base64 too, since JSON could
 //! not hold it; a header that is not UTF-8 is Latin-1.
@@ -31,12 +35,14 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::{
-    read_path::{MalformedPath, ReadPath},
+    read_path::{self, MalformedPath, ReadPath},
     routes::{self, Routes},
 };
 
 /// The number of the account: that of AWS's examples.
 pub const ACCOUNT: &str = "123456789012";
+/// Whose request comes to the URL of a function that asks nobody who they are.
+const ANONYMOUS: &str = "anonymous";
 /// Headers of a connection, not of a request (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
 
@@ -106,7 +112,20 @@ pub fn http_api<'a>(
 /// routes.
 #[must_use]
 pub fn function_url(request: &Request<Bytes>, arrival: &Arrival) -> Value {
-    event(routes::DEFAULT, request.uri().path(), request, arrival).into()
+    let path = request.uri().path();
+    let mut event = Value::from(event(routes::DEFAULT, path, request, arrival));
+    let mut set = |object: &str, name: &str, value: Value| {
+        if let Some(object) = event.pointer_mut(object).and_then(Value::as_object_mut) {
+            object.insert(name.to_owned(), value);
+        }
+    };
+    set("/requestContext", "accountId", ANONYMOUS.into());
+    set("/requestContext/http", "path", read_path::decoded(path).into());
+    let cookies: Vec<_> = request.headers().get_all(COOKIE).iter().map(text).collect();
+    if !cookies.is_empty() {
+        set("/headers", COOKIE.as_str(), cookies.join("; ").into());
+    }
+    event
 }
 
 fn event(

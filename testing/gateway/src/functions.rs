@@ -34,6 +34,8 @@ pub struct FunctionQueue {
     arrived: Notify,
     /// How many connections its processes have to the runtime API.
     connections: AtomicUsize,
+    /// How many extensions its processes have registered.
+    extensions: AtomicUsize,
 }
 
 /// An event that waits for a process.
@@ -133,6 +135,7 @@ impl FunctionQueue {
             under_way: Mutex::default(),
             arrived: Notify::new(),
             connections: AtomicUsize::new(0),
+            extensions: AtomicUsize::new(0),
         }
     }
 
@@ -165,6 +168,18 @@ impl FunctionQueue {
     fn end(&self, id: &str, outcome: InvocationOutcome) -> bool {
         let waiting = lock(&self.under_way).remove(id);
         waiting.is_some_and(|waiting| waiting.send(outcome).is_ok())
+    }
+
+    /// Counts an extension that a process registers.
+    pub fn register_extension(&self) {
+        self.extensions.fetch_add(1, SeqCst);
+    }
+
+    /// How many extensions its processes have registered so far. Lambda asks a process to end
+    /// before it ends it only if there is one.
+    #[must_use]
+    pub fn extensions(&self) -> usize {
+        self.extensions.load(SeqCst)
     }
 
     /// Counts a connection of a process until the guard is dropped. When the last one of a function

@@ -42,7 +42,8 @@ impl ReadPath {
     }
 }
 
-fn decoded(text: &str) -> String {
+/// A path that is decoded once.
+pub(crate) fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

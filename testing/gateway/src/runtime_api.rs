@@ -1,8 +1,11 @@
 //! Lambda's runtime API, from which the processes of functions get their events.
 //!
-//! *Documented* (Using the Lambda runtime API for custom runtimes): the paths, the headers and the
-//! statuses. Here each function has its own below `/.rt/<function>`, so that one port serves all of
-//! them.
+//! *Documented* (Using the Lambda runtime API for custom runtimes; Using the Lambda Extensions API):
+//! the paths, the headers and the statuses. Here each function has its own below `/.rt/<function>`,
+//! so that one port serves all of them.
+//!
+//! Extensions may register, and wait for events that never come: there is no one who would freeze or
+//! end their process.
 
 use std::{
     convert::Infallible,
@@ -11,9 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use serde_json::json;
 
 use crate::{
     event::{ACCOUNT, Arrival, trace_id},
@@ -21,7 +25,8 @@ use crate::{
 };
 
 const PREFIX: &str = "/.rt/";
-const VERSION: &str = "2018-06-01/runtime";
+const RUNTIME: &str = "2018-06-01";
+const EXTENSIONS: &str = "2020-01-01";
 
 /// The variable `AWS_LAMBDA_RUNTIME_API` of a function's process, if this API listens at `address`.
 #[must_use]
@@ -32,8 +37,7 @@ pub fn endpoint(address: &str, function: &str) -> String {
 /// The function whose process sent a request, and the rest of its path.
 #[must_use]
 pub fn function(path: &str) -> Option<(&str, &str)> {
-    let (function, rest) = path.strip_prefix(PREFIX)?.split_once('/')?;
-    Some((function, rest.strip_prefix(VERSION)?.strip_prefix('/')?))
+    path.strip_prefix(PREFIX)?.split_once('/')
 }
 
 /// Answers a request of a function's process.
@@ -53,11 +57,11 @@ pub async fn answer(
     };
     let parts: Vec<_> = rest.split('/').collect();
     Ok(match (request.method(), &parts[..]) {
-        (&Method::GET, ["invocation", "next"]) => {
+        (&Method::GET, [RUNTIME, "runtime", "invocation", "next"]) => {
             let (id, event, deadline) = found.next().await;
             next(function, &id, event, deadline)
         }
-        (&Method::POST, ["invocation", id, kind @ ("response" | "error")]) => {
+        (&Method::POST, [RUNTIME, "runtime", "invocation", id, kind @ ("response" | "error")]) => {
             // An answer that breaks off is no answer, as if the process had ended.
             let Ok(body) = request.into_body().collect().await else {
                 return Ok(plain(StatusCode::BAD_REQUEST));
@@ -74,7 +78,12 @@ pub async fn answer(
                 (true, false) => StatusCode::ACCEPTED,
             })
         }
-        (&Method::POST, ["init", "error"]) => plain(StatusCode::ACCEPTED),
+        (&Method::POST, [RUNTIME, "runtime", "init", "error"]) => plain(StatusCode::ACCEPTED),
+        (&Method::POST, [EXTENSIONS, "extension", "register"]) => {
+            found.register_extension();
+            registered(function)
+        }
+        (&Method::GET, [EXTENSIONS, "extension", "event", "next"]) => std::future::pending().await,
         _ => plain(StatusCode::NOT_FOUND),
     })
 }
@@ -92,6 +101,15 @@ fn next(function: &str, id: &str, event: Bytes, deadline: SystemTime) -> Respons
         )
         .header("lambda-runtime-trace-id", trace_id(&arrival));
     response.body(Full::new(event)).unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn registered(function: &str) -> Response<Full<Bytes>> {
+    let about =
+        json!({"functionName": function, "functionVersion": "$LATEST", "handler": "bootstrap"});
+    let mut response = Response::new(Full::new(Bytes::from(about.to_string())));
+    let id = HeaderValue::from_static("00000000-0000-0000-0000-000000000001");
+    response.headers_mut().insert("lambda-extension-identifier", id);
+    response
 }
 
 fn plain(status: StatusCode) -> Response<Full<Bytes>> {

@@ -68,6 +68,26 @@ fn odd_paths_are_decoded_by_an_http_api_and_left_by_a_function_url() {
     }
 }
 
+/// As captured on AWS: `gateway::event` names the sources.
+#[test]
+fn the_event_of_a_function_url_is_that_of_an_http_api_but_for_what_was_captured() {
+    let request = Request::post("/capture/space%20value?redirect=https%3A%2F%2Fa.example&plus=a+b")
+        .header("content-type", "application/json")
+        .header("cookie", "session=abc123; theme=dark");
+    let event = function_url(&with_body(request, "{}"), &Arrival::default());
+    assert_eq!(event["rawPath"], "/capture/space%20value");
+    assert_eq!(event["rawQueryString"], "redirect=https%3A%2F%2Fa.example&plus=a+b");
+    let parameters = json!({"redirect": "https://a.example", "plus": "a b"});
+    assert_eq!(event["queryStringParameters"], parameters);
+    assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("{}"), &json!(false)));
+    assert_eq!(event["cookies"], json!(["session=abc123", "theme=dark"]));
+    assert_eq!(event["headers"]["cookie"], "session=abc123; theme=dark");
+    let context = &event["requestContext"];
+    assert_eq!(context["accountId"], "anonymous");
+    assert_eq!(context["http"]["path"], "/capture/space value");
+    assert_eq!((&context["routeKey"], &context["stage"]), (&json!("$default"), &json!("$default")));
+}
+
 #[test]
 fn requests_go_to_the_function_of_their_route() {
     for (request, function) in [

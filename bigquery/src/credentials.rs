@@ -64,6 +64,16 @@ impl Credentials {
         Ok(Self { kind, json })
     }
 
+    /// Whether they hold a secret that is valid until somebody revokes it. Whoever finds it can use
+    /// it from anywhere.
+    #[must_use]
+    pub fn are_long_lived(&self) -> bool {
+        match self.kind {
+            CredentialKind::ServiceAccount | CredentialKind::AuthorizedUser => true,
+            CredentialKind::ExternalAccount => false,
+        }
+    }
+
     fn build(&self) -> Result<AccessTokenCredentials, BigQueryError> {
         let json = self.json.clone();
         let built = match self.kind {

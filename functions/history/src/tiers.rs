@@ -86,6 +86,11 @@ impl StepLength {
         time - (time + self.offset()).rem_euclid(self.0)
     }
 
+    /// The end of the step that a time is in.
+    fn end(self, time: i64) -> i64 {
+        self.start(time) + self.0
+    }
+
     /// The step that suits a range of this length.
     fn for_range(length: i64) -> Self {
         if length <= WEEK {
@@ -134,14 +139,18 @@ pub(crate) struct Tiers {
 
 impl Tiers {
     /// The tiers of a range. Arguments that are none take their usual values.
+    ///
+    /// A range that ends now ends with the step that it is: nothing is archived of the future, and
+    /// whoever asks again within the step asks for the same range.
     pub(crate) fn of(
         from: Option<i64>,
         to: Option<i64>,
         step: Option<StepLength>,
         now: i64,
     ) -> Result<Self, RangeError> {
+        let ends_now = to.is_none();
         let to = to.unwrap_or(now);
-        let tiers = match (from, step) {
+        let mut tiers = match (from, step) {
             (None, None) => Self::usual(to),
             (None, Some(step)) => Self::single(to - step.usual_range(), to, step),
             (Some(from), step) => {
@@ -155,10 +164,13 @@ impl Tiers {
             }
         };
         let steps = tiers.iter().map(Tier::steps).sum();
-        match steps {
-            ..=MAX_STEPS => Ok(tiers),
-            _ => Err(RangeError::TooManySteps(steps)),
+        if steps > MAX_STEPS {
+            return Err(RangeError::TooManySteps(steps));
         }
+        if ends_now {
+            tiers.last.to = tiers.last.step.end(now);
+        }
+        Ok(tiers)
     }
 
     fn single(from: i64, to: i64, step: StepLength) -> Self {
@@ -229,14 +241,26 @@ mod tests {
         let weeks = at(datetime!(2025-11-17 0:00 UTC));
         let days = at(datetime!(2026-10-19 0:00 UTC));
         let hours = at(datetime!(2026-11-17 0:00 UTC));
-        assert_eq!(tiers, [(weeks, days, WEEK), (days, hours, DAY), (hours, now, HOUR)]);
+        assert_eq!(tiers, [(weeks, days, WEEK), (days, hours, DAY), (hours, now + HOUR / 2, HOUR)]);
     }
 
     #[test]
-    fn an_end_alone_stands_for_now() {
+    fn an_end_alone_stands_for_the_end_of_the_present_step() {
         let now = at(datetime!(2026-11-24 11:30 UTC));
-        let earlier = at(datetime!(2024-02-29 0:00 UTC));
-        assert_eq!(Tiers::of(None, Some(earlier), None, now), Tiers::of(None, None, None, earlier));
+        let earlier = at(datetime!(2024-02-29 1:00 UTC));
+        let given = Tiers::of(None, Some(earlier), None, now);
+        assert_eq!(given, Tiers::of(None, None, None, earlier - 1));
+    }
+
+    #[test]
+    fn within_a_step_a_range_that_ends_now_is_the_same() {
+        let hour = at(datetime!(2026-11-24 11:00 UTC));
+        for (from, step) in [(None, None), (Some(hour - DAY), None), (None, Some(StepLength::HOUR))]
+        {
+            let range = |now| tiers(&Tiers::of(from, None, step, now).unwrap());
+            assert_eq!(range(hour), range(hour + HOUR - 1));
+            assert_ne!(range(hour), range(hour + HOUR));
+        }
     }
 
     #[test]
@@ -252,7 +276,11 @@ mod tests {
         ] {
             let range = Tiers::of(Some(now - length), None, None, now).unwrap();
             let step = StepLength(step);
-            assert_eq!(tiers(&range), [(step.start(now - length), now, step.0)], "{length}");
+            assert_eq!(
+                tiers(&range),
+                [(step.start(now - length), step.end(now), step.0)],
+                "{length}"
+            );
         }
         for (step, length) in [
             ("10m", WEEK),
@@ -265,7 +293,7 @@ mod tests {
         ] {
             let step = StepLength::parse(step).unwrap();
             let range = Tiers::of(None, None, Some(step), now).unwrap();
-            assert_eq!(tiers(&range), [(step.start(now - length), now, step.0)]);
+            assert_eq!(tiers(&range), [(step.start(now - length), step.end(now), step.0)]);
         }
     }
 

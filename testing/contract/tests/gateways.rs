@@ -151,7 +151,8 @@ async fn a_percent_sign_that_begins_no_escape_passes_the_url_of_a_function_only(
     let request = Request::post("/stats/100%25").body(Bytes::from("{}")).unwrap();
     let refused = http_api(&service.template.routes, &request, &Arrival::default());
     assert!(matches!(refused, Err(Refusal::Path(_))), "{refused:?}");
-    let event = serde_json::from_value(function_url(&request, &Arrival::default())).unwrap();
+    let event: ApiGatewayV2httpRequest =
+        serde_json::from_value(function_url(&request, &Arrival::default())).unwrap();
     let call = Call::of(&Context::default(), SystemTime::now());
     assert_eq!(answer_event(&service.update, &Auth::Off, event, call).await.status_code, 200);
 }

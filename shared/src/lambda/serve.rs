@@ -63,7 +63,7 @@ pub async fn serve_http_with<F: HttpFunction>(
     build: impl AsyncFnOnce(&Config) -> Result<F, Error>,
 ) -> Result<(), Error> {
     let config = configure()?;
-    let function = build(&config).await.inspect_err(|error| tracing::error!("{error}"))?;
+    let function = build(&config).await.inspect_err(|error| super::log::start_failed(error))?;
     let function = Arc::new((function, config.auth));
     let metrics = Metrics::start(F::NAME)?;
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
@@ -95,7 +95,7 @@ pub async fn start() -> Result<(Config, Store), Error> {
 
 fn configure() -> Result<Config, Error> {
     super::log::start();
-    Ok(Config::from_env().inspect_err(|error| tracing::error!("{error}"))?)
+    Ok(Config::from_env().inspect_err(|error| super::log::start_failed(error))?)
 }
 
 async fn connect(config: &Config) -> Store {

@@ -446,7 +446,11 @@ fn only_a_function_that_does_not_start_undoes_an_update_of_the_stack() {
     let serving = read("shared/src/lambda/serve.rs");
     let starting = serving.split("lambda_runtime::run_concurrent").next().unwrap();
     let others = serving.matches("start_failed").count() - starting.matches("start_failed").count();
-    assert_eq!((starting.matches("start_failed").count(), others), (1, 1), "configure() is the other");
+    assert_eq!(
+        (starting.matches("start_failed").count(), others),
+        (1, 1),
+        "configure() is the other"
+    );
 }
 
 #[test]

@@ -101,6 +101,17 @@ impl Stack {
         self.names.get(logical).map(String::as_str).with_context(|| format!("no {logical}"))
     }
 
+    /// Its own name.
+    pub fn stack_name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    /// The variables that point AWS's tools at it.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let variables = self.ministack.variables().into_iter();
+        variables.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
     /// A function's configuration.
     pub fn function(&mut self, logical: &str) -> anyhow::Result<Value> {
         let name = self.name(logical)?.to_owned();

@@ -12,6 +12,9 @@ pub(crate) const WEEK: i64 = 7 * DAY;
 /// The last second of the year 9999, where RFC 3339 and BigQuery end.
 pub(crate) const LATEST: i64 = 253_402_300_799;
 
+/// The slots of the archive begin at multiples of this.
+const SLOT: i64 = 10 * 60;
+
 /// How far back each step is the usual one.
 const MONTH: i64 = 31 * DAY;
 const YEAR: i64 = 366 * DAY;
@@ -86,11 +89,6 @@ impl StepLength {
         time - (time + self.offset()).rem_euclid(self.0)
     }
 
-    /// The end of the step that a time is in.
-    fn end(self, time: i64) -> i64 {
-        self.start(time) + self.0
-    }
-
     /// The step that suits a range of this length.
     fn for_range(length: i64) -> Self {
         if length <= WEEK {
@@ -140,8 +138,8 @@ pub(crate) struct Tiers {
 impl Tiers {
     /// The tiers of a range. Arguments that are none take their usual values.
     ///
-    /// A range that ends now ends with the step that it is: nothing is archived of the future, and
-    /// whoever asks again within the step asks for the same range.
+    /// A range that ends now ends with the present slot. That is the same, since nothing is archived
+    /// between now and then; and whoever asks again within the slot asks for the same range.
     pub(crate) fn of(
         from: Option<i64>,
         to: Option<i64>,
@@ -168,7 +166,7 @@ impl Tiers {
             return Err(RangeError::TooManySteps(steps));
         }
         if ends_now {
-            tiers.last.to = tiers.last.step.end(now);
+            tiers.last.to += (-now).rem_euclid(SLOT);
         }
         Ok(tiers)
     }
@@ -241,25 +239,29 @@ mod tests {
         let weeks = at(datetime!(2025-11-17 0:00 UTC));
         let days = at(datetime!(2026-10-19 0:00 UTC));
         let hours = at(datetime!(2026-11-17 0:00 UTC));
-        assert_eq!(tiers, [(weeks, days, WEEK), (days, hours, DAY), (hours, now + HOUR / 2, HOUR)]);
+        assert_eq!(tiers, [(weeks, days, WEEK), (days, hours, DAY), (hours, now, HOUR)]);
     }
 
     #[test]
-    fn an_end_alone_stands_for_the_end_of_the_present_step() {
+    fn an_end_alone_stands_for_now() {
         let now = at(datetime!(2026-11-24 11:30 UTC));
-        let earlier = at(datetime!(2024-02-29 1:00 UTC));
-        let given = Tiers::of(None, Some(earlier), None, now);
-        assert_eq!(given, Tiers::of(None, None, None, earlier - 1));
+        let earlier = at(datetime!(2024-02-29 0:00 UTC));
+        assert_eq!(Tiers::of(None, Some(earlier), None, now), Tiers::of(None, None, None, earlier));
     }
 
     #[test]
-    fn within_a_step_a_range_that_ends_now_is_the_same() {
-        let hour = at(datetime!(2026-11-24 11:00 UTC));
-        for (from, step) in [(None, None), (Some(hour - DAY), None), (None, Some(StepLength::HOUR))]
+    fn within_a_slot_a_range_that_ends_now_is_the_same_and_has_the_slots_before_now() {
+        let slot = at(datetime!(2026-11-24 11:20 UTC));
+        for (from, step) in [(None, None), (Some(slot - DAY), None), (None, Some(StepLength::HOUR))]
         {
             let range = |now| tiers(&Tiers::of(from, None, step, now).unwrap());
-            assert_eq!(range(hour), range(hour + HOUR - 1));
-            assert_ne!(range(hour), range(hour + HOUR));
+            let end = |now| range(now).last().unwrap().1;
+            assert_eq!(range(slot + 1), range(slot + 600));
+            // At its start the slot is not yet before now.
+            assert_eq!(
+                [end(slot), end(slot + 1), end(slot + 601)],
+                [0, 600, 1_200].map(|s| slot + s)
+            );
         }
     }
 
@@ -276,11 +278,7 @@ mod tests {
         ] {
             let range = Tiers::of(Some(now - length), None, None, now).unwrap();
             let step = StepLength(step);
-            assert_eq!(
-                tiers(&range),
-                [(step.start(now - length), step.end(now), step.0)],
-                "{length}"
-            );
+            assert_eq!(tiers(&range), [(step.start(now - length), now, step.0)], "{length}");
         }
         for (step, length) in [
             ("10m", WEEK),
@@ -293,7 +291,7 @@ mod tests {
         ] {
             let step = StepLength::parse(step).unwrap();
             let range = Tiers::of(None, None, Some(step), now).unwrap();
-            assert_eq!(tiers(&range), [(step.start(now - length), step.end(now), step.0)]);
+            assert_eq!(tiers(&range), [(step.start(now - length), now, step.0)]);
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     aws_tools,
     client_tokens::ClientTokens,
     exercise::{Api, ClientCall},
-    stack::Stack,
+    stack::{self, Stack},
 };
 
 const FLOOD: ClientCall<'_> = ClientCall {
@@ -48,7 +48,7 @@ pub fn during_a_flood(stack: &mut Stack, api: &Api, access: &ClientTokens) -> an
         })
         .collect();
     let aws = AwsCli { program: aws_tools::aws_cli()?, variables: stack.variables() };
-    let options = RevokeOptions { names: vec!["leaked".to_owned()], stack: stack.stack_name() };
+    let options = RevokeOptions { names: vec!["leaked".to_owned()], stack: stack::NAME.to_owned() };
     let revoked = revoke(&aws, &options);
     let refused = api.send_with(FLOOD, Some(leaked));
     ended.store(true, Relaxed);
@@ -83,7 +83,7 @@ fn raise_all_alarms(stack: &mut Stack) -> anyhow::Result<()> {
 
 /// The parameters of the stack: names and values, in the order of names.
 fn parameters(stack: &mut Stack) -> anyhow::Result<Vec<(String, String)>> {
-    let name = json!({"StackName": stack.stack_name()});
+    let name = json!({"StackName": stack::NAME});
     let answer: Value = stack.aws.call("cloudformation", "describe_stacks", name)?;
     let parameters = list(&answer, "/Stacks/0/Parameters").iter().map(|parameter| {
         let key = text(parameter, "/ParameterKey")?.to_owned();

@@ -24,7 +24,8 @@ use super::{
     aws_tools,
 };
 
-const NAME: &str = "statshub";
+/// Its own name.
+pub const NAME: &str = "statshub";
 /// The template of the build, in the form that MiniStack can deploy.
 const TEMPLATE: &str = "ministack.yaml";
 const REGION: &str = "us-east-1";
@@ -99,11 +100,6 @@ impl Stack {
     /// The name of a resource.
     pub fn name(&self, logical: &str) -> anyhow::Result<&str> {
         self.names.get(logical).map(String::as_str).with_context(|| format!("no {logical}"))
-    }
-
-    /// Its own name.
-    pub fn stack_name(&self) -> String {
-        NAME.to_owned()
     }
 
     /// The variables that point AWS's tools at it.

@@ -211,6 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn whatever_holds_a_key_of_google_is_long_lived() {
+        let aws = r#"{"type":"external_account","credential_source":{"environment_id":"aws1"}}"#;
+        for (text, long_lived) in [
+            (r#"{"type":"service_account"}"#, true),
+            (r#"{"type":"authorized_user"}"#, true),
+            (aws, false),
+        ] {
+            assert_eq!(Credentials::parse(text).unwrap().are_long_lived(), long_lived, "{text}");
+        }
+    }
+
+    #[test]
     fn the_metadata_service_of_ec2_is_left_out() {
         let credentials = Credentials::parse(
             r#"{"type":"external_account","credential_source":{"environment_id":"aws1",

@@ -28,7 +28,7 @@ fn has_test(source: &str, name: &str) -> bool {
     lines.iter().enumerate().any(|(number, line)| {
         let declares = [format!("fn {name}()"), format!("async fn {name}()")];
         declares.iter().any(|declared| line.starts_with(declared.as_str()))
-            && lines[..number].iter().rev().take(3).any(is_test)
+            && lines.iter().take(number).rev().take(3).any(is_test)
     })
 }
 

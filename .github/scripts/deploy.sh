@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds the functions and updates an existing stack. CloudFormation undoes the update if one of the stack's
+# Updates an existing stack with what `sam build` has made. CloudFormation undoes the update if one of the stack's
 # RollbackAlarms goes off during it or within 5 minutes after it. This script undoes it if the service does
 # not answer as it should. Parameters keep their values, and new ones get their defaults.
 #
 # AWS_REGION      where the stack is
 # STACK           its name, if it is not statshub
+# ARCHITECTURE    what the functions are built for, if it is not arm64
 # STATSHUB_TOKEN  a token with the scopes read+write; without it only queries are tried
 # IGNORE_ALARMS   true: alarms undo nothing, the service's answers still do
 set -euo pipefail
@@ -31,11 +32,21 @@ status() {
   curl "${arguments[@]}" --header @<([ -z "${token:-}" ] || echo "Authorization: Bearer $token") "$url$2" || echo 000
 }
 
+# Returned by a smoke test that was not answered: the service, or the API in front of it, is too busy. A flood must
+# not undo an update, which may be the one that shuts it out.
+busy=2
+
 expect() {
   local wanted=$1 got
   shift
   got=$(status "$@")
-  [ "$got" = "$wanted" ] && return
+  case $got in
+    "$wanted") return ;;
+    429 | 503)
+      echo "$1 $2 was answered by $got: the service is busy" >&2
+      return $busy
+      ;;
+  esac
   echo "$1 $2 was answered by $got, not $wanted: $(head -c 500 "$folder/answer" 2>/dev/null)" >&2
   return 1
 }
@@ -51,14 +62,29 @@ smoke_test() {
   fi
 }
 
+# try_smoke_test: prints how it went, `passed`, `failed` or `busy`.
+try_smoke_test() {
+  local result=0
+  smoke_test || result=$?
+  case $result in
+    0) echo passed ;;
+    "$busy") echo busy ;;
+    *) echo failed ;;
+  esac
+}
+
 url=$(output Url)
 architecture=$(stack_value "Parameters[?ParameterKey=='Architecture'].ParameterValue")
+if [ "$architecture" != "${ARCHITECTURE:-arm64}" ]; then
+  echo "the functions of $stack run on $architecture, and these are built for ${ARCHITECTURE:-arm64}" >&2
+  exit 1
+fi
 
-sam build --parameter-overrides "Architecture=${architecture:-arm64}"
-sam package --resolve-s3 --output-template-file "$folder/template.yaml"
-# The template is larger than a request may be, so it lies beside the functions.
 bucket=$(aws cloudformation describe-stacks --stack-name aws-sam-cli-managed-default --output text \
   --query "Stacks[0].Outputs[?OutputKey=='SourceBucket'].OutputValue")
+aws cloudformation package --template-file .aws-sam/build/template.yaml --s3-bucket "$bucket" \
+  --s3-prefix "$stack" --output-template-file "$folder/template.yaml"
+# The template is larger than a request may be, so it lies beside the functions.
 key=$stack/$(sha256sum "$folder/template.yaml" | cut -c1-32).yaml
 aws s3 cp --only-show-errors "$folder/template.yaml" "s3://$bucket/$key"
 template_url=https://$bucket.s3.${AWS_REGION:?}.amazonaws.com/$key
@@ -97,11 +123,10 @@ failures=0
 state=UPDATE_IN_PROGRESS
 while [ "$state" = UPDATE_IN_PROGRESS ]; do
   sleep 15
-  if smoke_test; then
-    failures=0
-  else
-    failures=$((failures + 1))
-  fi
+  case $(try_smoke_test) in
+    passed) failures=0 ;;
+    failed) failures=$((failures + 1)) ;;
+  esac
   # One failure may be the network's.
   if [ "$failures" -eq 2 ]; then
     echo "the service does not answer as it should: the update is undone" >&2
@@ -119,8 +144,16 @@ case $state in
     exit 1
     ;;
 esac
-if ! smoke_test && ! { sleep 5 && smoke_test; }; then
-  echo "the update has ended, and the service does not answer as it should: deploy the version before" >&2
-  exit 1
+result=$(try_smoke_test)
+if [ "$result" = failed ]; then
+  sleep 5
+  result=$(try_smoke_test)
 fi
-echo "$stack is deployed"
+case $result in
+  passed) echo "$stack is deployed" ;;
+  busy) echo "$stack is deployed, and too busy to be tried: see docs/deploying.md, Shutting a token out" ;;
+  failed)
+    echo "the update has ended, and the service does not answer as it should: deploy the version before" >&2
+    exit 1
+    ;;
+esac

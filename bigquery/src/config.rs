@@ -82,6 +82,18 @@ impl Config {
         }))
     }
 
+    /// Warns in the log of credentials that hold a long-lived secret.
+    pub fn warn_of_long_lived_credentials(&self) {
+        if let Access::Google(credentials) = &self.access
+            && credentials.are_long_lived()
+        {
+            tracing::warn!(
+                "GOOGLE_TOKEN is a long-lived key, which everybody may use who finds it: an \
+                 external_account needs none (docs/bigquery.md)"
+            );
+        }
+    }
+
     /// The same configuration with another address, for tests of credentials.
     #[must_use]
     pub fn with_address(mut self, address: impl Into<String>) -> Self {

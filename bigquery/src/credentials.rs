@@ -64,6 +64,16 @@ impl Credentials {
         Ok(Self { kind, json })
     }
 
+    /// Whether they hold a secret that is valid until somebody revokes it. Whoever finds it can use
+    /// it from anywhere.
+    #[must_use]
+    pub fn are_long_lived(&self) -> bool {
+        match self.kind {
+            CredentialKind::ServiceAccount | CredentialKind::AuthorizedUser => true,
+            CredentialKind::ExternalAccount => false,
+        }
+    }
+
     fn build(&self) -> Result<AccessTokenCredentials, BigQueryError> {
         let json = self.json.clone();
         let built = match self.kind {
@@ -197,6 +207,18 @@ mod tests {
         ] {
             let error = Credentials::parse(wrong).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn whatever_holds_a_key_of_google_is_long_lived() {
+        let aws = r#"{"type":"external_account","credential_source":{"environment_id":"aws1"}}"#;
+        for (text, long_lived) in [
+            (r#"{"type":"service_account"}"#, true),
+            (r#"{"type":"authorized_user"}"#, true),
+            (aws, false),
+        ] {
+            assert_eq!(Credentials::parse(text).unwrap().are_long_lived(), long_lived, "{text}");
         }
     }
 

@@ -25,7 +25,7 @@ pub use credentials::Credentials;
 pub use error::BigQueryError;
 pub use job::{Job, JobId, JobRef, JobState};
 pub use pace::{Pace, Pauses};
-pub use query::{Parameter, Query, QueryFailure, ResultPage, ResultRow};
+pub use query::{Parameter, Query, QueryFailure, ResultPage, ResultRow, StartedQuery};
 pub use schema::{Field, Schema};
 /// The records of a table that hold stats.
 pub use shared::domain::Group;

@@ -41,6 +41,15 @@ pub struct ResultPage {
 /// A row: the text of each column, or none for `NULL`.
 pub type ResultRow = Vec<Option<String>>;
 
+/// Whether a query is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartedQuery {
+    /// It was started.
+    Now,
+    /// There was a job of this id, from somebody else or from a request whose answer was lost.
+    Before,
+}
+
 /// Why a query has no rows to give.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryFailure {
@@ -85,7 +94,7 @@ impl BigQuery {
         job: &JobRef,
         query: &Query,
         deadline: Deadline,
-    ) -> Result<(), QueryFailure> {
+    ) -> Result<StartedQuery, QueryFailure> {
         let url = self.url(job.project(), &["jobs"]);
         let parameters: Vec<_> =
             query.parameters.iter().map(|(name, value)| parameter_json(name, value)).collect();
@@ -100,8 +109,8 @@ impl BigQuery {
             }},
         });
         match self.request::<Value>(deadline, |http| http.post(&url).json_body(&body)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is(StatusCode::CONFLICT) => Ok(()),
+            Ok(_) => Ok(StartedQuery::Now),
+            Err(error) if error.is(StatusCode::CONFLICT) => Ok(StartedQuery::Before),
             Err(error) => Err(explain(error)),
         }
     }

@@ -35,6 +35,7 @@ impl fmt::Display for TableId {
 
 /// A table as it is.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Table {
     /// Where its data is. Jobs on the table have to name it.
     pub location: Option<String>,
@@ -43,6 +44,21 @@ pub struct Table {
     pub schema: Schema,
     /// The version of the table.
     etag: Option<String>,
+    last_modified_time: Option<String>,
+    num_rows: Option<String>,
+    num_bytes: Option<String>,
+}
+
+impl Table {
+    /// A text that is another one as soon as the table has other rows. None if BigQuery says
+    /// nothing of them.
+    #[must_use]
+    pub fn rows_version(&self) -> Option<String> {
+        let rows = self.num_rows.as_deref()?;
+        let time = self.last_modified_time.as_deref().unwrap_or_default();
+        let bytes = self.num_bytes.as_deref().unwrap_or_default();
+        Some(format!("{time} {rows} {bytes}"))
+    }
 }
 
 impl BigQuery {

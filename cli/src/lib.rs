@@ -5,6 +5,7 @@
 pub mod audit_table;
 mod http_client;
 pub mod make_token;
+pub mod revoke_token;
 pub mod run_archive;
 pub mod run_sql;
 pub mod timestamp;

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use statshub::{audit_table, make_token, run_archive, run_sql};
+use statshub::{audit_table, make_token, revoke_token, run_archive, run_sql};
 
 const EXAMPLES: &str = "\
 Examples:
   statshub token --name fleet-2026 --scope write
+  AWS_REGION=eu-west-1 statshub revoke --stack statshub --name fleet-2026
   statshub archive --url http://localhost:9000
   statshub sql 'SELECT * FROM statshub.country ORDER BY _ts, _dim'
   AWS_REGION=eu-west-1 AWS_PROFILE=production statshub audit --table statshub
@@ -28,6 +29,8 @@ Exit codes:
 enum Command {
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
+    /// Shut out whoever holds a token: remove its entry from a deployed stack, now
+    Revoke(revoke_token::RevokeOptions),
     /// Run the function `archive` of a running service once, as the schedule does
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
@@ -39,6 +42,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Token(options) => make_token::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Revoke(options) => revoke_token::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Archive(options) => run_archive::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Sql(options) => run_sql::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Audit(options) => audit_table::run(&options).map(ExitCode::from),

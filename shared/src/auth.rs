@@ -1,7 +1,7 @@
 //! Who may do what: bearer tokens, of which the configuration has only hashes. Pure;
 //! `http/authorization.rs` knows how a token comes with a request.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -26,8 +26,19 @@ pub enum Auth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     tokens: Vec<Token>,
-    /// Whether reading needs no token.
-    public_read: bool,
+    /// What may be read without a token.
+    public_read: PublicRead,
+}
+
+/// What may be read without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicRead {
+    /// Nothing.
+    Nothing,
+    /// Current stats. Their history, of which each question may cost money, needs a token.
+    Stats,
+    /// Stats and their history.
+    All,
 }
 
 /// What the configuration says of a token.
@@ -121,11 +132,23 @@ impl Auth {
     ///
     /// # Errors
     /// It is empty, or neither of these.
-    pub fn parse(text: &str, public_read: bool) -> Result<Self, AuthError> {
+    pub fn parse(text: &str, public_read: PublicRead) -> Result<Self, AuthError> {
         match text.trim() {
             "" => Err(AuthError::Missing),
             OFF => Ok(Self::Off),
             list => Ok(Self::Tokens(Tokens { tokens: parse_tokens(list)?, public_read })),
+        }
+    }
+
+    /// The same for a function that answers the history.
+    #[must_use]
+    pub fn of_history(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Tokens(Tokens { tokens, public_read: PublicRead::Stats }) => {
+                let tokens = tokens.clone();
+                Cow::Owned(Self::Tokens(Tokens { tokens, public_read: PublicRead::Nothing }))
+            }
+            auth => Cow::Borrowed(auth),
         }
     }
 
@@ -134,7 +157,9 @@ impl Auth {
     pub fn needs_token(&self, scope: Scope) -> bool {
         match self {
             Self::Off => false,
-            Self::Tokens(tokens) => scope != Scope::Read || !tokens.public_read,
+            Self::Tokens(tokens) => {
+                scope != Scope::Read || tokens.public_read == PublicRead::Nothing
+            }
         }
     }
 
@@ -300,16 +325,19 @@ mod tests {
         format!("{name}:{scopes}:{}", hex::encode(Sha256::digest(token)))
     }
 
-    fn auth(entries: &[String], public_read: bool) -> Auth {
+    fn auth(entries: &[String], public_read: PublicRead) -> Auth {
         Auth::parse(&entries.join(","), public_read).unwrap()
     }
 
     #[test]
     fn a_token_is_known_by_its_sha256() {
-        let auth = Auth::parse(&format!("it:read:{HASH_OF_A}"), false).unwrap();
+        let auth = Auth::parse(&format!("it:read:{HASH_OF_A}"), PublicRead::Nothing).unwrap();
         assert_eq!(auth.check(Scope::Read, Some(b"a")), Ok(Caller::Token("it".into())));
         let upper = HASH_OF_A.to_uppercase();
-        assert_eq!(Auth::parse(&format!(" it:read:{upper}\n"), false), Ok(auth.clone()));
+        assert_eq!(
+            Auth::parse(&format!(" it:read:{upper}\n"), PublicRead::Nothing),
+            Ok(auth.clone())
+        );
         for other in [&b""[..], b"b", b"aa", HASH_OF_A.as_bytes()] {
             assert_eq!(auth.check(Scope::Read, Some(other)), Err(Denial::InvalidToken));
         }
@@ -327,7 +355,7 @@ mod tests {
             ("admin", &all),
             ("admin+read", &all),
         ] {
-            let auth = auth(&[entry("it", scopes, "a")], false);
+            let auth = auth(&[entry("it", scopes, "a")], PublicRead::Nothing);
             for scope in all {
                 let expected = match allowed.contains(&scope) {
                     true => Ok(Caller::Token("it".into())),
@@ -343,21 +371,21 @@ mod tests {
         let entries: Vec<_> = (0..50)
             .map(|i| entry("same", if i % 2 == 0 { "read" } else { "write" }, &format!("token{i}")))
             .collect();
-        let all = auth(&entries, false);
+        let all = auth(&entries, PublicRead::Nothing);
         for i in 0..50 {
             let token = format!("token{i}");
             let may_read = all.check(Scope::Read, Some(token.as_bytes())).is_ok();
             assert_eq!(may_read, i % 2 == 0);
             assert_eq!(all.check(Scope::Write, Some(token.as_bytes())).is_ok(), !may_read);
         }
-        let rotated = auth(&entries[1..], false);
+        let rotated = auth(&entries[1..], PublicRead::Nothing);
         assert_eq!(rotated.check(Scope::Read, Some(b"token0")), Err(Denial::InvalidToken));
         assert!(rotated.check(Scope::Read, Some(b"token48")).is_ok());
     }
 
     #[test]
     fn public_reading_needs_no_token_and_writing_does() {
-        let auth = auth(&[entry("writer", "write", "a")], true);
+        let auth = auth(&[entry("writer", "write", "a")], PublicRead::All);
         for token in [None, Some(&b"a"[..]), Some(b"wrong")] {
             assert_eq!(auth.check(Scope::Read, token), Ok(Caller::Anyone));
         }
@@ -368,8 +396,25 @@ mod tests {
     }
 
     #[test]
+    fn stats_may_be_public_without_their_history() {
+        let entries = [entry("reader", "read", "a")];
+        for (public_read, stats, history) in [
+            (PublicRead::Nothing, true, true),
+            (PublicRead::Stats, false, true),
+            (PublicRead::All, false, false),
+        ] {
+            let auth = auth(&entries, public_read);
+            assert_eq!(auth.needs_token(Scope::Read), stats, "{public_read:?}");
+            let auth = auth.of_history();
+            assert_eq!(auth.needs_token(Scope::Read), history, "{public_read:?}");
+            assert!(auth.needs_token(Scope::Write) && auth.check(Scope::Read, Some(b"a")).is_ok());
+        }
+        assert_eq!(*Auth::Off.of_history(), Auth::Off);
+    }
+
+    #[test]
     fn off_is_open_and_nothing_else_is() {
-        for public_read in [false, true] {
+        for public_read in [PublicRead::Nothing, PublicRead::Stats, PublicRead::All] {
             let off = Auth::parse("off", public_read).unwrap();
             assert_eq!(off, Auth::Off);
             assert_eq!(off.check(Scope::Admin, None), Ok(Caller::Anyone));
@@ -381,7 +426,7 @@ mod tests {
             ("OFF", AuthError::Form(1)),
             ("off,off", AuthError::Form(1)),
         ] {
-            assert_eq!(Auth::parse(text, true), Err(error), "{text:?}");
+            assert_eq!(Auth::parse(text, PublicRead::All), Err(error), "{text:?}");
         }
     }
 
@@ -411,7 +456,7 @@ mod tests {
             (format!("name:read:g{}", &HASH_OF_A[1..]), AuthError::Hash(2)),
             (entry("another", "write", "other"), AuthError::Repeated(1, 2)),
         ] {
-            let refused = Auth::parse(&format!("{good},{wrong}"), false).unwrap_err();
+            let refused = Auth::parse(&format!("{good},{wrong}"), PublicRead::Nothing).unwrap_err();
             assert_eq!(refused, error, "{wrong}");
             let text = refused.to_string();
             for secret in [&token[TOKEN_PREFIX.len()..], &HASH_OF_A[2..], "other"] {
@@ -423,13 +468,13 @@ mod tests {
     #[test]
     fn the_longest_and_the_shortest_name() {
         for name in ["n".repeat(64), "-".to_owned(), "A.b_c-9".to_owned()] {
-            auth(&[entry(&name, "read", "a")], false);
+            auth(&[entry(&name, "read", "a")], PublicRead::Nothing);
         }
     }
 
     #[test]
     fn neither_debug_nor_errors_show_a_hash() {
-        let shown = format!("{:?}", auth(&[entry("it", "read", "a")], false));
+        let shown = format!("{:?}", auth(&[entry("it", "read", "a")], PublicRead::Nothing));
         assert!(shown.contains("\"it\"") && !shown.contains("ca97") && !shown.contains("202, 151"));
     }
 }

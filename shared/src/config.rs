@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use crate::{
-    auth::Auth,
+    auth::{Auth, PublicRead},
     domain::{DimensionName, PeriodLength},
     store::DEFAULT_MAX_KEYS,
 };
@@ -120,9 +120,15 @@ fn parse_query_cache(text: &str) -> Result<BTreeMap<DimensionName, Duration>, Co
 /// Neither error shows a value: somebody may have set a variable to a token.
 fn parse_auth(auth: Option<String>, public_read: Option<String>) -> Result<Auth, ConfigError> {
     let public_read = match public_read.as_deref() {
-        None | Some("off") => false,
-        Some("on") => true,
-        Some(_) => return Err(ConfigError::new("STATSHUB_PUBLIC_READ", "is neither on nor off")),
+        None | Some("off") => PublicRead::Nothing,
+        Some("stats") => PublicRead::Stats,
+        Some("on") => PublicRead::All,
+        Some(_) => {
+            return Err(ConfigError::new(
+                "STATSHUB_PUBLIC_READ",
+                "is neither on nor stats nor off",
+            ));
+        }
     };
     Auth::parse(&auth.unwrap_or_default(), public_read)
         .map_err(|error| ConfigError::new("STATSHUB_AUTH", error.to_string()))
@@ -164,7 +170,9 @@ mod tests {
     fn who_may_do_what() {
         let hash = "0".repeat(64);
         let token = format!("reader:read:{hash}");
-        for (public_read, needs_token) in [("", true), ("off", true), ("on", false)] {
+        for (public_read, needs_token) in
+            [("", true), ("off", true), ("stats", false), ("on", false)]
+        {
             let variables = [("STATSHUB_AUTH", &*token), ("STATSHUB_PUBLIC_READ", public_read)];
             let auth = config(&variables).unwrap().auth;
             assert!(auth.needs_token(Scope::Write));

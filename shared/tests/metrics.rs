@@ -21,7 +21,7 @@ use http::StatusCode;
 use lambda_runtime::Context;
 use serde_json::Value;
 use shared::{
-    auth::{Auth, Caller},
+    auth::{Auth, Caller, PublicRead},
     domain::UnixSeconds,
     http::{Problem, Request, Response},
     lambda::{
@@ -158,7 +158,7 @@ impl HttpFunction for Broken {
 async fn who_asked_and_whether_it_failed_is_recorded() {
     // The hash is that of the token `a`.
     let hash = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
-    let auth = Auth::parse(&format!("reader:read:{hash}"), false).unwrap();
+    let auth = Auth::parse(&format!("reader:read:{hash}"), PublicRead::Nothing).unwrap();
     for (authorization, caller, has_failed) in
         [("Bearer a", Caller::Token("reader".into()), true), ("Bearer b", Caller::Anyone, false)]
     {

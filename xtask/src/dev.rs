@@ -127,6 +127,9 @@ fn database(options: &DevOptions) -> anyhow::Result<Database> {
         forget(&folder)?;
     }
     Ok(if options.dynamodb_local {
+        say(
+            "DynamoDB Local listens on all addresses of this machine: whoever reaches it gets the data",
+        );
         Database::DynamoDbLocal(folder)
     } else {
         Database::Embedded(folder.join("statshub.sqlite"))

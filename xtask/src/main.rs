@@ -14,7 +14,7 @@ use bench::{large_answers, large_archive};
 use clap::Parser;
 use scenarios::{crash, deploy_test, replay};
 use service::workspace;
-use statshub::{make_token, run_archive, run_sql};
+use statshub::{make_token, revoke_token, run_archive, run_sql};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Developer commands of statshub")]
@@ -27,6 +27,8 @@ enum Command {
     Sql(run_sql::SqlOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
+    /// Shut out whoever holds a token: remove its entry from a deployed stack, now
+    Revoke(revoke_token::RevokeOptions),
     /// Run all checks and tests
     Test(steps::TestOptions),
     /// Try generated inputs on what must hold for every input
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Archive(options) => run_archive::run(&options),
         Command::Sql(options) => run_sql::run(&options),
         Command::Token(options) => make_token::run(&options),
+        Command::Revoke(options) => revoke_token::run(&options),
         Command::Test(options) => steps::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),

@@ -101,6 +101,7 @@ impl Function {
     pub fn from_env(store: Store) -> Result<Self, lambda_runtime::Error> {
         let schedule = Schedule::from_env()?;
         let config = bigquery::Config::from_env()?;
+        config.iter().for_each(bigquery::Config::warn_of_long_lived_credentials);
         let bigquery =
             config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         let function = Self::new(store, schedule, bigquery.transpose()?);

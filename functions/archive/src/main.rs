@@ -7,7 +7,8 @@ use shared::lambda::Call;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let (_, store) = shared::lambda::start().await?;
-    let function = &Function::from_env(store).inspect_err(|error| tracing::error!("{error}"))?;
+    let function =
+        &Function::from_env(store).inspect_err(|error| shared::lambda::log::start_failed(error))?;
     let answer = async |event: LambdaEvent<ScheduleEvent>| {
         let call = Call::of_job(&event.context, std::time::SystemTime::now());
         function.run(&event.payload, call).await

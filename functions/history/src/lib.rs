@@ -1,8 +1,8 @@
 //! `GET /history/{dim}/{key}/{kind}/{stat}`: from the request to a query of the archive in
 //! BigQuery, and from its rows to JSON or CSV.
 //!
-//! One job of BigQuery answers a question, however many pages the answer has: later pages are read
-//! from the job's result, and scan nothing.
+//! One job of BigQuery answers a question, however many pages the answer has and however many ask
+//! it before the table has other rows: they read from the job's result, and scan nothing.
 
 mod accept;
 mod history_csv;
@@ -20,7 +20,9 @@ mod tiers;
 
 use std::sync::{Mutex, PoisonError};
 
-use bigquery::{BigQuery, Columns, Config, Pace, QueryFailure, TableId};
+use bigquery::{
+    BigQuery, Columns, Config, JobState, Pace, Query, QueryFailure, StartedQuery, TableId,
+};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, LINK, VARY},
@@ -69,8 +71,10 @@ impl Function {
     /// A variable is missing or wrong.
     pub fn from_env() -> Result<Self, lambda_runtime::Error> {
         let scan_limit = ScanLimit::from_variables(shared::config::variable)?;
-        let bigquery = Config::from_env()?
-            .map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
+        let config = Config::from_env()?;
+        config.iter().for_each(Config::warn_of_long_lived_credentials);
+        let bigquery =
+            config.map(|config| BigQuery::new(&config, Pace::default(), fastrand::Rng::new()));
         Ok(Self::new(bigquery.transpose()?, scan_limit, fastrand::Rng::new()))
     }
 
@@ -154,14 +158,51 @@ impl Function {
         let most = self.scan_limit.bytes();
         let query = question_sql::query(question, bigquery.dataset(), column, most)
             .map_err(HistoryProblem::defect)?;
+        if let Some(version) = table.rows_version() {
+            let job = AnswerJob::shared(table.location.clone(), &version, request.asked_at);
+            if self.is_of_use(bigquery, &job, fingerprint, &query, deadline).await? {
+                return Ok(Some(job));
+            }
+        }
         let job = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             AnswerJob::new(table.location, &mut random)
         };
-        let job_ref = bigquery.job_ref(job.id(fingerprint), job.location.as_deref());
-        let started = bigquery.start_query(&job_ref, &query, deadline).await;
-        started.map_err(|failure| self.failed(failure))?;
+        self.start_job(bigquery, &job, fingerprint, &query, deadline).await?;
         Ok(Some(job))
+    }
+
+    /// Starts a job that others may have started before, unless that one has failed: it would fail
+    /// everybody who asks the same.
+    async fn is_of_use(
+        &self,
+        bigquery: &BigQuery,
+        job: &AnswerJob,
+        fingerprint: &str,
+        query: &Query,
+        deadline: Deadline,
+    ) -> Result<bool, HistoryProblem> {
+        match self.start_job(bigquery, job, fingerprint, query, deadline).await? {
+            StartedQuery::Now => Ok(true),
+            StartedQuery::Before => {
+                let job_ref = bigquery.job_ref(job.id(fingerprint), job.location.as_deref());
+                let found = bigquery.job(&job_ref, deadline).await?;
+                Ok(found.is_some_and(|job| !matches!(job.state, JobState::Failed { .. })))
+            }
+        }
+    }
+
+    async fn start_job(
+        &self,
+        bigquery: &BigQuery,
+        job: &AnswerJob,
+        fingerprint: &str,
+        query: &Query,
+        deadline: Deadline,
+    ) -> Result<StartedQuery, HistoryProblem> {
+        let job_ref = bigquery.job_ref(job.id(fingerprint), job.location.as_deref());
+        let started = bigquery.start_query(&job_ref, query, deadline).await;
+        started.map_err(|failure| self.failed(failure))
     }
 
     fn failed(&self, failure: QueryFailure) -> HistoryProblem {
@@ -176,6 +217,7 @@ impl Function {
 
 impl HttpFunction for Function {
     const NAME: &'static str = "history";
+    const IS_HISTORY: bool = true;
 
     async fn answer(&self, request: Request, call: Call) -> Result<Response, Problem> {
         Ok(self.history(request, call).await?)

@@ -10,15 +10,16 @@ use std::fmt;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bigquery::JobId;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::tiers::LATEST;
+use crate::tiers::{HOUR, LATEST};
 
 /// Most points of a page.
 pub(crate) const MAX_POINTS: u32 = 50_000;
 /// Longest token, in bytes. BigQuery's own are much shorter.
 const MAX_BYTES: usize = 4_096;
-/// Hex digits of the random part of a job's id.
-const RANDOM_DIGITS: usize = 32;
+/// Hex digits that tell apart the jobs of a question: 128 bits.
+const DISTINCT_DIGITS: usize = 32;
 
 /// Which page of which answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,21 +46,31 @@ pub(crate) struct PageToken {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AnswerJob {
     #[serde(rename = "r")]
-    random: String,
+    distinct: String,
     /// Where it runs.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
 }
 
 impl AnswerJob {
-    /// A job that nobody has started.
+    /// A job that nobody has started: its digits are random.
     pub(crate) fn new(location: Option<String>, random: &mut fastrand::Rng) -> Self {
-        Self { random: format!("{:032x}", random.u128(..)), location }
+        Self { distinct: format!("{:032x}", random.u128(..)), location }
+    }
+
+    /// The job that answers a question that others may ask too. Whoever asks in the same hour, while
+    /// the table has the same rows, shares it. BigQuery keeps a result for a day, so everybody has
+    /// most of a day for its pages.
+    pub(crate) fn shared(location: Option<String>, rows_version: &str, asked_at: i64) -> Self {
+        let basis = format!("{} {rows_version}", asked_at.div_euclid(HOUR));
+        let mut digits = hex::encode(Sha256::digest(basis.as_bytes()));
+        digits.truncate(DISTINCT_DIGITS);
+        Self { distinct: digits, location }
     }
 
     /// Its id.
     pub(crate) fn id(&self, fingerprint: &str) -> JobId {
-        JobId::of(&format!("statshub-history-{fingerprint}-{}", self.random))
+        JobId::of(&format!("statshub-history-{fingerprint}-{}", self.distinct))
     }
 
     fn is_valid(&self) -> bool {
@@ -68,8 +79,8 @@ impl AnswerJob {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
             !text.is_empty() && text.bytes().all(plain)
         };
-        self.random.len() == RANDOM_DIGITS
-            && self.random.bytes().all(is_hex)
+        self.distinct.len() == DISTINCT_DIGITS
+            && self.distinct.bytes().all(is_hex)
             && self.location.as_ref().is_none_or(is_location)
     }
 }
@@ -124,10 +135,19 @@ mod tests {
         let token = token(&request("es", "").unwrap());
         let id = token.job.id(&token.fingerprint);
         let id = id.as_str();
-        assert_eq!(id, format!("statshub-history-{}-{}", token.fingerprint, token.job.random));
+        assert_eq!(id, format!("statshub-history-{}-{}", token.fingerprint, token.job.distinct));
         assert_eq!(id.len(), "statshub-history-".len() + 32 + 1 + 32);
         let mut random = fastrand::Rng::with_seed(1);
         assert_ne!(AnswerJob::new(None, &mut random), AnswerJob::new(None, &mut random));
+    }
+
+    #[test]
+    fn a_shared_job_is_that_of_an_hour_and_of_the_rows_of_the_table() {
+        let job = |version: &str, asked_at| AnswerJob::shared(None, version, asked_at);
+        assert_eq!(job("1 2", 7_200), job("1 2", 10_799));
+        assert_ne!(job("1 2", 7_200), job("1 2", 10_800));
+        assert_ne!(job("1 2", 7_200), job("1 3", 7_200));
+        assert!(job("1 2", 0).is_valid());
     }
 
     #[test]
@@ -140,7 +160,7 @@ mod tests {
             encoded(&changed)
         };
         assert_eq!(PageToken::parse(&encoded(&json)).as_ref(), Some(&token));
-        let digits = token.job.random.as_str();
+        let digits = token.job.distinct.as_str();
         for text in [
             String::new(),
             "bm9uc2Vuc2U".to_owned(),

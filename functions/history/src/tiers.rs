@@ -12,6 +12,9 @@ pub(crate) const WEEK: i64 = 7 * DAY;
 /// The last second of the year 9999, where RFC 3339 and BigQuery end.
 pub(crate) const LATEST: i64 = 253_402_300_799;
 
+/// The slots of the archive begin at multiples of this.
+const SLOT: i64 = 10 * 60;
+
 /// How far back each step is the usual one.
 const MONTH: i64 = 31 * DAY;
 const YEAR: i64 = 366 * DAY;
@@ -134,14 +137,18 @@ pub(crate) struct Tiers {
 
 impl Tiers {
     /// The tiers of a range. Arguments that are none take their usual values.
+    ///
+    /// A range that ends now ends with the present slot. That is the same, since nothing is archived
+    /// between now and then; and whoever asks again within the slot asks for the same range.
     pub(crate) fn of(
         from: Option<i64>,
         to: Option<i64>,
         step: Option<StepLength>,
         now: i64,
     ) -> Result<Self, RangeError> {
+        let ends_now = to.is_none();
         let to = to.unwrap_or(now);
-        let tiers = match (from, step) {
+        let mut tiers = match (from, step) {
             (None, None) => Self::usual(to),
             (None, Some(step)) => Self::single(to - step.usual_range(), to, step),
             (Some(from), step) => {
@@ -155,10 +162,13 @@ impl Tiers {
             }
         };
         let steps = tiers.iter().map(Tier::steps).sum();
-        match steps {
-            ..=MAX_STEPS => Ok(tiers),
-            _ => Err(RangeError::TooManySteps(steps)),
+        if steps > MAX_STEPS {
+            return Err(RangeError::TooManySteps(steps));
         }
+        if ends_now {
+            tiers.last.to += (-now).rem_euclid(SLOT);
+        }
+        Ok(tiers)
     }
 
     fn single(from: i64, to: i64, step: StepLength) -> Self {
@@ -237,6 +247,22 @@ mod tests {
         let now = at(datetime!(2026-11-24 11:30 UTC));
         let earlier = at(datetime!(2024-02-29 0:00 UTC));
         assert_eq!(Tiers::of(None, Some(earlier), None, now), Tiers::of(None, None, None, earlier));
+    }
+
+    #[test]
+    fn within_a_slot_a_range_that_ends_now_is_the_same_and_has_the_slots_before_now() {
+        let slot = at(datetime!(2026-11-24 11:20 UTC));
+        for (from, step) in [(None, None), (Some(slot - DAY), None), (None, Some(StepLength::HOUR))]
+        {
+            let range = |now| tiers(&Tiers::of(from, None, step, now).unwrap());
+            let end = |now| range(now).last().unwrap().1;
+            assert_eq!(range(slot + 1), range(slot + 600));
+            // At its start the slot is not yet before now.
+            assert_eq!(
+                [end(slot), end(slot + 1), end(slot + 601)],
+                [0, 600, 1_200].map(|s| slot + s)
+            );
+        }
     }
 
     #[test]

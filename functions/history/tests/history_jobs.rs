@@ -13,7 +13,7 @@ mod history_client;
 use std::time::Duration;
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
-use bigquery::{BigQuery, Columns, Config, Group, Pace, TableId};
+use bigquery::{BigQuery, Columns, Config, Group, JobId, Pace, TableId};
 use fake_bigquery::{FakeBigQuery, Fault, Operation, What};
 use history::{Function, ScanLimit};
 use history_client::{header, json, next, send, soon, text};
@@ -59,6 +59,16 @@ impl Test {
         ]});
         let rows = rows.iter().map(|row| row.map(|cell| Some(cell.to_owned())).to_vec());
         self.fake.set_query_result(schema, rows.collect());
+    }
+
+    /// Loads a row into the table.
+    async fn load_row(&self) {
+        let bigquery = bigquery(&self.fake);
+        let id = TableId::from(&DimensionName::new("country").unwrap());
+        let job = bigquery.job_ref(JobId::of("load"), Some("EU"));
+        let row = br#"{"_dim":"es","_ts":"2026-11-24T11:00:00Z"}"#;
+        bigquery.load(&job, &id, row, soon()).await.unwrap();
+        bigquery.job_when_over(&job, soon()).await.unwrap();
     }
 
     async fn get(&self, path: &str, query: &str) -> ApiGatewayV2httpResponse {
@@ -145,6 +155,39 @@ async fn a_question_is_one_job_whose_pages_are_read_later() {
     let last = test.fake.requests().pop().unwrap();
     assert_eq!(last.parameters["location"], "EU");
     assert_eq!(last.parameters["maxResults"], "2");
+}
+
+#[tokio::test]
+async fn who_asks_the_same_again_gets_the_answer_of_the_same_job_until_there_are_other_rows() {
+    let test = Test::new().await;
+    test.set_rows(&[["es", "1795510800", "50"]]);
+    let ask = async |query: &'static str, now| {
+        json(&test.send(PATH, query, now, "*/*", soon()).await);
+        test.fake.queries().len()
+    };
+    assert_eq!(ask("", NOW + 1).await, 1);
+    let before = test.fake.request_count();
+    assert_eq!(ask("", NOW + 600).await, 1);
+    assert_eq!(
+        test.operations(before),
+        [Operation::TableGet, Operation::JobInsert, Operation::JobGet, Operation::QueryResults]
+    );
+    // Another question, and another hour.
+    assert_eq!(ask("aggregate=max", NOW).await, 2);
+    assert_eq!(ask("", NOW + 3_600).await, 3);
+    test.load_row().await;
+    assert_eq!(ask("", NOW + 60).await, 4);
+    assert_eq!(ask("", NOW + 120).await, 4);
+}
+
+#[tokio::test]
+async fn a_job_that_failed_is_not_the_answer_to_whoever_asks_next() {
+    let test = Test::new().await;
+    test.fake.set_query_failure("backendError", "try again");
+    let deadline = Deadline::after(Duration::from_secs(1));
+    assert_eq!(test.send(PATH, "", NOW, "*/*", deadline).await.status_code, 503);
+    test.set_rows(&[["es", "1795510800", "50"]]);
+    assert_eq!(json(&test.get(PATH, "").await)["series"]["es"][0]["value"], 50);
 }
 
 #[tokio::test]

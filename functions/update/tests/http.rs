@@ -318,16 +318,16 @@ async fn a_batch_with_an_entry_that_is_not_valid_counts_nothing() {
     let service = Service::new().await;
     let ok = r#"{"id":"a","dims":{"d":"k"},"increments":{"x":1}}"#;
     let many = vec![ok; 1_001];
-    let members: Vec<_> = (0..10_001).map(|i| format!("\"{i}\"")).collect();
+    let members: Vec<_> = (0..5_001).map(|i| format!("\"{i}\"")).collect();
     let large = format!(
-        r#"{{"id":"a","dims":{{"d":"k"}},"multiMembers":{{"m":[{}]}}}}"#,
+        r#"{{"id":"a","dims":{{"d":"k","e":"k"}},"multiMembers":{{"m":[{}]}}}}"#,
         members.join(",")
     );
     for (entries, status, error) in [
         (vec![ok, "{}"], 400, "entry 1 (line 2): there is no \\\"id\\\""),
         (vec![ok, ok, r#"{"id":"a","gauges":{"x":1.5}}"#], 400, "entry 2 (line 3): gauges.x"),
         (vec![ok, r#"{"id":"a","dims":{"d":"Total"}}"#], 400, "entry 1 (line 2): dims"),
-        (vec![ok, &large], 413, "entry 1 (line 2): the update has 10001 members"),
+        (vec![ok, &large], 413, "entry 1 (line 2): the update has 5001 members"),
         (many, 413, "the batch has 1001 entries"),
         (vec![""], 400, "the body has no entries"),
         (vec!["7"], 400, "entry 0 (line 1): it is not a JSON object but 7"),
@@ -371,7 +371,8 @@ async fn entries_that_failed_for_lack_of_a_database_may_come_again_later() {
     let function =
         update::Function::new(&config(), Store::new(client, settings(), fastrand::Rng::new()));
     let entry = r#"{"id":"a","dims":{"d":"k"},"increments":{"x":1}}"#;
-    let event = serde_json::from_value(batch("/stats", &[entry, entry])).unwrap();
+    let event: ApiGatewayV2httpRequest =
+        serde_json::from_value(batch("/stats", &[entry, entry])).unwrap();
     let call = Call { deadline: Deadline::after(Duration::from_millis(300)), ..call() };
     let response = answer_event(&function, &Auth::Off, event, call).await;
     assert_eq!(response.status_code, 200);

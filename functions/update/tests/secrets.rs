@@ -152,7 +152,13 @@ fn events() -> Vec<Value> {
     let bearer = format!("Bearer {TOKEN}");
     let mut bad_key = event(Some(&bearer), &good);
     bad_key["headers"]["idempotency-key"] = format!("{SECRET} {SECRET}").into();
+    // Whoever sends such a header, wherever, has neither the log show it nor the call fail.
+    let mut bad_header = event(Some(&bearer), &good);
+    bad_header["headers"]["x-forwarded-for"] = format!("{SECRET}\u{1}").into();
     vec![
+        event(Some(&format!("Bearer {TOKEN}\u{1}")), &good),
+        bad_header,
+        json!({SECRET: SECRET, "headers": SECRET}),
         event(None, &good),
         event(Some(&format!("Bearer {SECRET}")), &good),
         event(Some(&format!("Bearer {SECRET} {SECRET}")), &good),
@@ -178,7 +184,12 @@ async fn no_level_logs_anything_of_a_request() {
     let endpoint = local_dynamodb::start_in_memory().await.unwrap();
     local_dynamodb::create_table(&local_dynamodb::client(&endpoint), "statshub").await.unwrap();
     let (answers, log) = run(events(), &endpoint, "statshub").await;
-    assert_eq!(statuses(&answers), [401, 401, 401, 401, 400, 400, 200], "{}", json!(answers));
+    assert_eq!(
+        statuses(&answers),
+        [401, 400, 400, 401, 401, 401, 401, 400, 400, 200],
+        "{}",
+        json!(answers)
+    );
     assert_discreet(&log);
     // The function was at its most talkative.
     assert!(log.contains("DEBUG") && log.contains("refused"), "{log}");
@@ -189,7 +200,12 @@ async fn a_failure_is_logged_with_the_name_of_the_token_and_nothing_of_the_reque
     let endpoint = local_dynamodb::start_in_memory().await.unwrap();
     // There is no table.
     let (answers, log) = run(events(), &endpoint, "statshub").await;
-    assert_eq!(statuses(&answers), [401, 401, 401, 401, 400, 400, 500], "{}", json!(answers));
+    assert_eq!(
+        statuses(&answers),
+        [401, 400, 400, 401, 401, 401, 401, 400, 400, 500],
+        "{}",
+        json!(answers)
+    );
     assert_discreet(&log);
     let mut errors = log.lines().filter(|line| line.contains("ERROR"));
     let error = errors.next().unwrap_or_else(|| panic!("{log}"));

@@ -13,6 +13,11 @@ const SCHEME: &[u8] = b"bearer";
 /// The longest token that is worth hashing, in bytes. Those of `cargo xtask token` have 52.
 const MAX_TOKEN_BYTES: usize = 1_024;
 
+/// Whether a request with this method needs a token.
+pub(crate) fn needs_token(auth: &Auth, method: &Method) -> bool {
+    auth.needs_token(endpoints::scope(method))
+}
+
 /// Lets a request pass, or refuses it. This takes the token out of its header, so that nothing
 /// later can show it.
 ///

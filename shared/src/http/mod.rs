@@ -8,6 +8,7 @@ mod asked;
 mod authorization;
 mod body;
 mod endpoints;
+mod http_event;
 mod listed;
 mod parameters;
 mod path_name;
@@ -20,7 +21,9 @@ mod response;
 mod store_problem;
 
 pub use asked::Asked;
+pub(crate) use authorization::needs_token;
 pub use body::BodyLimit;
+pub use http_event::{HttpEvent, NotAnHttpEvent};
 pub use parameters::Parameters;
 pub use path_name::{KeyChoice, PathName};
 pub(crate) use preflight::answer_preflight;

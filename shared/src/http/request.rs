@@ -7,8 +7,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 
 use super::{
-    Asked, BodyLimit, Parameters, RequestError, asked, authorization::authorize, body,
-    request_path::RequestPath,
+    Asked, BodyLimit, HttpEvent, Parameters, RequestError, asked, authorization::authorize, body,
+    http_event::malformed_header, request_path::RequestPath,
 };
 use crate::auth::{Auth, Caller};
 
@@ -33,8 +33,12 @@ impl Request {
     ///
     /// # Errors
     /// It may not pass; or it may, and is not valid.
-    pub fn of(mut event: ApiGatewayV2httpRequest, auth: &Auth) -> Result<Self, RequestError> {
+    pub fn of(event: impl Into<HttpEvent>, auth: &Auth) -> Result<Self, RequestError> {
+        let HttpEvent { request: mut event, malformed_header: malformed } = event.into();
         let caller = authorize(auth, &event.request_context.http.method, &mut event.headers)?;
+        if let Some(name) = malformed {
+            return Err(malformed_header(&name));
+        }
         Ok(Self {
             caller,
             asked: asked::find(&event.request_context.http.method, &path(&event))?,

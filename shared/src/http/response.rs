@@ -3,7 +3,7 @@
 use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY},
 };
 
 /// After how many seconds a client should try again.
@@ -50,6 +50,23 @@ impl Response {
         self
     }
 
+    /// Keeps the response from caches that several users share: it is for the holder of a token. A
+    /// cache of one user must not give it to a request with another token, or with none.
+    pub(crate) fn keep_private(&mut self) {
+        // In one value: an event has room for one of each name.
+        let vary = self.headers.get(VARY).and_then(|value| value.to_str().ok());
+        let vary = vary.map(|names| HeaderValue::try_from(format!("{names}, {AUTHORIZATION}")));
+        let vary = vary.and_then(Result::ok).unwrap_or_else(|| AUTHORIZATION.into());
+        self.headers.insert(VARY, vary);
+        let lifetime = self.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+        let may_be_kept = lifetime.filter(|lifetime| lifetime.starts_with("max-age"));
+        let private =
+            may_be_kept.map(|lifetime| HeaderValue::try_from(format!("private, {lifetime}")));
+        if let Some(Ok(private)) = private {
+            self.headers.insert(CACHE_CONTROL, private);
+        }
+    }
+
     /// Whether a function may return this body.
     #[must_use]
     pub fn fits(body: &str) -> bool {
@@ -71,5 +88,24 @@ impl From<Response> for ApiGatewayV2httpResponse {
         event.headers = response.headers;
         event.body = Some(response.body.into());
         event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_private_names_the_header_that_it_depends_on_and_keeps_its_lifetime() {
+        let mut response = Response::json(StatusCode::OK, String::new());
+        response.keep_private();
+        assert_eq!(response.headers[CACHE_CONTROL], "no-store");
+        assert_eq!(response.headers[VARY], "authorization");
+        let mut response = Response::json(StatusCode::OK, String::new());
+        response.headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+        response.headers.insert(VARY, HeaderValue::from_static("accept"));
+        response.keep_private();
+        assert_eq!(response.headers[CACHE_CONTROL], "private, max-age=60");
+        assert_eq!(response.headers[VARY], "accept, authorization");
     }
 }

@@ -5,7 +5,7 @@
 //! at the level `TRACE`, which is therefore left out: the Lambda runtime then logs each event as it
 //! came, `Authorization` included, and the AWS SDK each request to DynamoDB.
 
-use std::{env, io};
+use std::{env, fmt::Display, io};
 
 use lambda_runtime::tracing::subscriber::{
     EnvFilter, Layer,
@@ -45,6 +45,11 @@ pub fn start() {
         _ => Format::Text,
     };
     subscriber(filter, format, io::stdout).init();
+}
+
+/// Logs why the function does not start. An alarm of `template.yaml` looks for these words.
+pub fn start_failed(cause: &dyn Display) {
+    tracing::error!(%cause, "the function does not start");
 }
 
 /// A subscriber that writes what the filter lets through.

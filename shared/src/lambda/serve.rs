@@ -1,14 +1,16 @@
 //! How a function starts, and how an event gets through it.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use aws_lambda_events::event::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
 use aws_sdk_dynamodb::Client;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
 use tracing::{Instrument, Span};
 
 use super::{
@@ -21,7 +23,7 @@ use super::{
 use crate::{
     auth::{Auth, Caller},
     config::Config,
-    http::{Problem, Request, Response, answer_preflight},
+    http::{HttpEvent, NotAnHttpEvent, Problem, Request, Response, answer_preflight, needs_token},
     store::{Settings, Store},
     usage,
 };
@@ -33,6 +35,8 @@ const UNITS: HeaderName = HeaderName::from_static("x-statshub-units");
 pub trait HttpFunction: Send + Sync + 'static {
     /// Its name, in metrics.
     const NAME: &'static str;
+    /// Whether it answers the history. Of that, less may be public than of stats.
+    const IS_HISTORY: bool = false;
 
     /// Answers a request. It may be one that another function answers: that is a
     /// [`NotFound`](crate::http::RequestError::NotFound).
@@ -62,16 +66,20 @@ pub async fn serve_http_with<F: HttpFunction>(
     build: impl AsyncFnOnce(&Config) -> Result<F, Error>,
 ) -> Result<(), Error> {
     let config = configure()?;
-    let function = build(&config).await.inspect_err(|error| tracing::error!("{error}"))?;
-    let metrics = collect_metrics(F::NAME).await.inspect_err(|error| tracing::error!("{error}"))?;
+    let start = async { Ok((build(&config).await?, collect_metrics(F::NAME).await?)) };
+    let started: Result<_, Error> = start.await;
+    let (function, metrics) = started.inspect_err(|error| super::log::start_failed(error))?;
     let function = Arc::new((function, config.auth));
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
-    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
+    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let (function, metrics) = (function.clone(), metrics.clone());
         Box::pin(async move {
             let call = Call::of(&event.context, SystemTime::now());
             let (function, auth) = &*function;
-            let (answer, record) = answer_and_record(function, auth, event.payload, call).await;
+            let (answer, record) = match HttpEvent::read(&event.payload) {
+                Ok(event) => answer_and_record(function, auth, event, call).await,
+                Err(error) => (refuse(error).into(), None),
+            };
             metrics::write(record.iter().flat_map(|record| metrics.record(record)));
             Ok::<_, Error>(answer)
         })
@@ -103,7 +111,7 @@ pub async fn start() -> Result<(Config, Store), Error> {
 
 fn configure() -> Result<Config, Error> {
     super::log::start();
-    Ok(Config::from_env().inspect_err(|error| tracing::error!("{error}"))?)
+    Ok(Config::from_env().inspect_err(|error| super::log::start_failed(error))?)
 }
 
 async fn connect(config: &Config) -> Store {
@@ -120,10 +128,10 @@ async fn connect(config: &Config) -> Store {
 ///
 /// The answer to a `HEAD` has its body: whoever speaks HTTP to the client leaves it out, but takes
 /// its length for `Content-Length` (RFC 9110, section 9.3.2). That of an empty body would be 0.
-pub async fn answer_event(
-    function: &impl HttpFunction,
+pub async fn answer_event<F: HttpFunction>(
+    function: &F,
     auth: &Auth,
-    event: ApiGatewayV2httpRequest,
+    event: impl Into<HttpEvent>,
     call: Call,
 ) -> ApiGatewayV2httpResponse {
     answer_and_record(function, auth, event, call).await.0
@@ -131,21 +139,24 @@ pub async fn answer_event(
 
 /// Answers an event as [`answer_event`] does. Returns what its metrics say, too; preflights of
 /// browsers have none.
-pub async fn answer_and_record(
-    function: &impl HttpFunction,
+pub async fn answer_and_record<F: HttpFunction>(
+    function: &F,
     auth: &Auth,
-    event: ApiGatewayV2httpRequest,
+    event: impl Into<HttpEvent>,
     call: Call,
 ) -> (ApiGatewayV2httpResponse, Option<CallRecord>) {
     let started = Instant::now();
-    let method = &event.request_context.http.method;
-    if let Some(response) = answer_preflight(method, &event.headers) {
+    let auth = if F::IS_HISTORY { auth.of_history() } else { Cow::Borrowed(auth) };
+    let event = event.into();
+    let method = &event.request.request_context.http.method;
+    if let Some(response) = answer_preflight(method, &event.request.headers) {
         return (response.into(), None);
     }
+    let needs_token = needs_token(&auth, method);
     let mut caller = Caller::Anyone;
     // Boxed, since it is large and gets moved.
     let answer = Box::pin(async {
-        let request = Request::of(event, auth).map_err(Problem::from).inspect_err(log_problem)?;
+        let request = Request::of(event, &auth).map_err(Problem::from).inspect_err(log_problem)?;
         caller.clone_from(request.caller());
         let span = span(request.caller());
         let answer = async { function.answer(request, call).await.inspect_err(log_problem) };
@@ -155,11 +166,22 @@ pub async fn answer_and_record(
     let took = started.elapsed();
     let mut response = answer.unwrap_or_else(Response::from);
     let has_failed = response.status.is_server_error();
+    if needs_token {
+        response.keep_private();
+    }
     // Digits, spaces and a few signs are fit for a header.
     if let Ok(units) = HeaderValue::from_str(&usage.to_string()) {
         response.headers.insert(UNITS, units);
     }
     (response.into(), Some(CallRecord { at: call.now, took, usage, caller, has_failed }))
+}
+
+/// Refuses what is no event of an HTTP API. No client of one can send that: whoever invokes the
+/// function some other way did.
+fn refuse(error: NotAnHttpEvent) -> Response {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string()).caused_by(error);
+    log_problem(&problem);
+    problem.into()
 }
 
 /// The lines that a request logs have the name of its token.

@@ -152,11 +152,15 @@ fn auth<'a>(tokens: impl IntoIterator<Item = &'a (&'a str, &'a str)>, public_rea
 }
 
 fn config(auth: &str, public_read: &str) -> Config {
+    // With a cache, only one query a minute would go to DynamoDB.
+    config_with_cache(auth, public_read, "off")
+}
+
+fn config_with_cache(auth: &str, public_read: &str, cache: &str) -> Config {
     Config::from_variables(|name| match name {
         "STATSHUB_AUTH" => Some(auth.to_owned()),
         "STATSHUB_PUBLIC_READ" => Some(public_read.to_owned()),
-        // With a cache, only one query a minute would go to DynamoDB.
-        "QUERY_CACHE" => Some("off".to_owned()),
+        "QUERY_CACHE" => Some(cache.to_owned()),
         _ => None,
     })
     .unwrap()
@@ -272,11 +276,15 @@ fn check(fate: Fate, route: Probe, response: &ApiGatewayV2httpResponse, requests
 #[tokio::test]
 async fn every_endpoint_for_everyone() {
     let service = Service::new().await;
-    for public_read in ["off", "on"] {
+    for public_read in ["off", "stats", "on"] {
         let auth = auth(CONFIGURED, public_read);
         for (authorization, read, write) in visitors() {
-            let read = if public_read == "on" { Passes } else { read };
-            for (routes, fate) in [(READS, read), (WRITES, write)] {
+            let (of_history, of_stats): (Vec<_>, Vec<_>) =
+                READS.iter().partition(|route| matches!(route.function, Name::History));
+            let stats = if public_read == "off" { read } else { Passes };
+            let history = if public_read == "on" { Passes } else { read };
+            let writes = WRITES.iter().collect();
+            for (routes, fate) in [(of_stats, stats), (of_history, history), (writes, write)] {
                 let (mut heads, mut bodies) = (BTreeSet::new(), BTreeSet::new());
                 for route in routes {
                     let authorization = authorization.as_deref();
@@ -295,6 +303,31 @@ async fn every_endpoint_for_everyone() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_needs_a_token_is_not_for_shared_caches_and_what_anybody_may_read_is() {
+    let mut service = Service::new().await;
+    let client = local_dynamodb::client(service.proxy.endpoint());
+    let config = config_with_cache("off", "", "country=60");
+    let settings = Settings::new(&config.table_name, config.period_length);
+    let store = Store::new(client, settings, fastrand::Rng::new());
+    service.query = query::Function::new(&config, store);
+    let get = route(Name::Query, "GET", "/stats/country", 200);
+    for (auth, kept, vary) in [
+        (auth(CONFIGURED, "off"), "private, max-age=60", Some("authorization")),
+        (auth(CONFIGURED, "stats"), "max-age=60", None),
+        (auth(CONFIGURED, "on"), "max-age=60", None),
+        (Auth::Off, "max-age=60", None),
+    ] {
+        let response = service.send(&auth, get, Some("Bearer token-of-reader")).await;
+        let header = |name| response.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((header("cache-control"), header("vary")), (Some(kept), vary), "{auth:?}");
+    }
+    let auth = auth(CONFIGURED, "off");
+    let refused = service.send(&auth, get, None).await;
+    assert_eq!(refused.headers["cache-control"], "no-store");
+    assert_eq!(refused.headers["vary"], "authorization");
 }
 
 #[tokio::test]

@@ -365,12 +365,8 @@ fn what_a_flood_can_cost_is_what_the_guide_says() {
         + ANSWER_BYTES / 1e9 * price::SENT_GB;
     let requests = an_hour(default(&template, "ThrottleRate"), request);
     assert_documented(&[
-        format!("| `MaxWriteRequestUnits` | 1,000 per second | {} |", cents(writes)),
-        format!("| `MaxReadRequestUnits` | 2,000 per second | {} |", cents(reads)),
-        format!(
-            "| `ThrottleRate`, for the API, Lambda, logs and traffic | 1,000 per second | {} |",
-            cents(requests)
-        ),
-        format!("Together that is {} an hour.", cents(writes + reads + requests)),
+        format!("| token `write` | updates | {}: write units |", cents(writes)),
+        format!("| | | {}: read units |", cents(reads)),
+        format!("| | | {}: the API, Lambda, logs, traffic |", cents(requests)),
     ]);
 }

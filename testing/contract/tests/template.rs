@@ -228,6 +228,8 @@ fn nothing_may_do_more_than_it_must() {
     let template = template();
     for (role, properties) in resources(&template, "AWS::IAM::Role") {
         assert!(properties["ManagedPolicyArns"].is_null(), "{role}");
+        // The pipeline may make no role without this.
+        assert_eq!(properties["PermissionsBoundary"]["Fn::If"][0], "HasPermissionsBoundary");
         for policy in properties["Policies"].as_array().unwrap() {
             for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
                 // One that is there on a condition.
@@ -520,6 +522,66 @@ fn every_alarm_tells_and_is_documented() {
             "docs/deploying.md tells what to do about {name}"
         );
     }
+}
+
+/// Whoever holds a token can bring about 4xx, 5xx, slow answers and throttles, and with luck a crash.
+/// Were an update undone by these, so could be the one that removes the token.
+#[test]
+fn only_a_function_that_does_not_start_undoes_an_update_of_the_stack() {
+    let template = template();
+    let triggers = &template["Outputs"]["RollbackAlarms"]["Value"];
+    assert_eq!(triggers, &json!({"Fn::GetAtt": "StartFailuresAlarm.Arn"}));
+    let alarm = &template["Resources"]["StartFailuresAlarm"]["Properties"];
+    let filters = resources(&template, "AWS::Logs::MetricFilter");
+    assert_eq!(filters.len(), 3, "{filters:?}");
+    let log = read("shared/src/lambda/log.rs");
+    for (name, filter) in filters {
+        let pattern = filter["FilterPattern"].as_str().unwrap();
+        let words = pattern.split('"').nth(1).unwrap();
+        assert!(log.contains(&format!("\"{words}\"")), "{name}: the code logs {words}");
+        assert_eq!(
+            pattern,
+            format!(
+                "{{ ($.fields.message = \"{words}\") || (($.type = \"platform.initReport\") && \
+                 ($.record.status = \"error\")) }}"
+            )
+        );
+        let metric = &filter["MetricTransformations"][0];
+        assert_eq!(metric["MetricNamespace"], alarm["Namespace"], "{name}");
+        assert_eq!(metric["MetricName"], alarm["MetricName"], "{name}");
+    }
+    // Those words are logged before a function takes its first request, and nowhere else.
+    let serving = read("shared/src/lambda/serve.rs");
+    let starting = serving.split("lambda_runtime::run_concurrent").next().unwrap();
+    let others = serving.matches("start_failed").count() - starting.matches("start_failed").count();
+    assert_eq!(
+        (starting.matches("start_failed").count(), others),
+        (1, 1),
+        "configure() is the other"
+    );
+}
+
+#[test]
+fn what_costs_more_than_other_requests_has_a_throttle_of_its_own() {
+    let template = template();
+    let stage = &template["Resources"]["Stage"];
+    let settings = stage["Properties"]["RouteSettings"].as_object().unwrap();
+    let routes = resources(&template, "AWS::ApiGatewayV2::Route");
+    let usual = template["Parameters"]["ThrottleRate"]["Default"].as_u64().unwrap();
+    for (key, parameter) in [
+        ("GET /stats/", "AllDimensionsThrottleRate"),
+        ("HEAD /stats/", "AllDimensionsThrottleRate"),
+        ("GET /history/{path+}", "HistoryThrottleRate"),
+        ("HEAD /history/{path+}", "HistoryThrottleRate"),
+    ] {
+        assert_eq!(settings[key]["ThrottlingRateLimit"], json!({"Ref": parameter}), "{key}");
+        assert!(template["Parameters"][parameter]["Default"].as_u64().unwrap() * 50 <= usual);
+        // The stage is made after the route, or API Gateway refuses it.
+        let (route, _) = routes.iter().find(|(_, route)| route["RouteKey"] == key).unwrap();
+        let before = stage["DependsOn"].as_array().unwrap();
+        assert!(before.contains(&Value::from(route.as_str())), "{route}");
+    }
+    assert_eq!(settings.len(), 4);
 }
 
 #[test]

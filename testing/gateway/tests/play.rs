@@ -2,13 +2,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, process::Command, sync::Arc, thread, time::Duration};
 
 use gateway::{
     deployed_template::Template,
     http_api::{HttpApi, LONGEST_INTEGRATION},
     listeners, runtime_api,
 };
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use ureq::{
@@ -189,6 +191,71 @@ async fn clients_do_not_reach_the_runtime_api() {
     gateway.process("it", echo);
     let path = "/.rt/it/2018-06-01/runtime/invocation/next";
     assert_eq!(event(&gateway.get(path).await)["rawPath"], path);
+}
+
+/// As the listener does for a client on another machine.
+async fn from_elsewhere(api: Arc<HttpApi>) -> SocketAddr {
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4_711));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let api = api.clone();
+            tokio::spawn(async move {
+                let service = service_fn(|request| api.clone().answer(request, peer));
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn from_another_machine_only_the_api_is_reached_whatever_the_address_it_listens_on() {
+    let api = HttpApi::new(Template::parse(TEMPLATE).unwrap(), "", LONGEST_INTEGRATION);
+    let functions = api.functions();
+    let elsewhere = from_elsewhere(Arc::new(api)).await;
+    let processes = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = processes.local_addr().unwrap();
+    tokio::spawn(listeners::processes(processes, functions));
+    let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
+    let gateway = Gateway { clients: elsewhere, processes: address, agent };
+    gateway.process("it", echo);
+    gateway.process("job", |_| panic!("a client on another machine invoked a function"));
+    // All that is not a route of the API goes to `$default`: nothing takes an event, nothing
+    // answers for a function, nothing invokes one.
+    for path in [
+        "/.rt/it/2018-06-01/runtime/invocation/next",
+        "/.rt/it/2018-06-01/runtime/invocation/1/response",
+        "/2018-06-01/runtime/invocation/next",
+        "/2015-03-31/functions/job/invocations",
+        "/2015-03-31/functions/it/invocations",
+    ] {
+        for method in ["GET", "POST"] {
+            let request = Request::builder().method(method).uri(path);
+            let answer = gateway.send(request.body(Vec::new()).unwrap()).await;
+            assert_eq!(event(&answer)["rawPath"], path, "{method}");
+            assert_eq!(event(&answer)["requestContext"]["http"]["sourceIp"], "192.0.2.1");
+        }
+    }
+}
+
+#[test]
+fn the_runtime_api_listens_on_loopback_or_not_at_all() {
+    let refused = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--runtime-listen",
+            "0.0.0.0:0",
+            "--template",
+            "/dev/null",
+        ])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && error.contains("let it listen on loopback"), "{error}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod client_tokens;
 mod exchanges;
 mod exercise;
 mod least_permission;
+mod revocation;
 mod scheduled_runs;
 mod stack;
 
@@ -59,6 +60,7 @@ pub fn run(options: &DeployTestOptions) -> anyhow::Result<()> {
     step("queries of them", || exercise::query(&api, "everything"))?;
     step("the schedule", || scheduled_runs::on_schedule(&mut stack, &api))?;
     step("a run that fails", || scheduled_runs::that_fails(&mut stack))?;
+    step("a leaked token", || revocation::during_a_flood(&mut stack, &api, &access))?;
     step("permissions are enforced", || least_permission::is_enforced(&mut stack, &api))?;
     if options.least {
         step("least permissions", || least_permission::run(&mut stack, &api))?;

@@ -443,6 +443,15 @@ pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()>
 }
 
 fn start_gateway(settings: &ServiceSettings, runtime_port: u16) -> anyhow::Result<Running> {
+    let mut command = Command::new(binary("gateway", settings.build));
+    command.args(gateway_addresses(settings, runtime_port));
+    Running::start("gateway", command.arg("--template").arg(root().join("template.yaml")))
+}
+
+/// Where the gateway listens. For the processes of functions it does on loopback alone, whatever
+/// address the service has: whoever reaches the runtime API gets the requests of clients, tokens
+/// included.
+fn gateway_addresses(settings: &ServiceSettings, runtime_port: u16) -> [String; 4] {
     let address = match settings.address() {
         ipv6 if ipv6.contains(':') => format!("[{ipv6}]"),
         other => other.to_owned(),
@@ -453,14 +462,9 @@ fn start_gateway(settings: &ServiceSettings, runtime_port: u16) -> anyhow::Resul
         addresses.push("[::1]".to_owned());
     }
     let addresses = addresses.iter().map(|address| format!("{address}:{}", settings.port));
-    Running::start(
-        "gateway",
-        Command::new(binary("gateway", settings.build))
-            .args(["--listen", &addresses.collect::<Vec<_>>().join(",")])
-            .args(["--runtime-listen", &format!("127.0.0.1:{runtime_port}")])
-            .arg("--template")
-            .arg(root().join("template.yaml")),
-    )
+    let addresses = addresses.collect::<Vec<_>>().join(",");
+    let runtime = format!("127.0.0.1:{runtime_port}");
+    ["--listen".to_owned(), addresses, "--runtime-listen".to_owned(), runtime]
 }
 
 /// Points a process at the DynamoDB. Makes up credentials, unless the DynamoDB is somebody else's.
@@ -481,4 +485,32 @@ fn with_aws<'a>(
         }
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_api_is_on_loopback_whatever_address_the_service_has() {
+        for (bind, listen) in [
+            ("127.0.0.1", "127.0.0.1:9000,[::1]:9000"),
+            ("localhost", "127.0.0.1:9000,[::1]:9000"),
+            ("0.0.0.0", "0.0.0.0:9000"),
+            ("::", "[::]:9000"),
+            ("192.0.2.1", "192.0.2.1:9000"),
+        ] {
+            let settings = ServiceSettings {
+                port: 9000,
+                bind: bind.to_owned(),
+                build: Build::Debug,
+                database: Database::Endpoint(String::new()),
+                bigquery: None,
+                auth: OPEN.to_owned(),
+                variables: Vec::new(),
+            };
+            let expected = ["--listen", listen, "--runtime-listen", "127.0.0.1:9001"];
+            assert_eq!(gateway_addresses(&settings, 9001), expected);
+        }
+    }
 }

@@ -7,57 +7,77 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha512};
 
 use crate::{
     ports::free_port,
     workspace::{root, run, say, target},
 };
 
-const CARGO_LAMBDA_VERSION: &str = "1.9.2";
 /// The npm package that carries Amazon's DynamoDB Local.
 const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
-const LOCAL_BIGQUERY_VERSION: &str = "0.3.2";
+/// The SHA-512 of the package, as the registry has it (`npm view … dist.integrity`). A registry can
+/// change; what is run here can't.
+const DYNAMODB_LOCAL_INTEGRITY: &str = "sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
 /// The emulator of BigQuery runs on this version of Python, and on no other.
 const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
-/// The emulator's database.
-const DUCKDB_VERSION: &str = "1.5.5";
-/// Parts of the database that the emulator would otherwise download when it starts.
+/// Parts of the emulator's database that it would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
 
-/// The `cargo-lambda` binary, from its Python package.
+/// The `cargo-lambda` binary, from its Python package. Without the cross compiler, which only a
+/// deployment needs.
 ///
 /// # Errors
 /// It can't be installed; the message says what is missing.
 pub fn cargo_lambda() -> anyhow::Result<PathBuf> {
-    let folder = target(&format!("tools/cargo-lambda-{CARGO_LAMBDA_VERSION}"));
-    install(&folder, |folder| {
-        let package = format!("cargo-lambda=={CARGO_LAMBDA_VERSION}");
-        // Its dependencies would bring a cross compiler of half a gigabyte. Only a deployment needs
-        // that.
-        install_python_packages(folder, &["--no-deps", &package])
-    })?;
-    Ok(folder.join("bin/cargo-lambda"))
+    Ok(install_python_program("cargo-lambda", "cargo-lambda")?.join("bin/cargo-lambda"))
 }
 
-/// Makes a virtual environment of Python, and installs packages into it.
+/// Installs a Python program, as the list `requirements/<list>.txt` has it, and returns the folder
+/// of its virtual environment.
 ///
 /// # Errors
-/// There is no Python, or a package can't be installed.
-pub fn install_python_packages(folder: &Path, packages: &[&str]) -> anyhow::Result<()> {
-    let named = packages.iter().filter(|package| !package.starts_with("--"));
-    let named = named.copied().collect::<Vec<_>>().join(", ");
-    say(&format!("installing {named}"));
-    require(
-        "python3",
-        &["-m", "venv", "--help"],
-        &format!(
-            "Python 3 with its venv module is needed to install {named}: \
-             https://www.python.org/downloads/, or `apt install python3 python3-venv`"
-        ),
-    )?;
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages))
+/// It can't be installed; the message says what is missing.
+pub fn install_python_program(list: &str, package: &str) -> anyhow::Result<PathBuf> {
+    let version = pinned_version(list, package)?;
+    let folder = target(&format!("tools/{package}-{version}"));
+    install(&folder, |folder| {
+        say(&format!("installing {package} {version}"));
+        require(
+            "python3",
+            &["-m", "venv", "--help"],
+            &format!(
+                "Python 3 with its venv module is needed to install {package}: \
+                 https://www.python.org/downloads/, or `apt install python3 python3-venv`"
+            ),
+        )?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        install_python_list(folder, list)
+    })?;
+    Ok(folder)
+}
+
+/// Installs a list of packages into a virtual environment: those, and nothing that has another
+/// hash.
+fn install_python_list(folder: &Path, list: &str) -> anyhow::Result<()> {
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps"]);
+    run(pip.arg("--requirement").arg(python_list(list)))
+}
+
+/// The version that a list has of a package.
+fn pinned_version(list: &str, package: &str) -> anyhow::Result<String> {
+    let path = python_list(list);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let version = text.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
+    let version = version.and_then(|rest| rest.split_whitespace().next());
+    Ok(version.with_context(|| format!("{} has no {package}", path.display()))?.to_owned())
+}
+
+fn python_list(name: &str) -> PathBuf {
+    root().join(format!("requirements/{name}.txt"))
 }
 
 /// The folder with Amazon's DynamoDB Local.
@@ -80,6 +100,8 @@ pub fn dynamodb_local() -> anyhow::Result<PathBuf> {
         let is_archive = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "tgz");
         let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
         let archive = files.find(is_archive).context("npm pack left no archive")?;
+        require_integrity(&fs::read(&archive)?, DYNAMODB_LOCAL_INTEGRITY)
+            .with_context(|| DYNAMODB_LOCAL_PACKAGE)?;
         run(Command::new("tar").arg("-xzf").arg(&archive).current_dir(folder))?;
         fs::remove_file(archive)?;
         Ok(())
@@ -121,19 +143,12 @@ pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<
 /// # Errors
 /// It can't be installed; the message says what is missing.
 pub fn local_bigquery() -> anyhow::Result<PathBuf> {
-    let folder = target(&format!("tools/local-bigquery-{LOCAL_BIGQUERY_VERSION}"));
+    let version = pinned_version("local-bigquery", "local-bigquery")?;
+    let folder = target(&format!("tools/local-bigquery-{version}"));
     install(&folder, |folder| {
-        say(&format!("installing the BigQuery emulator local-bigquery {LOCAL_BIGQUERY_VERSION}"));
+        say(&format!("installing the BigQuery emulator local-bigquery {version}"));
         run(Command::new(python(LOCAL_BIGQUERY_PYTHON)?).args(["-m", "venv"]).arg(folder))?;
-        let mut packages = vec![
-            format!("local-bigquery=={LOCAL_BIGQUERY_VERSION}"),
-            format!("duckdb=={DUCKDB_VERSION}"),
-            format!("duckdb-extensions=={DUCKDB_VERSION}"),
-        ];
-        let extensions = DUCKDB_EXTENSIONS.iter();
-        packages
-            .extend(extensions.map(|name| format!("duckdb-extension-{name}=={DUCKDB_VERSION}")));
-        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages))?;
+        install_python_list(folder, "local-bigquery")?;
         fs::create_dir_all(local_bigquery_home(folder))?;
         let import = "import sys, duckdb_extensions\n\
                       for name in sys.argv[1:]: duckdb_extensions.import_extension(name)";
@@ -230,6 +245,13 @@ pub fn install(
     Ok(())
 }
 
+/// Makes sure that a file is the one that is expected, by an integrity as npm writes it.
+fn require_integrity(file: &[u8], expected: &str) -> anyhow::Result<()> {
+    let found = format!("sha512-{}", BASE64_STANDARD.encode(Sha512::digest(file)));
+    ensure!(found == expected, "the package is another one than expected: it has {found}");
+    Ok(())
+}
+
 /// Makes sure that a program is there.
 ///
 /// # Errors
@@ -240,5 +262,33 @@ pub fn require(program: &str, arguments: &[&str], how_to_get_it: &str) -> anyhow
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         _ => bail!("{how_to_get_it}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_with_another_content_is_refused() {
+        // printf abc | openssl dgst -sha512 -binary | base64
+        let abc = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
+        assert!(require_integrity(b"abc", abc).is_ok());
+        let error = require_integrity(b"abd", abc).unwrap_err();
+        assert!(error.to_string().starts_with("the package is another one"), "{error}");
+    }
+
+    #[test]
+    fn every_program_has_a_version_in_its_list() {
+        for (list, package) in [
+            ("cargo-lambda", "cargo-lambda"),
+            ("local-bigquery", "local-bigquery"),
+            ("ministack", "ministack"),
+            ("sam", "aws-sam-cli"),
+        ] {
+            let version = pinned_version(list, package).unwrap();
+            assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{package} {version}");
+        }
+        assert!(pinned_version("sam", "aws-sam").is_err());
     }
 }

@@ -7,7 +7,12 @@ use serde_json::{Map, Value, json};
 
 /// The template.
 pub fn template() -> Value {
-    let text = read("template.yaml");
+    file("template.yaml")
+}
+
+/// A file of YAML.
+pub fn file(path: &str) -> Value {
+    let text = read(path);
     json(&Yaml::load_from_str(&text).unwrap()[0])
 }
 

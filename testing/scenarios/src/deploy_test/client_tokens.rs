@@ -2,12 +2,15 @@
 
 use statshub::make_token::NewToken;
 
-/// Two tokens, each with one scope.
+/// Tokens, each with one scope.
 #[derive(Debug, Clone)]
 pub struct ClientTokens {
     pub read: String,
     pub write: String,
-    /// The template's parameter `Auth`, which lets in both.
+    /// One that may write, and is going to be shut out.
+    pub leaked: String,
+    pub leaked_entry: String,
+    /// The template's parameter `Auth`, which lets in all of them.
     pub parameter: String,
 }
 
@@ -16,7 +19,13 @@ impl ClientTokens {
     pub fn new() -> anyhow::Result<Self> {
         let (reader, writer) =
             (NewToken::new("reader", "read")?, NewToken::new("writer", "write")?);
-        let parameter = format!("{},{}", reader.entry, writer.entry);
-        Ok(Self { read: reader.secret, write: writer.secret, parameter })
+        let leaked = NewToken::new("leaked", "write")?;
+        Ok(Self {
+            parameter: [&*reader.entry, &writer.entry, &leaked.entry].join(","),
+            read: reader.secret,
+            write: writer.secret,
+            leaked: leaked.secret,
+            leaked_entry: leaked.entry,
+        })
     }
 }

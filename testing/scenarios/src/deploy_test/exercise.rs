@@ -14,7 +14,7 @@ use super::{aws_calls::text, client_tokens::ClientTokens, stack::Stack};
 const LONG_AGO: u64 = 60 * 60;
 
 /// The service, as its clients see it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Api {
     client: HttpClient,
     access: ClientTokens,

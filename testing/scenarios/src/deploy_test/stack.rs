@@ -24,7 +24,8 @@ use super::{
     aws_tools,
 };
 
-const NAME: &str = "statshub";
+/// Its own name.
+pub const NAME: &str = "statshub";
 /// The template of the build, in the form that MiniStack can deploy.
 const TEMPLATE: &str = "ministack.yaml";
 const REGION: &str = "us-east-1";
@@ -99,6 +100,12 @@ impl Stack {
     /// The name of a resource.
     pub fn name(&self, logical: &str) -> anyhow::Result<&str> {
         self.names.get(logical).map(String::as_str).with_context(|| format!("no {logical}"))
+    }
+
+    /// The variables that point AWS's tools at it.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let variables = self.ministack.variables().into_iter();
+        variables.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A function's configuration.

@@ -1,11 +1,15 @@
 //! The configuration, from the environment: read once, at start-up, into types.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use crate::{
     auth::{Auth, PublicRead},
     domain::{DimensionName, PeriodLength},
-    store::DEFAULT_MAX_KEYS,
+    store::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS},
 };
 
 /// The table's name if `TABLE_NAME` is not set.
@@ -22,6 +26,14 @@ pub struct Config {
     pub period_length: PeriodLength,
     /// `MAX_KEYS_PER_DIMENSION`: how many keys a dimension may have.
     pub max_keys_per_dimension: u64,
+    /// `DIMENSIONS`: the dimensions that may be reported; any, if there is no list.
+    pub dimensions: Option<BTreeSet<DimensionName>>,
+    /// `MAX_DIMENSIONS`: how many dimensions there may be.
+    pub max_dimensions: u64,
+    /// `MAX_BYTES_PER_KEY`: how many bytes the stats of a dimension key may have.
+    pub max_bytes_per_key: u32,
+    /// `MAX_BYTES_PER_ID`: how many bytes may be kept of an id.
+    pub max_bytes_per_id: u32,
     /// `QUERY_CACHE`: for how long the answers to queries of a dimension are kept.
     pub query_cache: BTreeMap<DimensionName, Duration>,
     /// `STATSHUB_AUTH`, and `STATSHUB_PUBLIC_READ`: who may do what.
@@ -89,15 +101,42 @@ impl Config {
             |text| text.parse::<NonZeroU32>().ok(),
             "a number of keys, at least 1",
         )?;
+        let max_dimensions = read(
+            "MAX_DIMENSIONS",
+            |text| text.parse::<NonZeroU32>().ok(),
+            "a number of dimensions, at least 1",
+        )?;
+        let bytes = |variable| {
+            let expected = "a number of bytes, from 1024 to 400000";
+            let bytes = read(variable, |text| text.parse::<NonZeroU32>().ok(), expected)?;
+            let bytes = bytes.map_or(DEFAULT_MAX_BYTES, NonZeroU32::get);
+            match (1_024..=400_000).contains(&bytes) {
+                true => Ok(bytes),
+                false => Err(ConfigError::new(variable, format!("{bytes} is not {expected}"))),
+            }
+        };
         let query_cache = get("QUERY_CACHE").unwrap_or_else(|| DEFAULT_QUERY_CACHE.to_owned());
         Ok(Self {
             table_name: get("TABLE_NAME").unwrap_or_else(|| DEFAULT_TABLE_NAME.to_owned()),
             period_length: period_length.map_or(PeriodLength::DEFAULT, PeriodLength::new),
             max_keys_per_dimension: max_keys.map_or(DEFAULT_MAX_KEYS, |keys| keys.get().into()),
+            dimensions: get("DIMENSIONS").as_deref().map(parse_dimensions).transpose()?,
+            max_dimensions: max_dimensions.map_or(DEFAULT_MAX_DIMENSIONS, |most| most.get().into()),
+            max_bytes_per_key: bytes("MAX_BYTES_PER_KEY")?,
+            max_bytes_per_id: bytes("MAX_BYTES_PER_ID")?,
             query_cache: parse_query_cache(&query_cache)?,
             auth: parse_auth(get("STATSHUB_AUTH"), get("STATSHUB_PUBLIC_READ"))?,
         })
     }
+}
+
+/// `country,user`
+fn parse_dimensions(text: &str) -> Result<BTreeSet<DimensionName>, ConfigError> {
+    let names = text.split(',').map(|name| DimensionName::new(name.trim()));
+    names.collect::<Result<_, _>>().map_err(|error| ConfigError {
+        variable: "DIMENSIONS",
+        problem: format!("{text:?} is not a list such as `country,user`: {error}"),
+    })
 }
 
 /// `country=60,user=5`, or `off`.
@@ -201,6 +240,12 @@ mod tests {
             ("STATS_PERIOD_SECONDS", "6m"),
             ("MAX_KEYS_PER_DIMENSION", "0"),
             ("MAX_KEYS_PER_DIMENSION", "many"),
+            ("MAX_DIMENSIONS", "0"),
+            ("DIMENSIONS", "country,,user"),
+            ("DIMENSIONS", "a/b"),
+            ("MAX_BYTES_PER_KEY", "1023"),
+            ("MAX_BYTES_PER_KEY", "400001"),
+            ("MAX_BYTES_PER_ID", "0"),
             ("QUERY_CACHE", "country"),
             ("QUERY_CACHE", "country=1m"),
             ("QUERY_CACHE", "a/b=1"),
@@ -221,12 +266,21 @@ mod tests {
             ("TABLE_NAME", "other"),
             ("STATS_PERIOD_SECONDS", "10"),
             ("MAX_KEYS_PER_DIMENSION", "5"),
+            ("MAX_DIMENSIONS", "6"),
+            ("DIMENSIONS", "Country, user"),
+            ("MAX_BYTES_PER_KEY", "1024"),
+            ("MAX_BYTES_PER_ID", "400000"),
             ("QUERY_CACHE", "Country=5, user=0"),
         ])
         .unwrap();
         assert_eq!(config.table_name, "other");
         assert_eq!(config.period_length, PeriodLength::new(NonZeroU32::new(10).unwrap()));
         assert_eq!(config.max_keys_per_dimension, 5);
+        assert_eq!(config.max_dimensions, 6);
+        let dimensions: Vec<_> =
+            config.dimensions.iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(dimensions, ["country", "user"]);
+        assert_eq!((config.max_bytes_per_key, config.max_bytes_per_id), (1_024, 400_000));
         assert_eq!(config.query_cache.len(), 2);
     }
 }

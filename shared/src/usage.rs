@@ -28,6 +28,8 @@ pub struct Usage {
     pub dimensions_updated: u64,
     /// Updates that changed nothing.
     pub updates_unchanged: u64,
+    /// Updates that were refused because the table would keep too much of something.
+    pub bounds_reached: u64,
     /// Dimensions that were answered from the cache.
     pub cache_hits: u64,
 }

@@ -65,7 +65,16 @@ async fn an_update_costs_two_write_units_for_its_detail_and_two_for_each_dimensi
         assert_eq!(counters.dimensions_updated, u64::try_from(dimensions).unwrap());
         let both =
             costs.of("i", &format!(r#"{{{dims},"counters":{{"a":2}},"gauges":{{"g":1}}}}"#)).await;
-        assert_eq!(units(&both), (1.0, expected), "gauges cost nothing more");
+        assert_eq!(units(&both).1, expected, "gauges cost nothing more");
+        let first = 1.0 + count(dimensions);
+        assert_eq!(
+            units(&both).0,
+            first,
+            "the process looks for a stat that it has not seen there"
+        );
+        let again =
+            costs.of("i", &format!(r#"{{{dims},"counters":{{"a":2}},"gauges":{{"g":2}}}}"#)).await;
+        assert_eq!(units(&again), (1.0, expected));
         let unchanged = costs.of("i", &format!(r#"{{{dims},"counters":{{"a":2}}}}"#)).await;
         assert_eq!(units(&unchanged), (1.0, 0.0));
         assert_eq!(unchanged.updates_unchanged, 1);
@@ -81,6 +90,9 @@ async fn members_cost_half_a_unit_to_look_for_and_two_to_add() {
     let costs = Costs::new().await;
     let dims = dims(2);
     costs.of("i", &format!(r#"{{{dims},"counters":{{"a":1}}}}"#)).await;
+    let first = costs.of("i", &format!(r#"{{{dims},"members":{{"m":"w"}}}}"#)).await;
+    // Its rollups and dimensions too, since the process has not seen the stat there.
+    assert_eq!(units(&first), (1.0 + 2.0 * (0.5 + 1.0), 2.0 * (2.0 + 2.0)));
     let member = format!(r#"{{{dims},"members":{{"m":"x"}}}}"#);
     let new = costs.of("i", &member).await;
     assert_eq!((new.members_new, new.members_known), (2, 0));
@@ -113,6 +125,7 @@ async fn a_new_member_costs_the_same_in_a_set_of_any_size() {
             let put = costs.test.client.put_item().table_name(&costs.test.settings.table);
             put.set_item(Some(item)).send().await.unwrap();
         }
+        costs.of("i", r#"{"dims":{"d":"k"},"members":{"m":"first-member"}}"#).await;
         let new = costs.of("i", r#"{"dims":{"d":"k"},"members":{"m":"new-member"}}"#).await;
         assert_eq!(units(&new), (1.5, 4.0), "{members_of_shard} in the shard");
         assert_eq!(new.members_new, 1);

@@ -280,6 +280,32 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_may_have_as_much_as_its_limits_say_and_no_more() {
+        let members = |count: usize| {
+            let members: Vec<_> = (0..count).map(|i| format!("\"m{i}\"")).collect();
+            let members = members.join(",");
+            format!(r#"{{"id":"a","dims":{{"d":"k"}},"multiMembers":{{"s":[{members}]}}}}"#)
+        };
+        let batch =
+            |more: usize| format!("{}\n{}", members(limits::MEMBER_WRITES / 2), members(more));
+        let half = limits::MEMBER_WRITES / 2;
+        assert_eq!(BatchEntry::all_from_json(batch(half).as_bytes()).unwrap().len(), 2);
+        assert!(error(&batch(half + 1)).contains("add up to 10001"));
+
+        // A blank within an entry belongs to it.
+        let entry = |bytes: usize| {
+            let blanks = " ".repeat(bytes - r#"{"id":"a"}"#.len());
+            format!(r#"{{"id":{blanks}"a"}}"#)
+        };
+        let largest = entry(limits::BODY_BYTES);
+        assert_eq!(BatchEntry::all_from_json(largest.as_bytes()).unwrap().len(), 1);
+        for more in [1, 2] {
+            let error = error(&entry(limits::BODY_BYTES + more));
+            assert!(error.ends_with("bytes; an update may have 1048576"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_fingerprint_is_that_of_the_entry_alone() {
         let entry = r#"{"id":"a","idempotencyKey":"k"}"#;
         let of = |body: String| {

@@ -146,6 +146,15 @@ impl Detail {
             .collect()
     }
 
+    /// Whether this detail has a stat or a dimension that `before` did not have.
+    #[must_use]
+    pub fn has_more_than(&self, before: &Self) -> bool {
+        let is_new = |values: &BTreeMap<StatName, Sum>, stat| !values.contains_key(stat);
+        self.counters.keys().any(|stat| is_new(&before.counters, stat))
+            || self.gauges.keys().any(|stat| is_new(&before.gauges, stat))
+            || !self.dimensions_new_since(before).is_empty()
+    }
+
     fn begin_period(&mut self, period: Period) {
         self.gauge_period = Some(period);
         self.gauges.clear();

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CellSums, Detail, DimensionName, Id, Member, MemberSet, Overflow, Plan, RollupKey, Sums,
+    CellSums, Detail, DimensionName, Id, Member, MemberSet, Overflow, Plan, RollupKey, RollupStat,
+    Sums,
 };
 
 /// What has to be written to count several updates: all of it or nothing. Rollups that they share
@@ -22,6 +23,8 @@ pub struct JointPlan {
     pub dimensions: BTreeSet<DimensionName>,
     /// Keys that may be new to their dimension.
     pub keys: BTreeSet<RollupKey>,
+    /// Stats that may be new to their rollup.
+    pub stats: BTreeMap<RollupKey, BTreeSet<RollupStat>>,
 }
 
 impl JointPlan {
@@ -55,6 +58,9 @@ impl JointPlan {
         }
         self.dimensions.extend(plan.dimensions);
         self.keys.extend(plan.keys);
+        for (of, stats) in plan.stats {
+            self.stats.entry(of).or_default().extend(stats);
+        }
         Ok(())
     }
 }

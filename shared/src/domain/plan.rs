@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    CellSums, Detail, DimensionKey, DimensionName, Member, Overflow, Period, Placement, StatName,
-    Sum, Update,
+    CellSums, Detail, DimensionKey, DimensionName, Member, Overflow, Period, Placement, RollupStat,
+    Share, Shares, StatName, Sum, Update,
 };
 
 /// A key of a dimension: what a rollup belongs to.
@@ -48,6 +48,8 @@ pub struct Plan {
     /// Keys that the id has just come to, for the first time or again. They may be new to their
     /// dimension.
     pub keys: BTreeSet<RollupKey>,
+    /// Stats that the id reports under a key for the first time. They may be new to its rollup.
+    pub stats: BTreeMap<RollupKey, BTreeSet<RollupStat>>,
 }
 
 impl Plan {
@@ -89,6 +91,10 @@ pub fn plan(
 ) -> Result<Plan, Overflow> {
     let after = before.apply(update, period)?;
     let mut plan = changes(before, &after)?;
+    for set in new_members.keys() {
+        let stats = plan.stats.entry(set.of.clone()).or_default();
+        stats.insert(RollupStat::Members(set.stat.clone()));
+    }
     plan.members = new_members;
     if after != *before {
         plan.detail = Some(after);
@@ -115,6 +121,10 @@ fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
             gauges: gauge_gains(before, same, after, placement)?,
             members: Sums::new(),
         };
+        let stats = first_reports(before, same, &gain);
+        if !stats.is_empty() {
+            plan.stats.insert(at(&placement.key), stats);
+        }
         if gain.count() > 0 {
             plan.rollups.insert(at(&placement.key), gain);
         }
@@ -127,6 +137,29 @@ fn changes(before: &Detail, after: &Detail) -> Result<Plan, Overflow> {
         }
     }
     Ok(plan)
+}
+
+/// The stats of a gain that the id has not reported under the key before. It has reported a gauge
+/// there if it did so in the period of its last gauges.
+fn first_reports(
+    before: &Detail,
+    same: Option<&Placement>,
+    gain: &CellSums,
+) -> BTreeSet<RollupStat> {
+    let is_reported = |values: &Sums, shares: Option<&Shares>, stat: &StatName| {
+        let share = shares.filter(|_| values.contains_key(stat)).map(|shares| shares.get(stat));
+        share.is_some_and(|share| share != Share::Absent)
+    };
+    let stats = gain.rollup_stats().into_iter().filter(|stat| match stat {
+        RollupStat::Counter(stat) => {
+            !is_reported(&before.counters, same.map(|last| &last.counters), stat)
+        }
+        RollupStat::Gauge(stat) => {
+            !is_reported(&before.gauges, same.map(|last| &last.gauges), stat)
+        }
+        RollupStat::Members(_) => true,
+    });
+    stats.collect()
 }
 
 fn counter_gains(

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::Problem;
-use crate::store::StoreError;
+use crate::store::{StatsOf, StoreError};
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
@@ -26,6 +26,35 @@ impl From<StoreError> for Problem {
                 format!(
                     "the dimension {dimension} has reached its limit of {limit} keys, so only keys \
                      that it has can be reported; to raise the limit, set MAX_KEYS_PER_DIMENSION"
+                ),
+            ),
+            StoreError::DimensionNotListed(dimension) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!(
+                    "the dimension {dimension} is not among those that may be reported; they are listed in \
+                     DIMENSIONS"
+                ),
+            ),
+            StoreError::TooManyDimensions { limit } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!(
+                    "there are {limit} dimensions already, so only those can be reported; to raise the limit, \
+                     set MAX_DIMENSIONS"
+                ),
+            ),
+            StoreError::TooManyStats { of: StatsOf::TheId, limit } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!(
+                    "with the new stats, what is kept of this id would exceed {limit} bytes: report fewer \
+                     stats or dimensions, or shorter names; to raise the limit, set MAX_BYTES_PER_ID"
+                ),
+            ),
+            StoreError::TooManyStats { of: StatsOf::Key(of), limit } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!(
+                    "with the new stats, the key {} of {} would exceed {limit} bytes: report fewer stats or \
+                     shorter names; to raise the limit, set MAX_BYTES_PER_KEY",
+                    of.key, of.dimension
                 ),
             ),
             StoreError::Throttled(_) => Self::new(
@@ -62,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{DimensionName, Sum},
+        domain::{DimensionKey, DimensionName, RollupKey, Sum},
         http::Response,
     };
 
@@ -70,12 +99,28 @@ mod tests {
     fn each_failure_of_the_store_has_a_status_and_says_what_to_do_but_shows_no_cause() {
         let cause = || "TableName statshub-secret".into();
         let dimension = DimensionName::new("d").unwrap();
+        let key = DimensionKey::new("k").unwrap();
         let overflow = Sum::MAX.checked_add(Sum::from(1)).unwrap_err();
         for (error, status, text) in [
             (StoreError::Overflow(overflow), 400, "nothing was counted"),
             (StoreError::TooLarge(cause()), 413, "report fewer stats"),
             (StoreError::KeyReused, 422, "use a new one for each update"),
-            (StoreError::TooManyKeys { dimension, limit: 3 }, 422, "MAX_KEYS_PER_DIMENSION"),
+            (
+                StoreError::TooManyKeys { dimension: dimension.clone(), limit: 3 },
+                422,
+                "MAX_KEYS_PER_DIMENSION",
+            ),
+            (StoreError::DimensionNotListed(dimension.clone()), 422, "listed in DIMENSIONS"),
+            (StoreError::TooManyDimensions { limit: 3 }, 422, "MAX_DIMENSIONS"),
+            (StoreError::TooManyStats { of: StatsOf::TheId, limit: 3 }, 422, "MAX_BYTES_PER_ID"),
+            (
+                StoreError::TooManyStats {
+                    of: StatsOf::Key(RollupKey { dimension, key }),
+                    limit: 3,
+                },
+                422,
+                "the key k of d would exceed 3 bytes",
+            ),
             (StoreError::Throttled(cause()), 429, "try again a little later"),
             (StoreError::Unavailable(cause()), 503, "try again later"),
             (StoreError::Unfinished(cause()), 503, "send it again"),

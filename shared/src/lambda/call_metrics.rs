@@ -30,7 +30,7 @@ type CountOf = (&'static str, fn(&Usage) -> u64);
 /// The name and unit of a value, and where a call has it.
 type ValueOf = (&'static str, Unit, fn(&CallRecord) -> f64);
 
-const COUNTS: [CountOf; 8] = [
+const COUNTS: [CountOf; 9] = [
     ("Conflicts", |usage| usage.conflicts),
     ("Retries", |usage| usage.retries),
     ("CellsOpened", |usage| usage.cells_opened),
@@ -38,6 +38,7 @@ const COUNTS: [CountOf; 8] = [
     ("MembersKnown", |usage| usage.members_known),
     ("DimensionsUpdated", |usage| usage.dimensions_updated),
     ("UpdatesUnchanged", |usage| usage.updates_unchanged),
+    ("BoundsReached", |usage| usage.bounds_reached),
     ("CacheHits", |usage| usage.cache_hits),
 ];
 const VALUES: [ValueOf; 3] = [

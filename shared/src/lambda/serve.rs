@@ -118,6 +118,10 @@ async fn connect(config: &Config) -> Store {
     let sdk = Box::pin(aws_config::load_from_env()).await;
     let settings = Settings {
         max_keys: config.max_keys_per_dimension,
+        dimensions: config.dimensions.clone(),
+        max_dimensions: config.max_dimensions,
+        max_bytes_per_key: config.max_bytes_per_key,
+        max_bytes_per_id: config.max_bytes_per_id,
         ..Settings::new(&config.table_name, config.period_length)
     };
     let client = settings.pace.client_config(aws_sdk_dynamodb::config::Builder::from(&sdk));

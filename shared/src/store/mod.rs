@@ -19,8 +19,8 @@ use aws_sdk_dynamodb::Client;
 pub use crate::deadline::Deadline;
 pub use admin::{AuditFailure, Folded, Housekeeping, audit};
 pub use read::KeyReader;
-pub use settings::{DEFAULT_MAX_KEYS, Pace, Settings};
-pub use store_error::{Cause, StoreError};
+pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
+pub use store_error::{Cause, StatsOf, StoreError};
 pub use update::{Outcome, Submission};
 
 use update::{HotSums, KnownNames};

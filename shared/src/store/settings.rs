@@ -1,13 +1,19 @@
 //! The settings of a store.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_dynamodb::config::{self, retry::RetryConfig, timeout::TimeoutConfig};
 
-use crate::domain::{Cell, PeriodLength};
+use crate::domain::{Cell, DimensionName, PeriodLength};
 
 /// The most keys of a dimension, unless the settings say otherwise.
 pub const DEFAULT_MAX_KEYS: u64 = 1_000_000;
+
+/// The most dimensions, unless the settings say otherwise.
+pub const DEFAULT_MAX_DIMENSIONS: u64 = 100;
+/// The most bytes of a key's stats, and of an id's, unless the settings say otherwise. An update
+/// pays for each started KB of both.
+pub const DEFAULT_MAX_BYTES: u32 = 32 * 1_024;
 
 /// The settings of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +24,14 @@ pub struct Settings {
     pub period_length: PeriodLength,
     /// The most keys that a dimension may have.
     pub max_keys: u64,
+    /// The dimensions that there may be; any, if there is no list.
+    pub dimensions: Option<BTreeSet<DimensionName>>,
+    /// The most dimensions.
+    pub max_dimensions: u64,
+    /// The most bytes that the stats of a dimension key may have, gauges of all periods included.
+    pub max_bytes_per_key: u32,
+    /// The most bytes of what is kept of an id.
+    pub max_bytes_per_id: u32,
     /// The most cells that a sum is spread over: 1 to 128.
     pub max_cells: u8,
     /// Time-outs and waits.
@@ -32,6 +46,10 @@ impl Settings {
             table: table.into(),
             period_length,
             max_keys: DEFAULT_MAX_KEYS,
+            dimensions: None,
+            max_dimensions: DEFAULT_MAX_DIMENSIONS,
+            max_bytes_per_key: DEFAULT_MAX_BYTES,
+            max_bytes_per_id: DEFAULT_MAX_BYTES,
             max_cells: Cell::MOST,
             pace: Pace::default(),
         }

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, ops::Deref, sync::Arc};
 use aws_sdk_dynamodb::error::BuildError;
 
 use crate::{
-    domain::{DimensionName, Overflow},
+    domain::{DimensionName, Overflow, RollupKey},
     table::CorruptItem,
 };
 
@@ -53,6 +53,23 @@ pub enum StoreError {
         /// How many keys it may have.
         limit: u64,
     },
+    /// The settings have a list of dimensions, without this one. Nothing was written.
+    #[error("the dimension {0} is not in the list of dimensions")]
+    DimensionNotListed(DimensionName),
+    /// There is no room for another dimension. Nothing was written.
+    #[error("there are {limit} dimensions already")]
+    TooManyDimensions {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// There is no room for another stat of an id or of a key. Nothing was written.
+    #[error("the stats of {of} would have more than {limit} bytes")]
+    TooManyStats {
+        /// Whose stats they are.
+        of: StatsOf,
+        /// How many bytes they may have.
+        limit: u32,
+    },
     /// DynamoDB throttled until the deadline, or for longer than a client should wait.
     #[error("throttled for too long")]
     Throttled(#[source] Cause),
@@ -69,6 +86,24 @@ pub enum StoreError {
     /// A defect, or a table or permission that is missing.
     #[error("internal error")]
     Internal(#[source] Cause),
+}
+
+/// Whose stats would be too many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatsOf {
+    /// Those of the id that reports.
+    TheId,
+    /// Those of a dimension key.
+    Key(RollupKey),
+}
+
+impl fmt::Display for StatsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TheId => f.write_str("the id"),
+            Self::Key(of) => write!(f, "the key {} of {}", of.key, of.dimension),
+        }
+    }
 }
 
 impl From<BuildError> for StoreError {

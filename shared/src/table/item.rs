@@ -180,6 +180,36 @@ pub(super) fn encode_detail(
     item
 }
 
+/// The bytes of an id's detail, as DynamoDB counts them.
+#[must_use]
+pub fn detail_bytes(id: &Id, detail: &Detail) -> usize {
+    encode_detail(id, detail, &Revision::default(), UnixSeconds(0))
+        .iter()
+        .map(attribute_bytes)
+        .sum()
+}
+
+/// Source: *`DynamoDB` item sizes and formats*, Developer Guide.
+fn attribute_bytes((name, value): (&String, &AttributeValue)) -> usize {
+    name.len() + value_bytes(value)
+}
+
+fn value_bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::L(values) => {
+            3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>()
+        }
+        AttributeValue::M(fields) => {
+            3 + fields.iter().map(|field| 1 + attribute_bytes(field)).sum::<usize>()
+        }
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        _ => 1,
+    }
+}
+
 /// A list in the order of the stats' names, so that names take no room: 0 for the whole value, null
 /// for nothing of it. `None` if all shares are whole.
 fn encode_shares(shares: &Shares, values: &BTreeMap<StatName, Sum>) -> Option<AttributeValue> {

@@ -21,7 +21,7 @@ pub use fold_writes::fold_writes;
 pub use item::{
     CorruptItem, DimensionEntry, Item, Marker, Revision, StoredDetail, Sweep, SweepPosition,
     UpdateToken, decode_departure, decode_detail, decode_dimension, decode_key_count,
-    decode_marker, decode_members, decode_rollup,
+    decode_marker, decode_members, decode_rollup, detail_bytes,
 };
 pub use key::{ItemKey, Partition, RollupOrder, Shard};
 pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use contract::read;
-use shared::{domain::limits, store::DEFAULT_MAX_KEYS};
+use shared::{
+    domain::limits,
+    store::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS},
+};
 
 /// A number with a comma between each three digits.
 fn grouped(number: u64) -> String {
@@ -37,6 +40,12 @@ fn the_documented_limits_are_those_of_the_code() {
         ("entries of a batch", limits::BATCH_ENTRIES),
         ("body of a batch", limits::BATCH_BODY_BYTES),
         ("members × dimensions of a batch", limits::MEMBER_WRITES),
+        ("all stats of a key of a dimension", usize::try_from(DEFAULT_MAX_BYTES).unwrap()),
+        (
+            "what is kept of an id: its stats, and its keys",
+            usize::try_from(DEFAULT_MAX_BYTES).unwrap(),
+        ),
+        ("dimensions", usize::try_from(DEFAULT_MAX_DIMENSIONS).unwrap()),
         ("keys of a dimension", usize::try_from(DEFAULT_MAX_KEYS).unwrap()),
     ] {
         let limit = grouped(u64::try_from(limit).unwrap());

@@ -4,21 +4,36 @@
 //! would be slow and expensive. Therefore each new key is registered and counted, and refused
 //! beyond a limit. The count is spread over cells as other sums are, and read only if an id reports
 //! under a new key.
+//!
+//! Dimensions and the stats of a key are bounded too. An update pays for all stats of its keys,
+//! whoever reported them: without a bound, one client could raise the price of all others for good.
+//! Only an id that reports a stat under a key for the first time can bring a new one there, and only
+//! if this process has not seen it there does it have to look. Requests that look at the same moment
+//! may together go beyond a bound.
 
-use std::{num::NonZeroUsize, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
+    num::NonZeroUsize,
+    sync::Mutex,
+    time::Duration,
+};
 
 use futures_util::future::{try_join, try_join_all};
 use lru::LruCache;
 
 use super::load::Consistency;
 use crate::{
-    domain::{Cell, DimensionName, JointPlan, RollupKey, Spread, UnixSeconds},
-    store::{Deadline, Store, StoreError, lock},
-    table::{ItemKey, NewNames, decode_dimension, decode_key_count},
+    domain::{Cell, DimensionName, JointPlan, RollupKey, RollupStat, Spread, UnixSeconds},
+    store::{Deadline, StatsOf, Store, StoreError, lock},
+    table::{Item, ItemKey, NewNames, decode_dimension, decode_key_count, decode_rollup},
 };
 
 /// The most dimensions, and the most keys, that a process remembers to be in the table.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// The most stats that it remembers, by a hash of 64 bits. If two of them have the same one, a stat is
+/// taken for known by mistake, once in some 10^14 updates.
+const MAX_REMEMBERED_STATS: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 /// A process looks again once it has admitted one part in this many of the room that it saw. Up to
 /// this many processes together never admit more than there is room for, except for requests that
 /// are on their way at the same moment.
@@ -34,6 +49,8 @@ pub(in crate::store) struct KnownNames(Mutex<Remembered>);
 struct Remembered {
     dimensions: LruCache<DimensionName, ()>,
     keys: LruCache<RollupKey, ()>,
+    stats: LruCache<u64, ()>,
+    hasher: RandomState,
     room: LruCache<DimensionName, Room>,
 }
 
@@ -73,11 +90,25 @@ impl Room {
     }
 }
 
+impl Remembered {
+    fn remember_stats(&mut self, of: &RollupKey, stats: &BTreeSet<RollupStat>) {
+        for stat in stats {
+            self.stats.put(self.hasher.hash_one((of, stat)), ());
+        }
+    }
+
+    fn knows_stat(&mut self, of: &RollupKey, stat: &RollupStat) -> bool {
+        self.stats.get(&self.hasher.hash_one((of, stat))).is_some()
+    }
+}
+
 impl KnownNames {
     pub(in crate::store) fn new() -> Self {
         Self(Mutex::new(Remembered {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
             keys: LruCache::sparse(MAX_REMEMBERED),
+            stats: LruCache::sparse(MAX_REMEMBERED_STATS),
+            hasher: RandomState::new(),
             room: LruCache::sparse(MAX_REMEMBERED),
         }))
     }
@@ -91,6 +122,28 @@ impl KnownNames {
         for key in &plan.keys {
             names.keys.put(key.clone(), ());
         }
+        for (of, stats) in &plan.stats {
+            names.remember_stats(of, stats);
+        }
+    }
+
+    /// Remembers that a rollup has these stats.
+    fn remember_stats(&self, of: &RollupKey, stats: &BTreeSet<RollupStat>) {
+        lock(&self.0).remember_stats(of, stats);
+    }
+
+    /// The stats of a plan of which this process does not know that their rollup has them.
+    fn unknown_stats(&self, plan: &JointPlan) -> BTreeMap<RollupKey, BTreeSet<RollupStat>> {
+        let mut names = lock(&self.0);
+        let mut unknown = BTreeMap::new();
+        for (of, stats) in &plan.stats {
+            let stats = stats.iter().filter(|stat| !names.knows_stat(of, stat));
+            let stats: BTreeSet<_> = stats.cloned().collect();
+            if !stats.is_empty() {
+                unknown.insert(of.clone(), stats);
+            }
+        }
+        unknown
     }
 
     fn unknown(&self, plan: &JointPlan) -> NewNames {
@@ -128,7 +181,7 @@ impl Store {
     /// The names of a plan that are new to the table. Names that this process knows cost nothing.
     ///
     /// # Errors
-    /// A dimension has no room for its new keys.
+    /// There is no room for a dimension, for the keys of one, or for the stats of a key.
     pub(super) async fn new_names(
         &self,
         plan: &JointPlan,
@@ -137,20 +190,26 @@ impl Store {
         deadline: Deadline,
     ) -> Result<NewNames, StoreError> {
         let mut names = self.known_names.unknown(plan);
-        if names.is_empty() {
+        let stats = self.known_names.unknown_stats(plan);
+        if names.is_empty() && stats.is_empty() {
             return Ok(names);
         }
         // Both at once, so that a new key costs one round trip instead of two.
         let of_keys = names.keys_by_dimension().into_keys();
         let room = of_keys.map(|of| self.look_for_room(of, now, deadline));
-        let items = names.dimensions.iter().map(ItemKey::dimension);
+        let dimensions = names.dimensions.iter().chain(stats.keys().map(|of| &of.dimension));
+        let items = dimensions.map(ItemKey::dimension);
         let first_cell = |of: &RollupKey| ItemKey::rollup(of, Cell::FIRST);
-        let items = items.chain(names.keys.iter().map(&first_cell)).collect();
+        let items = items.chain(names.keys.iter().chain(stats.keys()).map(first_cell)).collect();
         let (found, _) =
             try_join(self.get(items, consistency, deadline), try_join_all(room)).await?;
         names.dimensions.retain(|dimension| !found.contains_key(&ItemKey::dimension(dimension)));
         names.keys.retain(|key| !found.contains_key(&first_cell(key)));
 
+        if !names.dimensions.is_empty() {
+            self.admit_dimensions(&names.dimensions, deadline).await?;
+        }
+        self.admit_stats(stats, found, consistency, deadline).await?;
         for (dimension, keys) in names.keys_by_dimension() {
             if !self.known_names.take_room(dimension, keys) {
                 let limit = self.settings.max_keys;
@@ -158,6 +217,62 @@ impl Store {
             }
         }
         Ok(names)
+    }
+
+    /// # Errors
+    /// There is no room for these dimensions.
+    async fn admit_dimensions(
+        &self,
+        new: &BTreeSet<DimensionName>,
+        deadline: Deadline,
+    ) -> Result<(), StoreError> {
+        let limit = self.settings.max_dimensions;
+        let all = self.dimension_entries(deadline).await?.len() + new.len();
+        match u64::try_from(all).is_ok_and(|all| all <= limit) {
+            true => Ok(()),
+            false => Err(StoreError::TooManyDimensions { limit }),
+        }
+    }
+
+    /// Looks whether rollups have these stats, or room for them. Their dimensions and first cells were
+    /// `found` already, as far as they exist.
+    ///
+    /// # Errors
+    /// A key has no room.
+    async fn admit_stats(
+        &self,
+        stats: BTreeMap<RollupKey, BTreeSet<RollupStat>>,
+        mut found: BTreeMap<ItemKey, Item>,
+        consistency: Consistency,
+        deadline: Deadline,
+    ) -> Result<(), StoreError> {
+        let mut cells = BTreeMap::new();
+        for of in stats.keys() {
+            let entry = found.get(&ItemKey::dimension(&of.dimension)).map(decode_dimension);
+            let spread = entry.transpose()?.map_or(Spread::ONE, |entry| entry.spread);
+            let of_key = Cell::first(spread.cells).map(|cell| ItemKey::rollup(of, cell));
+            cells.insert(of, of_key.collect::<Vec<_>>());
+        }
+        // The first of each was asked for already.
+        let others = cells.values().flat_map(|of_key| of_key.iter().skip(1));
+        let others = others.cloned().collect();
+        found.extend(self.get(others, consistency, deadline).await?);
+
+        let limit = self.settings.max_bytes_per_key;
+        for (of, cells) in cells {
+            let mut all = BTreeSet::new();
+            for cell in cells.iter().filter_map(|cell| found.get(cell)) {
+                all.extend(decode_rollup(cell)?.sums.rollup_stats());
+            }
+            self.known_names.remember_stats(of, &all);
+            let before = all.len();
+            all.extend(stats.get(of).into_iter().flatten().cloned());
+            let bytes: usize = all.iter().map(RollupStat::bytes).sum();
+            if all.len() > before && u32::try_from(bytes).map_or(true, |bytes| bytes > limit) {
+                return Err(StoreError::TooManyStats { of: StatsOf::Key(of.clone()), limit });
+            }
+        }
+        Ok(())
     }
 
     /// Reads how much room a dimension has for new keys, unless the process has done so lately.

@@ -57,7 +57,7 @@ impl Store {
                 }
             }
         }
-        note_unchanged(&results);
+        note_results(&results);
         results
     }
 }
@@ -111,10 +111,25 @@ fn note_dimensions(submissions: &[Submission<'_>]) {
     usage::note(|usage| usage.dimensions_updated += dimensions);
 }
 
-fn note_unchanged(results: &[Result<Outcome, StoreError>]) {
-    let unchanged = results.iter().filter(|result| matches!(result, Ok(Outcome::Unchanged)));
-    let unchanged = u64::try_from(unchanged.count()).unwrap_or(u64::MAX);
-    usage::note(|usage| usage.updates_unchanged += unchanged);
+fn note_results(results: &[Result<Outcome, StoreError>]) {
+    for result in results {
+        usage::note(|usage| match result {
+            Ok(Outcome::Unchanged) => usage.updates_unchanged += 1,
+            Err(error) if is_bound(error) => usage.bounds_reached += 1,
+            _ => {}
+        });
+    }
+}
+
+/// Whether an update was refused because the table would keep too much.
+fn is_bound(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::TooManyKeys { .. }
+            | StoreError::DimensionNotListed(_)
+            | StoreError::TooManyDimensions { .. }
+            | StoreError::TooManyStats { .. }
+    )
 }
 
 /// Whether the cause of an error may be one update of a group. If so, that one is refused for good,
@@ -124,7 +139,10 @@ fn may_be_of_one(error: &StoreError) -> bool {
         StoreError::Overflow(_)
         | StoreError::TooLarge(_)
         | StoreError::KeyReused
-        | StoreError::TooManyKeys { .. } => true,
+        | StoreError::TooManyKeys { .. }
+        | StoreError::DimensionNotListed(_)
+        | StoreError::TooManyDimensions { .. }
+        | StoreError::TooManyStats { .. } => true,
         StoreError::Throttled(_)
         | StoreError::Unavailable(_)
         | StoreError::Unfinished(_)

@@ -8,10 +8,10 @@ use std::{
 use super::{Outcome, load::Loaded, submission::Submission};
 use crate::{
     domain::{
-        Detail, JointPlan, Member, MemberSet, Overflow, PeriodLength, Plan, UnixSeconds, plan,
+        Detail, DimensionName, Id, JointPlan, Member, MemberSet, Overflow, Plan, UnixSeconds, plan,
     },
-    store::StoreError,
-    table::{ItemKey, Marker, NewMarker},
+    store::{Settings, StatsOf, StoreError},
+    table::{ItemKey, Marker, NewMarker, detail_bytes},
 };
 
 /// What updates call for: something to write for some of them, and a result for each.
@@ -42,13 +42,13 @@ impl<'a> Draft<'a> {
     pub(super) fn new(
         loaded: &mut Loaded,
         submissions: &[Submission<'a>],
-        period_length: PeriodLength,
+        settings: &Settings,
         now: UnixSeconds,
     ) -> Result<Self, Overflow> {
         let mut draft = Self { plan: JointPlan::default(), markers: vec![], results: vec![] };
         let new_members = mem::take(&mut loaded.new_members);
         for (submission, new_members) in submissions.iter().zip(new_members) {
-            let result = match draft.call(loaded, submission, new_members, period_length, now) {
+            let result = match draft.call(loaded, submission, new_members, settings, now) {
                 Call::Nothing(result) => result,
                 Call::Write(plan) => {
                     draft.plan.add(submission.id, plan)?;
@@ -71,21 +71,28 @@ impl<'a> Draft<'a> {
         loaded: &Loaded,
         submission: &Submission<'a>,
         new_members: BTreeMap<MemberSet, BTreeSet<Member>>,
-        period_length: PeriodLength,
+        settings: &Settings,
         now: UnixSeconds,
     ) -> Call {
         if let Some(repeated) = self.repeated(loaded, submission, now) {
             return Call::Nothing(repeated);
         }
+        if let Some(dimension) = not_listed(submission, settings) {
+            return Call::Nothing(Err(StoreError::DimensionNotListed(dimension.clone())));
+        }
         let id = submission.id;
         let unknown = Detail::default();
         let stored = || loaded.details.get(id).unwrap_or(&unknown);
         let before = self.plan.details.get(id).unwrap_or_else(stored);
-        let period = period_length.of_update(now, before.gauge_period);
+        let period = settings.period_length.of_update(now, before.gauge_period);
         match plan(before, submission.update, period, new_members) {
             Err(overflow) => Call::Nothing(Err(overflow.into())),
             Ok(plan) if plan.is_empty() && submission.idempotency.is_none() => {
                 Call::Nothing(Ok(Outcome::Unchanged))
+            }
+            Ok(plan) if outgrows(&plan, before, id, settings) => {
+                let limit = settings.max_bytes_per_id;
+                Call::Nothing(Err(StoreError::TooManyStats { of: StatsOf::TheId, limit }))
             }
             Ok(plan) => Call::Write(plan),
         }
@@ -110,4 +117,19 @@ impl<'a> Draft<'a> {
             false => Err(StoreError::KeyReused),
         })
     }
+}
+
+/// A dimension of an update that the settings don't list.
+fn not_listed<'a>(submission: &Submission<'a>, settings: &Settings) -> Option<&'a DimensionName> {
+    let listed = settings.dimensions.as_ref()?;
+    submission.update.dims.keys().find(|dimension| !listed.contains(dimension))
+}
+
+/// Whether an id has a new stat or dimension for which there is no room. What it reports already
+/// may go on.
+fn outgrows(plan: &Plan, before: &Detail, id: &Id, settings: &Settings) -> bool {
+    plan.detail.as_ref().is_some_and(|detail| {
+        let most = usize::try_from(settings.max_bytes_per_id).unwrap_or(usize::MAX);
+        detail.has_more_than(before) && detail_bytes(id, detail) > most
+    })
 }

@@ -120,7 +120,7 @@ impl Store {
             if let Some(results) = attempts.counted(&loaded.revisions)? {
                 return Ok(Tried::Settled(results));
             }
-            let draft = Draft::new(&mut loaded, submissions, self.settings.period_length, now)?;
+            let draft = Draft::new(&mut loaded, submissions, &self.settings, now)?;
             if draft.is_empty() {
                 return Ok(Tried::Settled(draft.results));
             }

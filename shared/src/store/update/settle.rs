@@ -56,7 +56,7 @@ impl Store {
             if !attempts.may_yet_be_counted() {
                 return Err(error);
             }
-            let draft = Draft::new(&mut loaded, submissions, self.settings.period_length, now)?;
+            let draft = Draft::new(&mut loaded, submissions, &self.settings, now)?;
             if draft.is_empty() {
                 return Ok(draft.results);
             }

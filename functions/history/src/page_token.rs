@@ -7,16 +7,14 @@
 
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bigquery::JobId;
 use serde::{Deserialize, Serialize};
+use shared::http::{decode_token, encode_token};
 
 use crate::tiers::LATEST;
 
 /// Most points of a page.
 pub(crate) const MAX_POINTS: u32 = 50_000;
-/// Longest token, in bytes. BigQuery's own are much shorter.
-const MAX_BYTES: usize = 4_096;
 /// Hex digits of the random part of a job's id.
 const RANDOM_DIGITS: usize = 32;
 
@@ -77,9 +75,7 @@ impl AnswerJob {
 impl PageToken {
     /// The token that a client gives back; none if it is not a token.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let json = Some(text).filter(|text| text.len() <= MAX_BYTES)?;
-        let json = BASE64_URL_SAFE_NO_PAD.decode(json).ok()?;
-        serde_json::from_slice(&json).ok().filter(Self::is_valid)
+        decode_token(text).filter(Self::is_valid)
     }
 
     fn is_valid(&self) -> bool {
@@ -93,20 +89,20 @@ impl PageToken {
 /// As a client gets it.
 impl fmt::Display for PageToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let json = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(json))
+        f.write_str(&encode_token(self).map_err(|_| fmt::Error)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use shared::http::MAX_TOKEN_BYTES;
 
     use super::*;
     use crate::samples::{request, token};
 
     fn encoded(json: &Value) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
+        encode_token(json).unwrap()
     }
 
     #[test]
@@ -146,7 +142,7 @@ mod tests {
             "bm9uc2Vuc2U".to_owned(),
             "%".to_owned(),
             token.to_string() + "=",
-            "A".repeat(MAX_BYTES + 1),
+            "A".repeat(MAX_TOKEN_BYTES + 1),
             with("r", json!("")),
             with("r", json!(format!("{digits}0"))),
             with("r", json!(digits.to_uppercase().replace('0', "A"))),

@@ -286,11 +286,17 @@ fn the_routes_go_to_the_functions_that_answer_them() {
     let expected = [
         ("$default", "Query"),
         ("GET /history/{path+}", "History"),
+        ("GET /ids/{id+}", "Query"),
+        ("GET /metrics", "Query"),
         ("GET /stats/", "Query"),
         ("GET /stats/{dim+}", "Query"),
+        ("GET /stream/{path+}", "Query"),
         ("HEAD /history/{path+}", "History"),
+        ("HEAD /ids/{id+}", "Query"),
+        ("HEAD /metrics", "Query"),
         ("HEAD /stats/", "Query"),
         ("HEAD /stats/{dim+}", "Query"),
+        ("HEAD /stream/{path+}", "Query"),
         ("POST /stats/{id+}", "Update"),
     ];
     let routes: Vec<_> = routes.iter().map(|(key, to)| (key.as_str(), to.as_str())).collect();

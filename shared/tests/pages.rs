@@ -40,7 +40,7 @@ fn with_prefix(prefix: &str) -> KeySelection {
 fn odd_names() -> Vec<String> {
     let names =
         ["a", "b", "b#c", "b~", "b%41", "bA", "bb", "b b", "bé", "é", "éa", "~", "#", "日本"];
-    let mut names: Vec<_> = names.map(|name| name.to_lowercase()).into();
+    let mut names: Vec<_> = names.map(str::to_lowercase).into();
     names.extend(["x", "b", "é"].map(|start| format!("{start}{}", "k".repeat(300))));
     names
 }
@@ -183,9 +183,9 @@ async fn a_page_reads_its_keys_and_no_more() {
     // One for the dimension's entry, one for up to 4 KB.
     assert!((ten - 2.0).abs() < f64::EPSILON, "{ten}");
     assert!(all >= 4.0, "{all}");
-    let named = KeySelection::These([key("key001"), key("key399")].into());
-    let named = units(&named, 10).await;
-    assert!((named - 3.0).abs() < f64::EPSILON, "{named}");
+    let two = KeySelection::These([key("key001"), key("key399")].into());
+    let two = units(&two, 10).await;
+    assert!((two - 3.0).abs() < f64::EPSILON, "{two}");
     let prefixed = units(&with_prefix("key39"), 10).await;
     assert!(prefixed <= 3.0, "{prefixed}");
 }
@@ -234,10 +234,10 @@ async fn a_page_of_a_dimension_that_is_spread_has_the_whole_sums() {
     let whole = test.store.summary(&dimension(), NOW, soon()).await.unwrap();
     let mut whole: Vec<_> = whole.keys().map(|(key, stats)| (key.clone(), stats.clone())).collect();
     assert!(whole.iter().all(|(_, stats)| stats.counters.values().eq([&Sum::from(3)])));
-    let named = KeySelection::These(whole.iter().map(|(key, _)| key.clone()).collect());
+    let single = KeySelection::These(whole.iter().map(|(key, _)| key.clone()).collect());
     for (selection, direction) in [
         (&KeySelection::All, Direction::Forward),
-        (&named, Direction::Forward),
+        (&single, Direction::Forward),
         (&with_prefix("k"), Direction::Forward),
         (&KeySelection::All, Direction::Backward),
     ] {

@@ -73,7 +73,7 @@ const READS: &[Probe] = &[
     route(Name::Query, "GET", "/stats", 200),
     route(Name::Query, "GET", "/ids/known", 200),
     route(Name::Query, "HEAD", "/ids/known", 200),
-    route(Name::Query, "GET", "/ids/unknown", 404),
+    route(Name::Query, "GET", "/ids/nobody", 404),
     route(Name::Query, "GET", "/metrics", 200),
     route(Name::Query, "HEAD", "/metrics", 200),
     route(Name::Query, "GET", "/stream/country/*/counter/x", 200),
@@ -267,7 +267,7 @@ fn check(fate: Fate, route: Probe, response: &ApiGatewayV2httpResponse, requests
     assert_eq!(challenge(response), expected.as_deref(), "{what}");
     if fate == Passes {
         // That an id is unknown has to be read.
-        let asks_the_table = status == 200 || route.path == "/ids/unknown";
+        let asks_the_table = status == 200 || route.path == "/ids/nobody";
         assert_eq!(requests > 0, asks_the_table, "{what}");
         return;
     }

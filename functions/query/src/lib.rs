@@ -204,8 +204,8 @@ impl HttpFunction for Function {
     }
 }
 
-/// The answer with these dimensions. Some of several may be cached and others not, so only one alone
-/// says how fresh it is.
+/// The answer with these dimensions. Some of several may be cached and others not, so only one
+/// alone says how fresh it is.
 fn answer(
     format: AnswerFormat,
     dimensions: &[PlainText],

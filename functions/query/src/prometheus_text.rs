@@ -72,11 +72,11 @@ fn help(metric: &str) -> &'static str {
     }
 }
 
-/// The label of a dimension. A name that is valid stays as it is; any other is escaped as Prometheus
-/// itself does it (*UTF-8 in Prometheus*, escaping by values): after `U__`, an underscore is
-/// doubled, and what is not valid becomes its code point between underscores. Names of dimensions
-/// are in lower case, so no valid one begins like that. Labels that begin with two underscores are
-/// Prometheus' own.
+/// The label of a dimension. A name that is valid stays as it is; any other is escaped as
+/// Prometheus itself does it (*UTF-8 in Prometheus*, escaping by values): after `U__`, an
+/// underscore is doubled, and what is not valid becomes its code point between underscores. Names
+/// of dimensions are in lower case, so no valid one begins like that. Labels that begin with two
+/// underscores are Prometheus' own.
 fn label_name(dimension: &str) -> String {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let begins_well =

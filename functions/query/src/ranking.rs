@@ -1,5 +1,5 @@
-//! The first keys of a dimension by a stat, in memory that grows neither with the dimension nor with
-//! what its keys hold.
+//! The first keys of a dimension by a stat, in memory that grows neither with the dimension nor
+//! with what its keys hold.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -46,9 +46,9 @@ impl Rank {
 
 /// The first keys of those that are offered.
 ///
-/// It holds the texts of at most as many keys as fit into an answer. What it lets go because of that
-/// would be in no answer: all that comes before it would have to be there too, and only ever more
-/// comes before it.
+/// It holds the texts of at most as many keys as fit into an answer. What it lets go because of
+/// that would be in no answer: all that comes before it would have to be there too, and only ever
+/// more comes before it.
 #[derive(Debug)]
 pub(crate) struct Ranking {
     /// How many keys are wanted; none: all.

@@ -83,8 +83,8 @@ name_type! {
     DimensionKey
 }
 name_type! {
-    /// How keys of a dimension begin, in lower case. Any UTF-8 text up to 1,024 bytes without control
-    /// characters; all keys begin with the empty one.
+    /// How keys of a dimension begin, in lower case. Any UTF-8 text up to 1,024 bytes without
+    /// control characters; all keys begin with the empty one.
     KeyPrefix
 }
 name_type! {

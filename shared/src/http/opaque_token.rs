@@ -1,7 +1,7 @@
 //! Opaque tokens: texts that a client gets with one answer and gives back for the next.
 //!
-//! They are neither secret nor signed. Whoever reads one checks that it belongs to the question that
-//! is asked, and makes sure that it leads nowhere but to answers to that question.
+//! They are neither secret nor signed. Whoever reads one checks that it belongs to the question
+//! that is asked, and makes sure that it leads nowhere but to answers to that question.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};

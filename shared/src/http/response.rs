@@ -17,8 +17,8 @@ use super::{Request, negotiation::takes_gzip};
 /// some room for the rest of the event.
 pub const MAX_BODY_BYTES: usize = 6_000_000;
 
-/// How thoroughly bodies are compressed, from 0 to 9. At this level, 2 MB of JSON become 0.4 MB, and 5
-/// MB of rows 0.4 MB, in 0.02 to 0.03 seconds of a processor.
+/// How thoroughly bodies are compressed, from 0 to 9. At this level, 2 MB of JSON become 0.4 MB,
+/// and 5 MB of rows 0.4 MB, in 0.02 to 0.03 seconds of a processor.
 const GZIP_LEVEL: u32 = 4;
 
 /// A response.

@@ -36,7 +36,8 @@ const UPDATES: [(&str, &str); 4] = [
 ];
 const DIMENSIONS: [&str; 5] = ["app-version", "app_version", "país", "job", "1st"];
 
-/// What `promtool` remarks about names. It is matter of taste, and some of it is of the contract's names.
+/// What `promtool` remarks about names. It is matter of taste, and some of it is of the contract's
+/// names.
 const REMARKS: [&str; 3] = [
     "metric name should not include type",
     "metric names should be written in 'snake_case'",

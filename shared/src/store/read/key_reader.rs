@@ -322,8 +322,8 @@ fn others(spread: Spread) -> impl Iterator<Item = Cell> {
 }
 
 /// Over how many partitions a dimension is spread. It is read once, together with the first of
-/// them: a cold dimension, which has one, takes one round trip. A writer raises the number before it
-/// writes, so one that is read now covers all that was acknowledged before.
+/// them: a cold dimension, which has one, takes one round trip. A writer raises the number before
+/// it writes, so one that is read now covers all that was acknowledged before.
 async fn known_spread(
     known: Option<Spread>,
     store: &Store,

@@ -31,7 +31,8 @@ impl Store {
     }
 
     /// The stats of all keys of a dimension, with the gauges of the period that contains `now` and
-    /// of the one before; empty for an unknown dimension. It holds them all: queries read key by key.
+    /// of the one before; empty for an unknown dimension. It holds them all: queries read key by
+    /// key.
     ///
     /// Reads are consistent: they see everything that was acknowledged before.
     ///

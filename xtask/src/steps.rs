@@ -98,7 +98,7 @@ fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
     wait_for_dynamodb(&mut dynamodb, port)?;
     workspace::run(
         cargo()
-            .args(["test", "--workspace", "--test", "store"])
+            .args(["test", "--workspace", "--test", "store", "--test", "pages"])
             .env("STATSHUB_TEST_DYNAMODB", format!("http://127.0.0.1:{port}")),
     )
 }

@@ -24,12 +24,12 @@ use bigquery::{
     BigQuery, Columns, Config, JobState, Pace, Query, QueryFailure, StartedQuery, TableId,
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, LINK, VARY},
+    StatusCode,
+    header::{ACCEPT, VARY},
 };
 use shared::{
     deadline::Deadline,
-    http::{Parameters, Problem, Request, Response},
+    http::{Problem, Request, Response, link_next_page},
     lambda::{Call, HttpFunction},
 };
 
@@ -98,7 +98,9 @@ impl Function {
         }
         let mut response = Response::new(StatusCode::OK, content_type, body);
         response.headers.insert(VARY, ACCEPT.into());
-        link(&mut response.headers, &request.parameters, page.next.as_ref());
+        if let Some(next) = &page.next {
+            link_next_page(&mut response.headers, &request.parameters, &next.to_string());
+        }
         Ok(response)
     }
 
@@ -221,19 +223,5 @@ impl HttpFunction for Function {
 
     async fn answer(&self, request: Request, call: Call) -> Result<Response, Problem> {
         Ok(self.history(request, call).await?)
-    }
-}
-
-/// Names the next page in a header: it is at the same path, whatever a deployment puts before it.
-fn link(headers: &mut HeaderMap, parameters: &Parameters, next: Option<&PageToken>) {
-    let Some(next) = next else { return };
-    let same = parameters.iter().filter(|(name, _)| *name != "page");
-    let query = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(same)
-        .append_pair("page", &next.to_string())
-        .finish();
-    // A percent-encoded query is fit for a header.
-    if let Ok(value) = HeaderValue::from_str(&format!("<?{query}>; rel=\"next\"")) {
-        headers.insert(LINK, value);
     }
 }

@@ -7,17 +7,15 @@
 
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bigquery::JobId;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::json;
+use shared::http::{decode_token, encode_token, fingerprint};
 
 use crate::tiers::{HOUR, LATEST};
 
 /// Most points of a page.
 pub(crate) const MAX_POINTS: u32 = 50_000;
-/// Longest token, in bytes. BigQuery's own are much shorter.
-const MAX_BYTES: usize = 4_096;
 /// Hex digits that tell apart the jobs of a question: 128 bits.
 const DISTINCT_DIGITS: usize = 32;
 
@@ -62,10 +60,8 @@ impl AnswerJob {
     /// the table has the same rows, shares it. BigQuery keeps a result for a day, so everybody has
     /// most of a day for its pages.
     pub(crate) fn shared(location: Option<String>, rows_version: &str, asked_at: i64) -> Self {
-        let basis = format!("{} {rows_version}", asked_at.div_euclid(HOUR));
-        let mut digits = hex::encode(Sha256::digest(basis.as_bytes()));
-        digits.truncate(DISTINCT_DIGITS);
-        Self { distinct: digits, location }
+        let distinct = fingerprint(&json!([asked_at.div_euclid(HOUR), rows_version]));
+        Self { distinct, location }
     }
 
     /// Its id.
@@ -88,9 +84,7 @@ impl AnswerJob {
 impl PageToken {
     /// The token that a client gives back; none if it is not a token.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let json = Some(text).filter(|text| text.len() <= MAX_BYTES)?;
-        let json = BASE64_URL_SAFE_NO_PAD.decode(json).ok()?;
-        serde_json::from_slice(&json).ok().filter(Self::is_valid)
+        decode_token(text).filter(Self::is_valid)
     }
 
     fn is_valid(&self) -> bool {
@@ -104,20 +98,20 @@ impl PageToken {
 /// As a client gets it.
 impl fmt::Display for PageToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let json = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(json))
+        f.write_str(&encode_token(self).map_err(|_| fmt::Error)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use shared::http::MAX_TOKEN_BYTES;
 
     use super::*;
     use crate::samples::{request, token};
 
     fn encoded(json: &Value) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(json.to_string())
+        encode_token(json).unwrap()
     }
 
     #[test]
@@ -166,7 +160,7 @@ mod tests {
             "bm9uc2Vuc2U".to_owned(),
             "%".to_owned(),
             token.to_string() + "=",
-            "A".repeat(MAX_BYTES + 1),
+            "A".repeat(MAX_TOKEN_BYTES + 1),
             with("r", json!("")),
             with("r", json!(format!("{digits}0"))),
             with("r", json!(digits.to_uppercase().replace('0', "A"))),

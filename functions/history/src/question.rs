@@ -1,10 +1,9 @@
 //! From the names in a path and the parameters of a query to a question.
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use shared::{
     domain::{DimensionName, Group, StatName, excerpt},
-    http::{KeyChoice, Parameters, RequestError},
+    http::{KeyChoice, Parameters, RequestError, fingerprint},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -16,8 +15,6 @@ use crate::{
 
 /// Points of a page if the request names no limit.
 const DEFAULT_POINTS: u32 = 10_000;
-/// Hex digits of a fingerprint: 128 bits.
-const FINGERPRINT_DIGITS: usize = 32;
 
 /// Why the parameters make no question, in words for the client.
 #[derive(Debug, thiserror::Error)]
@@ -110,17 +107,14 @@ impl Question {
             .map(|tier| json!([tier.from, tier.to, tier.step.seconds()]))
             .collect();
         // An array in JSON, so that no two questions are the same text.
-        let question = json!([
+        fingerprint(&json!([
             self.dimension.as_str(),
             self.keys.as_str(),
             self.group.name(),
             self.stat.as_str(),
             self.aggregate.name(),
             tiers,
-        ]);
-        let mut digits = hex::encode(Sha256::digest(question.to_string().as_bytes()));
-        digits.truncate(FINGERPRINT_DIGITS);
-        digits
+        ]))
     }
 }
 

@@ -1,6 +1,6 @@
-//! Answers that are kept for a while, by dimension.
+//! Answers that are kept for a while, by dimension and format.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shared::{
     domain::{DimensionName, UnixSeconds},
@@ -8,12 +8,12 @@ use shared::{
 };
 use tokio::sync::Mutex;
 
-use crate::{query_problem::QueryProblem, stats_json::DimensionJson};
+use crate::{answer_format::AnswerFormat, query_problem::QueryProblem};
 
-/// A dimension as it was read just now or, if it is cached, some time ago.
+/// A dimension in a format, as it was read just now or, if it is cached, some time ago.
 #[derive(Debug, Clone)]
-pub(crate) struct CachedJson {
-    pub(crate) json: DimensionJson,
+pub(crate) struct CachedText {
+    pub(crate) text: Arc<str>,
     /// None if the dimension is not cached.
     pub(crate) freshness: Option<Freshness>,
 }
@@ -27,10 +27,11 @@ pub(crate) struct Freshness {
     pub(crate) age: Duration,
 }
 
-/// The last answers of the dimensions that the configuration names. Their number bounds its size.
+/// The last answers of the dimensions that the configuration names: those about everything, in each
+/// format. Their number bounds the size of the cache.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    places: BTreeMap<DimensionName, CachePlace>,
+    places: BTreeMap<(DimensionName, AnswerFormat), CachePlace>,
 }
 
 #[derive(Debug)]
@@ -42,15 +43,17 @@ struct CachePlace {
 
 #[derive(Debug, Clone)]
 struct LastRead {
-    json: DimensionJson,
+    text: Arc<str>,
     at: UnixSeconds,
 }
 
 impl Cache {
     pub(crate) fn new(lifetimes: &BTreeMap<DimensionName, Duration>) -> Self {
-        let places = lifetimes.iter().map(|(dimension, lifetime)| {
-            let place = CachePlace { lifetime: *lifetime, last_read: Mutex::default() };
-            (dimension.clone(), place)
+        let places = lifetimes.iter().flat_map(|(dimension, lifetime)| {
+            AnswerFormat::ALL.into_iter().map(|format| {
+                let place = CachePlace { lifetime: *lifetime, last_read: Mutex::default() };
+                ((dimension.clone(), format), place)
+            })
         });
         Self { places: places.collect() }
     }
@@ -60,34 +63,34 @@ impl Cache {
     pub(crate) async fn get_or_read(
         &self,
         dimension: &DimensionName,
+        format: AnswerFormat,
         now: UnixSeconds,
-        read: impl AsyncFnOnce() -> Result<DimensionJson, QueryProblem>,
-    ) -> Result<CachedJson, QueryProblem> {
-        let Some(place) = self.places.get(dimension) else {
-            return Ok(CachedJson { json: read().await?, freshness: None });
+        read: impl AsyncFnOnce() -> Result<Arc<str>, QueryProblem>,
+    ) -> Result<CachedText, QueryProblem> {
+        let Some(place) = self.places.get(&(dimension.clone(), format)) else {
+            return Ok(CachedText { text: read().await?, freshness: None });
         };
         let mut last_read = place.last_read.lock().await;
         let fresh = last_read.as_ref().filter(|last| last.at.after(place.lifetime) > now);
-        let LastRead { json, at } = match fresh {
+        let LastRead { text, at } = match fresh {
             Some(fresh) => {
                 usage::note(|usage| usage.cache_hits += 1);
                 fresh.clone()
             }
             None => {
-                let json = read().await?;
-                last_read.insert(LastRead { json, at: now }).clone()
+                let text = read().await?;
+                last_read.insert(LastRead { text, at: now }).clone()
             }
         };
         let age = Duration::from_secs(now.0.saturating_sub(at.0));
         let freshness = Some(Freshness { lifetime: place.lifetime, age });
-        Ok(CachedJson { json, freshness })
+        Ok(CachedText { text, freshness })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::domain::DimensionSummary;
 
     fn cache() -> Cache {
         let country = DimensionName::new("country").unwrap();
@@ -95,9 +98,13 @@ mod tests {
     }
 
     async fn age(cache: &Cache, dimension: &str, now: u64) -> Option<u64> {
+        age_of(cache, dimension, AnswerFormat::Json, now).await
+    }
+
+    async fn age_of(cache: &Cache, dimension: &str, format: AnswerFormat, now: u64) -> Option<u64> {
         let dimension = DimensionName::new(dimension).unwrap();
-        let read = async || Ok(DimensionJson::new(&dimension, &DimensionSummary::default())?);
-        let answer = cache.get_or_read(&dimension, UnixSeconds(now), read).await.unwrap();
+        let read = async || Ok("".into());
+        let answer = cache.get_or_read(&dimension, format, UnixSeconds(now), read).await.unwrap();
         answer.freshness.map(|freshness| freshness.age.as_secs())
     }
 
@@ -111,6 +118,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_format_is_kept_by_itself() {
+        let cache = cache();
+        assert_eq!(age(&cache, "country", 1_000).await, Some(0));
+        assert_eq!(age_of(&cache, "country", AnswerFormat::Rows, 1_030).await, Some(0));
+        assert_eq!(age_of(&cache, "country", AnswerFormat::Rows, 1_040).await, Some(10));
+    }
+
+    #[tokio::test]
     async fn other_dimensions_are_read_each_time() {
         assert_eq!(age(&cache(), "user", 1_000).await, None);
     }
@@ -120,7 +135,8 @@ mod tests {
         let cache = cache();
         let country = DimensionName::new("country").unwrap();
         let fail = async || Err(QueryProblem::AnswerTooLarge);
-        let failed = cache.get_or_read(&country, UnixSeconds(1_000), fail).await;
+        let failed =
+            cache.get_or_read(&country, AnswerFormat::Json, UnixSeconds(1_000), fail).await;
         assert!(failed.is_err());
         assert_eq!(age(&cache, "country", 1_001).await, Some(0));
     }

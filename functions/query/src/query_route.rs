@@ -2,8 +2,8 @@
 
 use http::Method;
 use shared::{
-    domain::DimensionName,
-    http::{Asked, PathName, RequestError},
+    domain::{DimensionName, Group, Id, StatName},
+    http::{Asked, KeyChoice, PathName, RequestError},
 };
 
 /// What this function can be asked for.
@@ -13,6 +13,21 @@ pub(crate) enum QueryRoute<'a> {
     Dimension(&'a DimensionName),
     /// `GET /stats/`: the stats of all dimensions.
     AllDimensions,
+    /// `GET /ids/{id}`: what an id last reported.
+    Id(&'a Id),
+    /// `GET /metrics`: dimensions, for Prometheus.
+    Metrics,
+    /// `GET /stream/…`: a stat, as an event.
+    Stream(StreamedStat<'a>),
+}
+
+/// What an event reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamedStat<'a> {
+    pub(crate) dimension: &'a DimensionName,
+    pub(crate) keys: &'a KeyChoice,
+    pub(crate) group: Group,
+    pub(crate) stat: &'a StatName,
 }
 
 impl<'a> QueryRoute<'a> {
@@ -24,6 +39,18 @@ impl<'a> QueryRoute<'a> {
                 Ok(Self::Dimension(dimension))
             }
             (&Method::GET, "/stats/", []) => Ok(Self::AllDimensions),
+            (&Method::GET, "/ids/{id+}", [PathName::Id(id)]) => Ok(Self::Id(id)),
+            (&Method::GET, "/metrics", []) => Ok(Self::Metrics),
+            (
+                &Method::GET,
+                "/stream/{dim}/{key+}/{counter|gauge}/{stat}",
+                [
+                    PathName::Dimension(dimension),
+                    PathName::Keys(keys),
+                    PathName::Kind(group),
+                    PathName::Stat(stat),
+                ],
+            ) => Ok(Self::Stream(StreamedStat { dimension, keys, group: *group, stat })),
             _ => Err(RequestError::NotFound),
         }
     }

@@ -1,62 +1,62 @@
-//! The JSON of the stats that a query asks for.
+//! The JSON of the contract: an object of dimensions, of keys, of groups of stats.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use shared::{
-    domain::{DimensionName, DimensionSummary, KeyStats, StatName, Sum},
-    http::Response,
-};
+use serde::Serialize;
+use shared::domain::{KeyStats, StatName, Sum, TOTAL};
 
-use crate::query_problem::QueryProblem;
+use crate::{answer_format::DimensionText, kind::Kind, query_problem::QueryProblem};
 
-/// A dimension's entry in the object `dims`, ready to be sent.
-#[derive(Debug, Clone)]
-pub(crate) struct DimensionJson(Arc<str>);
-
-impl DimensionJson {
-    /// # Errors
-    /// Never: names and sums always serialize.
-    pub(crate) fn new(
-        dimension: &DimensionName,
-        summary: &DimensionSummary,
-    ) -> Result<Self, serde_json::Error> {
-        let name = serde_json::to_string(dimension.as_str())?;
-        let keys = serde_json::to_string(&KeysJson(summary))?;
-        Ok(Self(format!("{name}:{keys}").into()))
+/// A key's entry in the object of its dimension; none if it has no stats.
+///
+/// # Errors
+/// Never: names and sums always serialize.
+pub(crate) fn key(key: &str, stats: &KeyStats) -> Result<Option<String>, serde_json::Error> {
+    let stats = StatsJson::of(stats);
+    if stats.is_empty() {
+        return Ok(None);
     }
+    entry(key, &stats).map(Some)
+}
+
+/// The entry of a dimension's total, which may be empty.
+///
+/// # Errors
+/// Never: names and sums always serialize.
+pub(crate) fn total(stats: &KeyStats) -> Result<String, serde_json::Error> {
+    entry(TOTAL, &StatsJson::of(stats))
 }
 
 /// The body of the answer with these dimensions.
 ///
 /// # Errors
-/// It would be too large for a function to return.
-pub(crate) fn body<'a>(
-    dimensions: impl Iterator<Item = &'a DimensionJson>,
+/// Never: names always serialize.
+pub(crate) fn body<T: AsRef<str>>(
+    dimensions: &[DimensionText<T>],
+    next: Option<&str>,
 ) -> Result<String, QueryProblem> {
-    let entries: Vec<&str> = dimensions.map(|dimension| &*dimension.0).collect();
-    let dims = entries.join(",");
-    let body = format!(r#"{{"Succeeded":true,"Error":"","dims":{{{dims}}}}}"#);
-    match Response::fits(&body) {
-        true => Ok(body),
-        false => Err(QueryProblem::AnswerTooLarge),
+    let mut body = String::from(r#"{"Succeeded":true,"Error":"","dims":{"#);
+    for (index, dimension) in dimensions.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body += &serde_json::to_string(dimension.dimension.as_str())?;
+        body += ":{";
+        body += dimension.keys.as_ref();
+        body.push('}');
     }
+    body.push('}');
+    if let Some(next) = next {
+        body += r#","next":"#;
+        body += &serde_json::to_string(next)?;
+    }
+    body.push('}');
+    Ok(body)
 }
 
-struct KeysJson<'a>(&'a DimensionSummary);
-
-impl Serialize for KeysJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (key, stats) in self.0.keys() {
-            let stats = StatsJson::of(stats);
-            if !stats.is_empty() {
-                map.serialize_entry(key.as_str(), &stats)?;
-            }
-        }
-        map.serialize_entry("total", &StatsJson::of(self.0.total()))?;
-        map.end()
-    }
+fn entry(key: &str, stats: &StatsJson<'_>) -> Result<String, serde_json::Error> {
+    let (key, stats) = (serde_json::to_string(key)?, serde_json::to_string(stats)?);
+    Ok(format!("{key}:{stats}"))
 }
 
 /// The stats of a key. Groups without any are left out.
@@ -73,11 +73,11 @@ struct StatsJson<'a> {
 
 impl<'a> StatsJson<'a> {
     fn of(stats: &'a KeyStats) -> Self {
-        let gauges = stats.gauges_and_members();
+        let named = |kind: Kind| named(kind.of(stats).into_iter());
         Self {
-            counters: named(stats.counters.iter().map(|(stat, sum)| (stat, *sum))),
-            gauges: named(gauges.into_iter()),
-            gauges_current: named(stats.gauges_current.iter().map(|(stat, sum)| (stat, *sum))),
+            counters: named(Kind::Counter),
+            gauges: named(Kind::Gauge),
+            gauges_current: named(Kind::Current),
         }
     }
 
@@ -93,39 +93,45 @@ fn named<'a>(sums: impl Iterator<Item = (&'a StatName, Sum)>) -> BTreeMap<&'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::domain::DimensionKey;
+    use crate::samples::{dimension, sums};
 
-    fn dimension(keys: usize, value: Sum) -> DimensionJson {
-        let mut summary = DimensionSummary::default();
-        for i in 0..keys {
-            let stats = KeyStats {
-                counters: [(StatName::new("x").unwrap(), value)].into(),
-                ..KeyStats::default()
-            };
-            summary.add(DimensionKey::new(&format!("k{i}")).unwrap(), &stats).unwrap();
-        }
-        DimensionJson::new(&DimensionName::new("d").unwrap(), &summary).unwrap()
+    fn counter(value: Sum) -> KeyStats {
+        let mut stats = KeyStats { counters: sums(&[("x", 0)]), ..KeyStats::default() };
+        stats.counters.values_mut().for_each(|sum| *sum = value);
+        stats
     }
 
     #[test]
     fn sums_are_integers_of_all_their_digits() {
         let nines = "9".repeat(38);
-        let body = body([dimension(1, Sum::MAX)].iter()).unwrap();
-        let stats = format!(r#"{{"counters":{{"x":{nines}}}}}"#);
-        let dims = format!(r#"{{"d":{{"k0":{stats},"total":{stats}}}}}"#);
+        let stats = counter(Sum::MAX);
+        let keys = [key("k", &stats).unwrap().unwrap(), total(&stats).unwrap()].join(",");
+        let expected = format!(r#"{{"counters":{{"x":{nines}}}}}"#);
+        let dims = format!(r#"{{"d":{{"k":{expected},"total":{expected}}}}}"#);
+        let body = body(&[dimension("d", &keys)], None).unwrap();
         assert_eq!(body, format!(r#"{{"Succeeded":true,"Error":"","dims":{dims}}}"#));
     }
 
     #[test]
     fn an_unknown_dimension_has_an_empty_total_and_without_dimensions_dims_is_empty() {
-        let unknown = body([dimension(0, Sum::ZERO)].iter()).unwrap();
+        let keys = total(&KeyStats::default()).unwrap();
+        let unknown = body(&[dimension("d", &keys)], None).unwrap();
         assert_eq!(unknown, r#"{"Succeeded":true,"Error":"","dims":{"d":{"total":{}}}}"#);
-        assert_eq!(body([].iter()).unwrap(), r#"{"Succeeded":true,"Error":"","dims":{}}"#);
+        let none = body::<&str>(&[], None).unwrap();
+        assert_eq!(none, r#"{"Succeeded":true,"Error":"","dims":{}}"#);
     }
 
     #[test]
-    fn an_answer_that_lambda_would_refuse_is_an_error() {
-        let large = dimension(300_000, Sum::ZERO);
-        assert!(matches!(body([large].iter()), Err(QueryProblem::AnswerTooLarge)));
+    fn a_page_says_what_comes_next_and_the_last_one_that_nothing_does() {
+        for next in ["abc", ""] {
+            let page = body(&[dimension("d", "")], Some(next)).unwrap();
+            let expected = r#"{"Succeeded":true,"Error":"","dims":{"d":{}},"next":"NEXT"}"#;
+            assert_eq!(page, expected.replace("NEXT", next));
+        }
+    }
+
+    #[test]
+    fn a_key_without_stats_has_no_entry() {
+        assert_eq!(key("k", &KeyStats::default()).unwrap(), None);
     }
 }

@@ -11,6 +11,7 @@ mod group;
 mod idempotency;
 mod joint_plan;
 mod json_text;
+mod key_selection;
 mod name;
 mod period;
 mod plan;
@@ -30,11 +31,14 @@ pub use fold::{FoldStep, split_first};
 pub use group::Group;
 pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use joint_plan::JointPlan;
-pub use name::{DimensionKey, DimensionName, Id, Member, NameError, StatName, TOTAL, excerpt};
+pub use key_selection::{Direction, KeySelection};
+pub use name::{
+    DimensionKey, DimensionName, Id, KeyPrefix, Member, NameError, StatName, TOTAL, excerpt,
+};
 pub use period::{Period, PeriodLength, UnixSeconds};
 pub use plan::{MemberSet, Plan, RollupKey, Sums, member_sets, plan};
 pub use rollup_stat::RollupStat;
 pub use spread::{Narrowing, SPREAD_IS_TRUSTED_FOR, Spread};
 pub use sum::{Overflow, Sum};
-pub use summary::{DimensionSummary, KeyStats};
+pub use summary::{DimensionSummary, KeyStats, Total};
 pub use update::{CounterChange, Update, UpdateError, limits};

@@ -83,6 +83,11 @@ name_type! {
     DimensionKey
 }
 name_type! {
+    /// How keys of a dimension begin, in lower case. Any UTF-8 text up to 1,024 bytes without
+    /// control characters; all keys begin with the empty one.
+    KeyPrefix
+}
+name_type! {
     /// The name of a stat: ASCII letters, digits and underscores, not beginning with a digit, up to
     /// 300 characters: what [BigQuery takes as a column name][columns]. Dashes become underscores.
     ///
@@ -141,6 +146,26 @@ impl DimensionKey {
             ));
         }
         Ok(Self(lower))
+    }
+}
+
+impl KeyPrefix {
+    /// Lower-cases `prefix`.
+    ///
+    /// # Errors
+    /// The prefix is longer than 1,024 bytes or contains a control character.
+    pub fn new(prefix: &str) -> Result<Self, NameError> {
+        let lower = prefix.to_lowercase();
+        if !lower.is_empty() {
+            free_text("start of dimension keys", &lower)?;
+        }
+        Ok(Self(lower))
+    }
+
+    /// Whether a key begins so.
+    #[must_use]
+    pub fn begins(&self, key: &DimensionKey) -> bool {
+        key.as_str().starts_with(self.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a query answers: the stats of a dimension's keys, and their totals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DimensionKey, Overflow, StatName, Sum, Sums};
 
@@ -23,10 +23,26 @@ impl KeyStats {
     /// # Errors
     /// A sum would need more than 38 digits.
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
-        add_sums(&mut self.counters, &other.counters)?;
-        add_sums(&mut self.gauges, &other.gauges)?;
-        add_sums(&mut self.gauges_current, &other.gauges_current)?;
-        add_sums(&mut self.members, &other.members)
+        self.add_naming(other).map(drop)
+    }
+
+    /// Adds `other`, and returns the bytes of the names that are new.
+    fn add_naming(&mut self, other: &Self) -> Result<usize, Overflow> {
+        Ok(add_sums(&mut self.counters, &other.counters)?
+            + add_sums(&mut self.gauges, &other.gauges)?
+            + add_sums(&mut self.gauges_current, &other.gauges_current)?
+            + add_sums(&mut self.members, &other.members)?)
+    }
+
+    /// The same without other stats than these.
+    #[must_use]
+    pub fn only(mut self, stats: &BTreeSet<StatName>) -> Self {
+        let groups =
+            [&mut self.counters, &mut self.gauges, &mut self.gauges_current, &mut self.members];
+        for group in groups {
+            group.retain(|stat, _| stats.contains(stat));
+        }
+        self
     }
 
     /// What is reported as `gauges`: the gauges of the prior period and the numbers of unique
@@ -38,13 +54,50 @@ impl KeyStats {
     }
 }
 
-/// Adds sums, stat by stat.
-pub(super) fn add_sums(sums: &mut Sums, more: &Sums) -> Result<(), Overflow> {
+/// Adds sums, stat by stat. Returns the bytes of the names that are new.
+pub(super) fn add_sums(sums: &mut Sums, more: &Sums) -> Result<usize, Overflow> {
+    let mut named = 0;
     for (stat, value) in more {
-        let sum = sums.entry(stat.clone()).or_default();
-        *sum = sum.checked_add(*value)?;
+        // To clone a name costs more than to look for it, and most are there.
+        if let Some(sum) = sums.get_mut(stat) {
+            *sum = sum.checked_add(*value)?;
+        } else {
+            named += stat.as_str().len();
+            sums.insert(stat.clone(), *value);
+        }
     }
-    Ok(())
+    Ok(named)
+}
+
+/// The sums over keys, of which one is held at a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Total {
+    stats: KeyStats,
+    name_bytes: usize,
+}
+
+impl Total {
+    /// Adds the stats of a key.
+    ///
+    /// # Errors
+    /// A total would need more than 38 digits.
+    pub fn add(&mut self, stats: &KeyStats) -> Result<(), Overflow> {
+        self.name_bytes += self.stats.add_naming(stats)?;
+        Ok(())
+    }
+
+    /// The sums.
+    #[must_use]
+    pub fn stats(&self) -> &KeyStats {
+        &self.stats
+    }
+
+    /// How many bytes the names of the stats have. The total is at least as large, however it is
+    /// written.
+    #[must_use]
+    pub fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
 }
 
 /// The stats of every key of a dimension, and their totals.
@@ -94,6 +147,22 @@ mod tests {
         let keys: Vec<_> = summary.keys().map(|(_, stats)| stats.counters.clone()).collect();
         assert_eq!(keys, [sums("a", 3), sums("a", -5)]);
         assert_eq!(summary.total().counters, sums("a", -2));
+    }
+
+    #[test]
+    fn a_total_is_the_sum_of_keys_and_knows_the_bytes_of_its_names() {
+        let mut total = Total::default();
+        for (stat, value) in [("a", 1), ("bcd", 2), ("a", 3)] {
+            let stats = KeyStats { counters: sums(stat, value), ..KeyStats::default() };
+            total.add(&stats).unwrap();
+        }
+        assert_eq!(
+            total.stats().counters,
+            [sums("a", 4), sums("bcd", 2)].into_iter().flatten().collect()
+        );
+        assert_eq!(total.name_bytes(), 4);
+        let only = total.stats().clone().only(&[StatName::new("bcd").unwrap()].into());
+        assert_eq!(only.counters, sums("bcd", 2));
     }
 
     #[test]

@@ -24,7 +24,14 @@ pub(super) static TABLE: &[MethodEntry] = &[
     MethodEntry {
         method: Method::GET,
         scope: Scope::Read,
-        paths: &["/stats/{dim+}", "/stats/", "/history/{dim}/{key+}/{counter|gauge}/{stat}"],
+        paths: &[
+            "/stats/{dim+}",
+            "/stats/",
+            "/ids/{id+}",
+            "/metrics",
+            "/stream/{dim}/{key+}/{counter|gauge}/{stat}",
+            "/history/{dim}/{key+}/{counter|gauge}/{stat}",
+        ],
     },
 ];
 

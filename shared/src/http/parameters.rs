@@ -9,6 +9,9 @@ use crate::domain::excerpt;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters(Vec<(String, String)>);
 
+/// The values of parameters that may come once, and of those that may come several times.
+pub type Values<'a, const N: usize, const L: usize> = ([Option<&'a str>; N], [Vec<&'a str>; L]);
+
 impl Parameters {
     /// Reads the part of a URL after `?`. A plus is a space, as in HTML forms.
     ///
@@ -31,19 +34,37 @@ impl Parameters {
         &self,
         known: [&str; N],
     ) -> Result<[Option<&str>; N], RequestError> {
+        let (values, []) = self.only_with_lists(known, [])?;
+        Ok(values)
+    }
+
+    /// The same, with parameters that may come several times: all their values, in their order.
+    ///
+    /// # Errors
+    /// There is a parameter of another name, or one that may come once comes twice.
+    pub fn only_with_lists<const N: usize, const L: usize>(
+        &self,
+        once: [&str; N],
+        often: [&str; L],
+    ) -> Result<Values<'_, N, L>, RequestError> {
         let mut values = [None; N];
+        let mut lists = [const { Vec::new() }; L];
         for (name, value) in &self.0 {
-            let mut slots = known.iter().zip(&mut values);
-            let Some((_, slot)) = slots.find(|(known, _)| *known == name) else {
-                return Err(unknown(name, &known));
-            };
-            if slot.replace(value.as_str()).is_some() {
-                return Err(RequestError::Malformed(format!(
-                    "{name} is given twice: leave one out"
-                )));
+            let mut slots = once.iter().zip(&mut values);
+            let mut many = often.iter().zip(&mut lists);
+            if let Some((_, slot)) = slots.find(|(known, _)| *known == name) {
+                if slot.replace(value.as_str()).is_some() {
+                    return Err(RequestError::Malformed(format!(
+                        "{name} is given twice: leave one out"
+                    )));
+                }
+            } else if let Some((_, list)) = many.find(|(known, _)| *known == name) {
+                list.push(value.as_str());
+            } else {
+                return Err(unknown(name, &[&once[..], &often[..]].concat()));
             }
         }
-        Ok(values)
+        Ok((values, lists))
     }
 
     /// All of them.
@@ -103,6 +124,11 @@ mod tests {
         assert_eq!(error("a=1&A=2", ["a", "b"]), "there is no parameter \"A\": use a and b");
         assert_eq!(error("b=1&b=1", ["a", "b"]), "b is given twice: leave one out");
         assert!(error("a=%FF", ["a", "b"]).contains("is not UTF-8"));
+        let lists = Parameters::parse("k=1&a=2&k=3").unwrap();
+        let (once, often) = lists.only_with_lists(["a"], ["k", "s"]).unwrap();
+        assert_eq!((once, often), ([Some("2")], [vec!["1", "3"], vec![]]));
+        let refused = lists.only_with_lists(["k"], ["a"]).unwrap_err().to_string();
+        assert_eq!(refused, "k is given twice: leave one out");
         let none = Parameters::parse("kye=es").unwrap().only([]).unwrap_err().to_string();
         assert!(none.starts_with("there is no parameter \"kye\": this path takes none"), "{none}");
     }

@@ -19,11 +19,7 @@ const NEEDED: [HeaderName; 2] = [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD];
 pub(crate) fn answer_preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
     let is_preflight =
         method == Method::OPTIONS && NEEDED.iter().all(|name| headers.contains_key(name));
-    is_preflight.then(|| Response {
-        status: StatusCode::NO_CONTENT,
-        headers: HeaderMap::new(),
-        body: String::new(),
-    })
+    is_preflight.then(|| Response::empty(StatusCode::NO_CONTENT))
 }
 
 #[cfg(test)]

@@ -167,7 +167,8 @@ mod tests {
             (
                 RequestError::NotFound,
                 404,
-                "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET /stats/ \
+                "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET /stats/, \
+                 GET /ids/{id}, GET /metrics, GET /stream/{dim}/{key}/{counter|gauge}/{stat} \
                  and GET /history/{dim}/{key}/{counter|gauge}/{stat}",
                 None,
             ),

@@ -1,10 +1,15 @@
 //! Responses.
 
-use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
+use std::io::{self, Write};
+
+use aws_lambda_events::{encodings::Body, event::apigw::ApiGatewayV2httpResponse};
+use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY},
 };
+
+use super::{Request, negotiation::takes_gzip};
 
 /// After how many seconds a client should try again.
 pub(super) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
@@ -13,7 +18,11 @@ pub(super) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2"
 ///
 /// A function may return 6 MB (source: *Lambda quotas*, AWS Lambda Developer Guide). This leaves
 /// some room for the rest of the event.
-const MAX_BODY_BYTES: usize = 6_000_000;
+pub const MAX_BODY_BYTES: usize = 6_000_000;
+
+/// How thoroughly bodies are compressed, from 0 to 9. At this level, 2 MB of JSON become 0.4 MB,
+/// and 5 MB of rows 0.4 MB, in 0.02 to 0.03 seconds of a processor.
+const GZIP_LEVEL: u32 = 4;
 
 /// A response.
 #[derive(Debug, Clone)]
@@ -24,6 +33,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: String,
+    /// The body as it is sent, if it is compressed.
+    gzip: Option<Vec<u8>>,
 }
 
 impl Response {
@@ -40,7 +51,34 @@ impl Response {
             (CONTENT_TYPE, HeaderValue::from_static(content_type)),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
-        Self { status, headers: headers.into_iter().collect(), body }
+        Self { status, headers: headers.into_iter().collect(), body, gzip: None }
+    }
+
+    /// A response without content, of which no header says anything.
+    #[must_use]
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: String::new(), gzip: None }
+    }
+
+    /// The same, compressed if the client takes that. A body is left as it is if it would be larger
+    /// than a function may return once it is compressed and written as text.
+    ///
+    /// # Errors
+    /// Never: writing to memory does not fail.
+    pub fn compressed(mut self, request: &Request) -> io::Result<Self> {
+        if self.body.is_empty() || !takes_gzip(&request.headers) {
+            return Ok(self);
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
+        encoder.write_all(self.body.as_bytes())?;
+        let compressed = encoder.finish()?;
+        // Bytes are sent in base64, which has four characters for three of them.
+        if compressed.len().div_ceil(3) * 4 <= MAX_BODY_BYTES {
+            self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            self.gzip = Some(compressed);
+            self.body = String::new();
+        }
+        Ok(self)
     }
 
     /// The same with a `Retry-After`: what has failed may succeed a little later.
@@ -76,7 +114,8 @@ impl Response {
 
 /// The length of a body within a JSON string, where quotes, backslashes and the ends of lines get a
 /// backslash.
-fn length_as_string(body: &str) -> usize {
+#[must_use]
+pub fn length_as_string(body: &str) -> usize {
     let escaped = body.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\r' | b'\n'));
     body.len() + escaped.count()
 }
@@ -86,7 +125,11 @@ impl From<Response> for ApiGatewayV2httpResponse {
         let mut event = Self::default();
         event.status_code = response.status.as_u16().into();
         event.headers = response.headers;
-        event.body = Some(response.body.into());
+        event.is_base64_encoded = response.gzip.is_some();
+        event.body = Some(match response.gzip {
+            Some(bytes) => Body::Binary(bytes),
+            None => response.body.into(),
+        });
         event
     }
 }

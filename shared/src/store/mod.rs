@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
 pub use admin::{AuditFailure, Folded, Housekeeping, audit};
-pub use read::KeyReader;
+pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};
 pub use update::{Outcome, Submission};

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 pub(super) const SEPARATOR: char = '#';
 
 /// Marks a part that is the hash of a long name.
-const HASH_MARK: char = '~';
+pub(super) const HASH_MARK: char = '~';
 
 /// The longest part that is not hashed, in bytes. A key of four such parts stays below the 1,024
 /// bytes of a sort key and the 2,048 of a partition key.
@@ -20,14 +20,17 @@ const ESCAPED: AsciiSet = AsciiSet::EMPTY.add(SEPARATOR as u8).add(HASH_MARK as 
 
 /// A name as a part of a key: escaped, or hashed (SHA-256) if the escaped name is long.
 pub(super) fn part(name: &str) -> String {
-    let escaped: Cow<'_, str> = utf8_percent_encode(name, &ESCAPED).into();
-    if escaped.len() <= MAX_PLAIN_BYTES {
-        escaped.into_owned()
-    } else {
+    plain(name).unwrap_or_else(|| {
         let hash = Sha256::digest(name);
         let digits = hash.iter().map(|byte| format!("{byte:02x}"));
         format!("{HASH_MARK}{}", digits.collect::<String>())
-    }
+    })
+}
+
+/// A name in its escaped form; `None` if that is so long that [`part`] hashes the name.
+pub(super) fn plain(name: &str) -> Option<String> {
+    let escaped: Cow<'_, str> = utf8_percent_encode(name, &ESCAPED).into();
+    (escaped.len() <= MAX_PLAIN_BYTES).then(|| escaped.into_owned())
 }
 
 /// Whether [`part`] hashes this name, so that the name must be kept beside the key.

@@ -177,6 +177,18 @@ impl ItemKey {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RollupOrder(String);
 
+impl RollupOrder {
+    /// That of an item with this key; `None` if it has none.
+    #[must_use]
+    pub fn of_item(item: &HashMap<String, AttributeValue>) -> Option<Self> {
+        item.get(SORT_KEY)?.as_s().ok().cloned().map(Self)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&DimensionKey> for RollupOrder {
     fn from(key: &DimensionKey) -> Self {
         Self(part(key.as_str()))

@@ -10,6 +10,7 @@ mod expression;
 mod fold_writes;
 mod item;
 mod key;
+mod key_range;
 mod parts;
 mod spread_writes;
 mod sweep_writes;
@@ -24,6 +25,7 @@ pub use item::{
     decode_marker, decode_members, decode_rollup, detail_bytes,
 };
 pub use key::{ItemKey, Partition, RollupOrder, Shard};
+pub use key_range::KeyRange;
 pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};
 pub use spread_writes::{move_key_count, spread_write};
 pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};

@@ -25,7 +25,9 @@ use shared::{
 };
 
 const NOTHING: &str = "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET \
-                       /stats/ and GET /history/{dim}/{key}/{counter|gauge}/{stat}";
+                       /stats/, GET /ids/{id}, GET /metrics, GET \
+                       /stream/{dim}/{key}/{counter|gauge}/{stat} and GET \
+                       /history/{dim}/{key}/{counter|gauge}/{stat}";
 
 struct AllFunctions {
     update: update::Function,
@@ -74,8 +76,9 @@ fn allow(response: &ApiGatewayV2httpResponse) -> Option<String> {
 }
 
 fn error(response: &ApiGatewayV2httpResponse) -> String {
-    let body: Value = serde_json::from_slice(response.body.as_deref().unwrap()).unwrap();
-    body["Error"].as_str().unwrap().to_owned()
+    // Not every answer is JSON.
+    let body = serde_json::from_slice(response.body.as_deref().unwrap()).unwrap_or(Value::Null);
+    body["Error"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -94,6 +97,12 @@ async fn what_no_function_answers_all_refuse_alike() {
         ("PUT", "/stats/%FF", 400, None, "the path is not UTF-8"),
         ("GET", "/stats/a%2Fb", 400, None, "\"a/b\" is not a valid dimension name: "),
         ("GET", "/history/d/k/counters/x", 400, None, "\"counters\" is not a kind of stat: "),
+        ("POST", "/ids/a", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("POST", "/metrics", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("GET", "/metrics/d", 404, None, NOTHING),
+        ("PUT", "/stream/d/*/gauge/x", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("GET", "/stream/d/*/rate/x", 400, None, "\"rate\" is not a kind of stat: "),
+        ("GET", "/ids/", 400, None, "\"\" is not a valid id: "),
     ] {
         for (found, found_allow, error) in functions.answers(method, path).await {
             assert_eq!(
@@ -115,6 +124,10 @@ async fn for_all_but_the_function_that_answers_there_is_nothing() {
         ("GET", "/stats/country", 1),
         ("HEAD", "/stats/country/", 1),
         ("GET", "/stats", 1),
+        ("GET", "/ids/a/b", 1),
+        ("GET", "/metrics", 1),
+        ("HEAD", "/metrics/", 1),
+        ("GET", "/stream/country/a/b/gauge/x", 1),
         ("GET", "/history/country/*/gauge/x", 2),
         ("HEAD", "/history/country/a/b/gauge/x", 2),
     ] {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use contract::read;
+use query::limits as query_limits;
 use shared::{
     domain::limits,
     store::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS},
@@ -47,6 +48,10 @@ fn the_documented_limits_are_those_of_the_code() {
         ),
         ("dimensions", usize::try_from(DEFAULT_MAX_DIMENSIONS).unwrap()),
         ("keys of a dimension", usize::try_from(DEFAULT_MAX_KEYS).unwrap()),
+        ("keys of a page", query_limits::PAGE_KEYS),
+        ("keys that a query names", query_limits::NAMED_KEYS),
+        ("stats that a query names", query_limits::NAMED_STATS),
+        ("dimensions that `/metrics` names", query_limits::NAMED_DIMENSIONS),
     ] {
         let limit = grouped(u64::try_from(limit).unwrap());
         let mut numbers = rows[what].split(|c: char| !c.is_ascii_digit() && c != ',');

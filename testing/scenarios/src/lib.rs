@@ -4,6 +4,7 @@
 //! - [`crash`]: the processes of the service, killed under load.
 //! - [`replay`]: generated updates, sent to a running service.
 //! - [`readme_session`]: the commands of the README, as they stand.
+//! - [`prometheus_scrape`]: Prometheus and its tools read `/metrics`.
 //! - [`deploy_test`]: the template, deployed into an emulator of AWS.
 //!
 //! The first three compare what they find with [`model`], which says what counts as a failure.
@@ -11,6 +12,7 @@
 mod comparison;
 pub mod crash;
 pub mod deploy_test;
+pub mod prometheus_scrape;
 pub mod readme_session;
 pub mod replay;
 #[cfg(feature = "dynamodb")]

@@ -20,6 +20,8 @@ use service::{
 use statshub::{HttpClient, make_token::NewToken, run_archive};
 use ureq::http::{Method, Request};
 
+use crate::prometheus_scrape;
+
 /// The pages with a session, in the order in which one service gets them: the archive of
 /// docs/api.md lists all dimensions, which must not include those of README.md.
 const PAGES: [&str; 2] = ["docs/api.md", "README.md"];
@@ -93,7 +95,9 @@ pub fn run() -> anyhow::Result<()> {
         }
         say(&format!("the session of {page}, {played} commands, answers as printed"));
     }
-    large_answers::all_arrive(&HttpClient::new(&service.url()), LARGE_ANSWERS)?;
+    let client = HttpClient::new(&service.url());
+    large_answers::all_arrive(&client, LARGE_ANSWERS)?;
+    prometheus_scrape::run(&client, &service.url())?;
     a_function_that_dies_is_started_again(&mut service)?;
     only_who_has_a_token_is_let_in(&mut service)?;
     without_auth_no_function_starts(&service)

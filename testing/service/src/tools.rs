@@ -23,6 +23,10 @@ const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
 const DYNAMODB_LOCAL_INTEGRITY: &str = "sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
 /// The emulator of BigQuery runs on this version of Python, and on no other.
 const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
+/// Debian's package of Prometheus, as its release 12 has had it; elsewhere Prometheus has to be
+/// installed.
+const PROMETHEUS_PACKAGES: [&str; 2] =
+    ["prometheus=2.42.0+ds-5+deb12u1", "prometheus=2.42.0+ds-5+b6"];
 /// Parts of the emulator's database that it would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
 
@@ -136,6 +140,65 @@ pub fn dynamodb_local_command(port: u16, data: Option<&Path>) -> anyhow::Result<
         }
     }
     Ok(command)
+}
+
+/// A program of Prometheus: `prometheus` or `promtool`. The one on the PATH, or that of Debian's
+/// package, which is unpacked rather than installed.
+///
+/// # Errors
+/// There is none, and it can't be downloaded; the message says what is missing.
+pub fn prometheus(program: &str) -> anyhow::Result<PathBuf> {
+    if require(program, &["--version"], program).is_ok() {
+        return Ok(program.into());
+    }
+    let folder = target("tools/prometheus-2.42.0");
+    install(&folder, |folder| {
+        say("unpacking Debian's package of Prometheus");
+        fs::create_dir_all(folder)?;
+        download_package(folder).context(
+            "Prometheus is needed: https://prometheus.io/download/, or `apt install prometheus`",
+        )?;
+        let is_package = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "deb");
+        let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let package = files.find(is_package).context("apt-get download left no package")?;
+        run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
+        fs::remove_file(package)?;
+        Ok(())
+    })?;
+    Ok(folder.join("usr/bin").join(program))
+}
+
+/// Downloads the package of Prometheus into a folder. A machine may have no lists of packages, or old
+/// ones; then new ones are kept there too, which needs nobody's permission.
+fn download_package(folder: &Path) -> anyhow::Result<()> {
+    let lists = folder.join("lists");
+    fs::create_dir_all(lists.join("partial"))?;
+    let apt_get = |own_lists: bool| {
+        let mut command = Command::new("apt-get");
+        command.arg("--quiet").current_dir(folder).stdout(Stdio::null());
+        if own_lists {
+            command.arg("--option").arg(format!("Dir::State::Lists={}", lists.display()));
+        }
+        command
+    };
+    let download = |own_lists: bool| {
+        let mut packages = PROMETHEUS_PACKAGES.iter();
+        packages.any(|package| run(apt_get(own_lists).args(["download", package])).is_ok())
+    };
+    if !download(false) {
+        run(apt_get(true).arg("update"))?;
+        ensure!(download(true), "apt has none of {PROMETHEUS_PACKAGES:?}");
+    }
+    Ok(fs::remove_dir_all(lists)?)
+}
+
+/// A Python with the client of Prometheus, whose parser others use too.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
+pub fn prometheus_client() -> anyhow::Result<PathBuf> {
+    let folder = install_python_program("prometheus-client", "prometheus-client")?;
+    Ok(folder.join("bin/python"))
 }
 
 /// The folder with the emulator of BigQuery: a virtual environment, and the emulator's home folder.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    domain::{Cell, DimensionKey, FoldStep, RollupCell, RollupKey, UnixSeconds, split_first},
+    domain::{
+        Cell, DimensionKey, Direction, FoldStep, RollupCell, RollupKey, UnixSeconds, split_first,
+    },
     store::{Deadline, Store, StoreError, read::cell_reader::CellReader, update::Consistency},
     table::{DimensionEntry, ItemKey, decode_rollup, fold_writes},
 };
@@ -40,7 +42,7 @@ impl Store {
         clock: &impl Fn() -> UnixSeconds,
         deadline: Deadline,
     ) -> Result<(Folded, Cell), StoreError> {
-        let mut reader = CellReader::new();
+        let mut reader = CellReader::new(Direction::Forward);
         let others = Cell::first(entry.spread.cells).filter(|cell| *cell != Cell::FIRST);
         reader.add(self, &entry.name, others, deadline);
         let (mut folded, mut last) = (Folded::default(), Cell::FIRST);

@@ -2,11 +2,11 @@
 
 use futures_util::future::try_join_all;
 
-use super::partition::Items;
+use super::partition::{Items, Stretch};
 use crate::{
-    domain::{Cell, DimensionName, RollupCell},
+    domain::{Cell, DimensionName, Direction, RollupCell},
     store::{Deadline, Store, StoreError},
-    table::{Partition, RollupOrder, decode_rollup},
+    table::{Item, KeyRange, Partition, RollupOrder, decode_rollup},
 };
 
 /// About how many items are held of all partitions but the first, whose pages DynamoDB limits to 1
@@ -19,6 +19,16 @@ const ITEMS_HELD: i32 = 25_600;
 #[derive(Debug)]
 pub(in crate::store) struct CellReader<'a> {
     partitions: Vec<Ahead<'a>>,
+    direction: Direction,
+}
+
+/// The cells of these numbers, of the keys in a range.
+#[derive(Debug)]
+pub(super) struct CellRange<I> {
+    pub(super) cells: I,
+    pub(super) range: KeyRange,
+    /// The place after which they begin; none: with the first key.
+    pub(super) after: Option<RollupOrder>,
 }
 
 /// A partition, and the cell of it that comes next.
@@ -31,8 +41,8 @@ struct Ahead<'a> {
 
 impl<'a> CellReader<'a> {
     /// Reads no partition yet.
-    pub(in crate::store) fn new() -> Self {
-        Self { partitions: Vec::new() }
+    pub(in crate::store) fn new(direction: Direction) -> Self {
+        Self { partitions: Vec::new(), direction }
     }
 
     /// Reads these partitions too, none of which has been read.
@@ -43,13 +53,44 @@ impl<'a> CellReader<'a> {
         cells: impl IntoIterator<Item = Cell>,
         deadline: Deadline,
     ) {
-        let cells: Vec<_> = cells.into_iter().collect();
+        let all = CellRange { cells, range: KeyRange::All, after: None };
+        self.add_range(store, dimension, all, deadline);
+    }
+
+    /// Reads a part of these partitions too, none of which has been read.
+    pub(super) fn add_range(
+        &mut self,
+        store: &'a Store,
+        dimension: &DimensionName,
+        of: CellRange<impl IntoIterator<Item = Cell>>,
+        deadline: Deadline,
+    ) {
+        let cells: Vec<_> = of.cells.into_iter().collect();
         let many = i32::try_from(cells.len()).unwrap_or(ITEMS_HELD).max(1);
         for cell in cells {
             let page_limit = (cell != Cell::FIRST).then_some(ITEMS_HELD / many);
-            let items = store.items(Partition::rollups(dimension, cell), page_limit, deadline);
+            let stretch = self.stretch(dimension, cell, of.range.clone());
+            let items = store.items_after(stretch, of.after.clone(), page_limit, deadline);
             self.partitions.push(Ahead { items, next: None, is_over: false });
         }
+    }
+
+    /// Takes the first cells of some keys, which have been read.
+    pub(super) fn add_first(
+        &mut self,
+        store: &'a Store,
+        dimension: &DimensionName,
+        items: Vec<Item>,
+        deadline: Deadline,
+    ) {
+        let stretch = self.stretch(dimension, Cell::FIRST, KeyRange::All);
+        let items = store.items_read(stretch, items, deadline);
+        self.partitions.push(Ahead { items, next: None, is_over: false });
+    }
+
+    fn stretch(&self, dimension: &DimensionName, cell: Cell, range: KeyRange) -> Stretch {
+        let partition = Partition::rollups(dimension, cell);
+        Stretch { partition, range, direction: self.direction }
     }
 
     /// Reads what comes next of each partition, so that [`Self::next`] need not wait for it.
@@ -61,8 +102,13 @@ impl<'a> CellReader<'a> {
     /// The cells of the next key, in their order; none at the end.
     pub(in crate::store) async fn next(&mut self) -> Result<Vec<RollupCell>, StoreError> {
         self.fill().await?;
-        let orders = self.partitions.iter().filter_map(|ahead| ahead.next.as_ref());
-        let Some(first) = orders.map(|(order, _)| order).min().cloned() else {
+        let next = self.partitions.iter().filter_map(|ahead| ahead.next.as_ref());
+        let orders = next.map(|(order, _)| order);
+        let first = match self.direction {
+            Direction::Forward => orders.min(),
+            Direction::Backward => orders.max(),
+        };
+        let Some(first) = first.cloned() else {
             return Ok(Vec::new());
         };
         let of_key = self.partitions.iter_mut().filter_map(|ahead| {

@@ -1,8 +1,9 @@
 //! The reads of queries and of the archive.
 
 pub(super) mod cell_reader;
+mod id_detail;
 mod key_reader;
 mod partition;
 mod summary;
 
-pub use key_reader::KeyReader;
+pub use key_reader::{KeyOrder, KeyReader};

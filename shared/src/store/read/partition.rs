@@ -1,19 +1,34 @@
 //! Reading the items of a partition, page by page.
 
-use std::{collections::HashMap, vec};
-
-use aws_sdk_dynamodb::types::AttributeValue;
+use std::vec;
 
 use crate::{
+    domain::Direction,
     store::{Deadline, Store, StoreError},
-    table::{Item, Partition},
+    table::{Item, KeyRange, Partition, RollupOrder},
 };
 
-/// The items of a partition, of which one page is held at a time. Reads are consistent.
+/// Some of a partition's items, in an order.
+#[derive(Debug)]
+pub(in crate::store) struct Stretch {
+    pub(in crate::store) partition: Partition,
+    pub(in crate::store) range: KeyRange,
+    pub(in crate::store) direction: Direction,
+}
+
+/// What one request has read of a stretch.
+#[derive(Debug)]
+pub(in crate::store) struct ItemPage {
+    pub(in crate::store) items: Vec<Item>,
+    /// The place after which there may be more; none at the end.
+    pub(in crate::store) last: Option<RollupOrder>,
+}
+
+/// The items of a stretch, of which one page is held at a time. Reads are consistent.
 #[derive(Debug)]
 pub(in crate::store) struct Items<'a> {
     store: &'a Store,
-    partition: Partition,
+    stretch: Stretch,
     /// The most items of a page; none: as many as DynamoDB returns, which is up to 1 MB.
     page_limit: Option<i32>,
     deadline: Deadline,
@@ -23,8 +38,8 @@ pub(in crate::store) struct Items<'a> {
 
 #[derive(Debug)]
 enum NextPage {
-    /// The first page, or the one after this key.
-    After(Option<HashMap<String, AttributeValue>>),
+    /// The first page, or the one after this place.
+    After(Option<RollupOrder>),
     End,
 }
 
@@ -35,40 +50,80 @@ impl Items<'_> {
             if let Some(item) = self.page.next() {
                 return Ok(Some(item));
             }
-            let NextPage::After(start) = &self.next else {
+            let NextPage::After(after) = &self.next else {
                 return Ok(None);
             };
-            let (store, (condition, values)) = (self.store, self.partition.condition());
-            let answer = store
-                .read(self.deadline, || {
-                    store
-                        .client
-                        .query()
-                        .table_name(&store.settings.table)
-                        .key_condition_expression(&condition)
-                        .set_expression_attribute_values(Some(values.clone()))
-                        .consistent_read(true)
-                        .set_limit(self.page_limit)
-                        .set_exclusive_start_key(start.clone())
-                })
-                .await?;
-            self.next = match answer.last_evaluated_key {
-                Some(key) => NextPage::After(Some(key)),
+            let page =
+                self.store.item_page(&self.stretch, after.as_ref(), self.page_limit, self.deadline);
+            let page = page.await?;
+            self.next = match page.last {
+                Some(last) => NextPage::After(Some(last)),
                 None => NextPage::End,
             };
-            self.page = answer.items.unwrap_or_default().into_iter();
+            self.page = page.items.into_iter();
         }
     }
 }
 
 impl Store {
+    /// All items of a partition, in their order.
     pub(in crate::store) fn items(
         &self,
         partition: Partition,
         page_limit: Option<i32>,
         deadline: Deadline,
     ) -> Items<'_> {
-        let (page, next) = (Vec::new().into_iter(), NextPage::After(None));
-        Items { store: self, partition, page_limit, deadline, page, next }
+        let stretch = Stretch { partition, range: KeyRange::All, direction: Direction::Forward };
+        self.items_after(stretch, None, page_limit, deadline)
+    }
+
+    /// The items of a stretch, from a place on or from its start.
+    pub(super) fn items_after(
+        &self,
+        stretch: Stretch,
+        after: Option<RollupOrder>,
+        page_limit: Option<i32>,
+        deadline: Deadline,
+    ) -> Items<'_> {
+        let page = Vec::new().into_iter();
+        Items { store: self, stretch, page_limit, deadline, page, next: NextPage::After(after) }
+    }
+
+    /// These items, which have been read.
+    pub(super) fn items_read(
+        &self,
+        stretch: Stretch,
+        items: Vec<Item>,
+        deadline: Deadline,
+    ) -> Items<'_> {
+        let page = items.into_iter();
+        Items { store: self, stretch, page_limit: None, deadline, page, next: NextPage::End }
+    }
+
+    /// A page of a stretch, in one request: at most `limit` items, at most 1 MB.
+    pub(super) async fn item_page(
+        &self,
+        stretch: &Stretch,
+        after: Option<&RollupOrder>,
+        limit: Option<i32>,
+        deadline: Deadline,
+    ) -> Result<ItemPage, StoreError> {
+        let (condition, values) = stretch.range.condition(&stretch.partition);
+        let start = after.map(|after| stretch.partition.item_key(after));
+        let answer = self
+            .read(deadline, || {
+                self.client
+                    .query()
+                    .table_name(&self.settings.table)
+                    .key_condition_expression(&condition)
+                    .set_expression_attribute_values(Some(values.clone()))
+                    .scan_index_forward(stretch.direction == Direction::Forward)
+                    .consistent_read(true)
+                    .set_limit(limit)
+                    .set_exclusive_start_key(start.clone())
+            })
+            .await?;
+        let last = answer.last_evaluated_key.as_ref().and_then(RollupOrder::of_item);
+        Ok(ItemPage { items: answer.items.unwrap_or_default(), last })
     }
 }

@@ -1,4 +1,4 @@
-//! The reads of a query.
+//! Reads of the list of dimensions, and of a whole dimension at once.
 
 use crate::{
     domain::{DimensionName, DimensionSummary, UnixSeconds},
@@ -31,7 +31,8 @@ impl Store {
     }
 
     /// The stats of all keys of a dimension, with the gauges of the period that contains `now` and
-    /// of the one before; empty for an unknown dimension.
+    /// of the one before; empty for an unknown dimension. It holds them all: queries read key by
+    /// key.
     ///
     /// Reads are consistent: they see everything that was acknowledged before.
     ///

@@ -80,8 +80,13 @@ struct TokenHash([u8; 32]);
 pub enum Caller {
     /// The request needed no token, so none was checked.
     Anyone,
-    /// The holder of the token with this name.
-    Token(Arc<str>),
+    /// The holder of a token.
+    Token {
+        /// The token's name.
+        name: Arc<str>,
+        /// Whether the holder may read as well.
+        may_read: bool,
+    },
 }
 
 /// Why a request is refused. It says nothing about what was asked for.
@@ -152,6 +157,18 @@ impl Auth {
         }
     }
 
+    /// The same for what nobody reads without a token.
+    #[must_use]
+    pub fn of_private(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Off => Cow::Borrowed(self),
+            Self::Tokens(Tokens { tokens, .. }) => {
+                let tokens = tokens.clone();
+                Cow::Owned(Self::Tokens(Tokens { tokens, public_read: PublicRead::Nothing }))
+            }
+        }
+    }
+
     /// Whether a request that needs this scope needs a token.
     #[must_use]
     pub fn needs_token(&self, scope: Scope) -> bool {
@@ -161,6 +178,13 @@ impl Auth {
                 scope != Scope::Read || tokens.public_read == PublicRead::Nothing
             }
         }
+    }
+
+    /// Whether this caller may read.
+    #[must_use]
+    pub fn lets_read(&self, caller: &Caller) -> bool {
+        let has_scope = matches!(caller, Caller::Token { may_read: true, .. });
+        has_scope || !self.needs_token(Scope::Read)
     }
 
     /// Whether a request with this token, if any, may do what needs this scope.
@@ -179,7 +203,10 @@ impl Auth {
         }
         let token = tokens.find(token.ok_or(Denial::NoToken)?).ok_or(Denial::InvalidToken)?;
         match token.scopes.allow(scope) {
-            true => Ok(Caller::Token(token.name.clone())),
+            true => Ok(Caller::Token {
+                name: token.name.clone(),
+                may_read: token.scopes.allow(Scope::Read),
+            }),
             false => Err(Denial::LacksScope(scope)),
         }
     }
@@ -325,6 +352,10 @@ mod tests {
         format!("{name}:{scopes}:{}", hex::encode(Sha256::digest(token)))
     }
 
+    fn token(name: &str, may_read: bool) -> Caller {
+        Caller::Token { name: name.into(), may_read }
+    }
+
     fn auth(entries: &[String], public_read: PublicRead) -> Auth {
         Auth::parse(&entries.join(","), public_read).unwrap()
     }
@@ -332,7 +363,7 @@ mod tests {
     #[test]
     fn a_token_is_known_by_its_sha256() {
         let auth = Auth::parse(&format!("it:read:{HASH_OF_A}"), PublicRead::Nothing).unwrap();
-        assert_eq!(auth.check(Scope::Read, Some(b"a")), Ok(Caller::Token("it".into())));
+        assert_eq!(auth.check(Scope::Read, Some(b"a")), Ok(token("it", true)));
         let upper = HASH_OF_A.to_uppercase();
         assert_eq!(
             Auth::parse(&format!(" it:read:{upper}\n"), PublicRead::Nothing),
@@ -358,7 +389,7 @@ mod tests {
             let auth = auth(&[entry("it", scopes, "a")], PublicRead::Nothing);
             for scope in all {
                 let expected = match allowed.contains(&scope) {
-                    true => Ok(Caller::Token("it".into())),
+                    true => Ok(token("it", allowed.contains(&Scope::Read))),
                     false => Err(Denial::LacksScope(scope)),
                 };
                 assert_eq!(auth.check(scope, Some(b"a")), expected, "{scopes} {scope}");
@@ -391,7 +422,7 @@ mod tests {
         }
         assert_eq!(auth.check(Scope::Write, None), Err(Denial::NoToken));
         assert_eq!(auth.check(Scope::Write, Some(b"wrong")), Err(Denial::InvalidToken));
-        assert_eq!(auth.check(Scope::Write, Some(b"a")), Ok(Caller::Token("writer".into())));
+        assert_eq!(auth.check(Scope::Write, Some(b"a")), Ok(token("writer", false)));
         assert_eq!(auth.check(Scope::Admin, None), Err(Denial::NoToken));
     }
 

@@ -159,9 +159,10 @@ async fn who_asked_and_whether_it_failed_is_recorded() {
     // The hash is that of the token `a`.
     let hash = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
     let auth = Auth::parse(&format!("reader:read:{hash}"), PublicRead::Nothing).unwrap();
-    for (authorization, caller, has_failed) in
-        [("Bearer a", Caller::Token("reader".into()), true), ("Bearer b", Caller::Anyone, false)]
-    {
+    for (authorization, caller, has_failed) in [
+        ("Bearer a", Caller::Token { name: "reader".into(), may_read: true }, true),
+        ("Bearer b", Caller::Anyone, false),
+    ] {
         let mut event = ApiGatewayV2httpRequest::default();
         event.raw_path = Some("/stats/".to_owned());
         event.headers.insert("authorization", authorization.parse().unwrap());

@@ -5,7 +5,7 @@
 
 use http::Method;
 
-use super::listed::listed;
+use super::{listed::listed, request_path::RequestPath};
 use crate::auth::Scope;
 
 /// A method, and what the API offers under it.
@@ -40,6 +40,12 @@ pub(super) static TABLE: &[MethodEntry] = &[
 pub(super) fn scope(method: &Method) -> Scope {
     let method = table_method(method);
     TABLE.iter().find(|entry| entry.method == *method).map_or(Scope::Read, |entry| entry.scope)
+}
+
+/// Whether what is at a path needs a token even where reading needs none: the data of a single
+/// reporter. Whether there is anything at that path makes no difference.
+pub(super) fn is_private(path: &RequestPath) -> bool {
+    path.begins_with("ids")
 }
 
 /// All that the table has, in words.

@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::{
     Asked, BodyLimit, HttpEvent, Parameters, RequestError, asked, authorization::authorize, body,
-    http_event::malformed_header, request_path::RequestPath,
+    endpoints::is_private, http_event::malformed_header, request_path::RequestPath,
 };
 use crate::auth::{Auth, Caller};
 
@@ -35,13 +35,15 @@ impl Request {
     /// It may not pass; or it may, and is not valid.
     pub fn of(event: impl Into<HttpEvent>, auth: &Auth) -> Result<Self, RequestError> {
         let HttpEvent { request: mut event, malformed_header: malformed } = event.into();
-        let caller = authorize(auth, &event.request_context.http.method, &mut event.headers)?;
+        let path = path(&event);
+        let auth = if is_private(&path) { auth.of_private() } else { Cow::Borrowed(auth) };
+        let caller = authorize(&auth, &event.request_context.http.method, &mut event.headers)?;
         if let Some(name) = malformed {
             return Err(malformed_header(&name));
         }
         Ok(Self {
             caller,
-            asked: asked::find(&event.request_context.http.method, &path(&event))?,
+            asked: asked::find(&event.request_context.http.method, &path)?,
             parameters: Parameters::parse(event.raw_query_string.as_deref().unwrap_or_default())?,
             body: bytes(event.body, event.is_base64_encoded)?,
             headers: event.headers,

@@ -56,6 +56,12 @@ impl RequestPath {
         Ok(Some(names))
     }
 
+    /// Whether this is its first segment.
+    pub(super) fn begins_with(&self, segment: &str) -> bool {
+        let (first, _) = split_first(&self.text);
+        self.decode(first).is_ok_and(|first| first == segment)
+    }
+
     /// A part of this path, decoded.
     ///
     /// # Errors
@@ -123,6 +129,16 @@ mod tests {
             let parts = parts.map(|parts| parts.iter().map(|(_, part)| *part).collect::<Vec<_>>());
             assert_eq!(parts.as_deref(), expected, "{pattern} {path:?}");
         }
+    }
+
+    #[test]
+    fn a_path_begins_with_its_first_segment_however_it_is_encoded() {
+        for (path, expected) in
+            [("ids/a", true), ("%69ds/a", true), ("ids", true), ("idsa", false), ("a/ids", false)]
+        {
+            assert_eq!(RequestPath::encoded(path).begins_with("ids"), expected, "{path}");
+        }
+        assert!(!RequestPath::decoded("%69ds/a").begins_with("ids"));
     }
 
     #[test]

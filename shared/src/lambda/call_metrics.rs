@@ -202,7 +202,7 @@ impl Collected {
         for (values, (_, _, value)) in self.values.iter_mut().zip(VALUES) {
             values.push(value(call));
         }
-        if let Caller::Token(name) = &call.caller {
+        if let Caller::Token { name, .. } = &call.caller {
             *self.tokens.entry(name.clone()).or_default() += 1;
         }
     }
@@ -239,12 +239,16 @@ mod tests {
         CallMetrics::new(Metrics::of("space", "update"), lines_per)
     }
 
+    fn token(name: &str) -> Caller {
+        Caller::Token { name: name.into(), may_read: false }
+    }
+
     fn call(at: u64) -> CallRecord {
         CallRecord {
             at: UnixSeconds(at),
             took: Duration::from_micros(12_345),
             usage: Usage { read_units: 1.0, write_units: 8.0, conflicts: 2, ..Usage::default() },
-            caller: Caller::Token("clients".into()),
+            caller: token("clients"),
             has_failed: false,
         }
     }
@@ -314,9 +318,9 @@ mod tests {
     fn a_line_for_each_call_names_its_token() {
         let metrics = metrics(LinesPer::Call);
         assert!(!metrics.keeps_some());
-        for caller in [Caller::Token("clients".into()), Caller::Anyone] {
+        for caller in [token("clients"), Caller::Anyone] {
             let expected = match &caller {
-                Caller::Token(name) => json!(&**name),
+                Caller::Token { name, .. } => json!(&**name),
                 Caller::Anyone => Value::Null,
             };
             let lines = json(metrics.record(&CallRecord { caller, ..call(600) }));
@@ -333,7 +337,7 @@ mod tests {
         let how_many = NAMED_TOKENS + 2;
         // The later in the alphabet, the busier; fewer calls than a line has room for.
         for (index, calls) in (0..how_many).map(|index| (index, 1 + usize::from(index >= 2))) {
-            let caller = Caller::Token(format!("token{index:02}").into());
+            let caller = token(&format!("token{index:02}"));
             for _ in 0..calls {
                 assert_eq!(metrics.record(&CallRecord { caller: caller.clone(), ..call(600) }), []);
             }

@@ -173,8 +173,11 @@ pub async fn answer_and_record<F: HttpFunction>(
     if needs_token {
         response.keep_private();
     }
-    // Digits, spaces and a few signs are fit for a header.
-    if let Ok(units) = HeaderValue::from_str(&usage.to_string()) {
+    // To somebody who may only write, the units would show whether a member is known. Digits, spaces
+    // and a few signs are fit for a header.
+    if auth.lets_read(&caller)
+        && let Ok(units) = HeaderValue::from_str(&usage.to_string())
+    {
         response.headers.insert(UNITS, units);
     }
     (response.into(), Some(CallRecord { at: call.now, took, usage, caller, has_failed }))
@@ -192,6 +195,6 @@ fn refuse(error: NotAnHttpEvent) -> Response {
 fn span(caller: &Caller) -> Span {
     match caller {
         Caller::Anyone => Span::none(),
-        Caller::Token(name) => tracing::info_span!("request", token = %name),
+        Caller::Token { name, .. } => tracing::info_span!("request", token = %name),
     }
 }

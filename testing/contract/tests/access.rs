@@ -288,12 +288,17 @@ async fn every_endpoint_for_everyone() {
     for public_read in ["off", "stats", "on"] {
         let auth = auth(CONFIGURED, public_read);
         for (authorization, read, write) in visitors() {
-            let (of_history, of_stats): (Vec<_>, Vec<_>) =
+            let (of_history, current): (Vec<_>, Vec<_>) =
                 READS.iter().partition(|route| matches!(route.function, Name::History));
+            // What a single reporter has sent is for holders of a token alone.
+            let (of_ids, of_stats): (Vec<_>, Vec<_>) =
+                current.into_iter().partition(|route: &&Probe| route.path.starts_with("/ids/"));
             let stats = if public_read == "off" { read } else { Passes };
             let history = if public_read == "on" { Passes } else { read };
             let writes = WRITES.iter().collect();
-            for (routes, fate) in [(of_stats, stats), (of_history, history), (writes, write)] {
+            let groups =
+                [(of_stats, stats), (of_ids, read), (of_history, history), (writes, write)];
+            for (routes, fate) in groups {
                 let (mut heads, mut bodies) = (BTreeSet::new(), BTreeSet::new());
                 for route in routes {
                     let authorization = authorization.as_deref();
@@ -312,6 +317,28 @@ async fn every_endpoint_for_everyone() {
             }
         }
     }
+}
+
+/// The units of an update show whether a member is known.
+#[tokio::test]
+async fn what_an_answer_has_cost_is_for_those_who_may_read() {
+    let service = Service::new().await;
+    let post = route(Name::Update, "POST", "/stats/known", 200);
+    for (name, public_read, shown) in [
+        ("writer", "off", false),
+        ("writer", "stats", true),
+        ("both", "off", true),
+        ("admin", "off", true),
+        ("nobody", "off", false),
+    ] {
+        let auth = auth(CONFIGURED, public_read);
+        let token = format!("Bearer token-of-{name}");
+        let response = service.send(&auth, post, Some(&token)).await;
+        let found = response.headers.contains_key("x-statshub-units");
+        assert_eq!(found, shown, "{name}, public read {public_read}");
+    }
+    let open = service.send(&Auth::Off, post, None).await;
+    assert!(open.headers.contains_key("x-statshub-units"));
 }
 
 #[tokio::test]

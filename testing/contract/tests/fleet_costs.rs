@@ -171,7 +171,7 @@ fn function_log_bytes(lines_per: LinesPer) -> f64 {
             dimensions_updated: 3,
             ..Usage::default()
         },
-        caller: Caller::Token("clients".into()),
+        caller: Caller::Token { name: "clients".into(), may_read: false },
         has_failed: false,
     };
     let calls = u64::try_from(MAX_VALUES).unwrap();

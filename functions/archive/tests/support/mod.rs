@@ -35,7 +35,12 @@ impl Test {
     }
 
     pub fn store(&self) -> Store {
-        let settings = Settings::new("statshub", PeriodLength::DEFAULT);
+        // Tests of large rows need stats beyond the bounds.
+        let settings = Settings {
+            max_bytes_per_id: u32::MAX,
+            max_bytes_per_key: u32::MAX,
+            ..Settings::new("statshub", PeriodLength::DEFAULT)
+        };
         Store::new(self.client.clone(), settings, fastrand::Rng::new())
     }
 

@@ -35,6 +35,7 @@ pub use report::{Entry, Report, SlotOutcome};
 pub use schedule::{Schedule, Slot, TimeError};
 pub use slot::SlotEnd;
 pub use slot_error::SlotError;
+pub use transfer::LeftOutCounts;
 
 use clock::Clock;
 use due::Due;
@@ -218,7 +219,9 @@ fn log(dimension: &DimensionName, slot: Slot, end: &Result<SlotEnd, SlotError>) 
     let slot = rfc3339(slot.start());
     match end {
         Ok(SlotEnd::Written { rows, left_out }) => {
-            tracing::info!(%dimension, slot, outcome = "written", rows, left_out, "archived");
+            let LeftOutCounts { beyond_64_bits: left_out, without_column } = left_out;
+            tracing::info!(%dimension, slot, outcome = "written", rows, left_out, without_column, 
+                "archived");
         }
         Ok(SlotEnd::WrittenBefore) => {
             tracing::info!(%dimension, slot, outcome = "writtenBefore", "archived before");

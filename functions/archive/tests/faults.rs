@@ -345,25 +345,59 @@ async fn a_dimension_that_fails_does_not_stop_the_others_and_is_named() {
     }
 }
 
-#[tokio::test]
-async fn more_columns_than_bigquery_allows_fail_the_dimension_alone() {
-    let fake = FakeBigQuery::start().await.unwrap();
-    let test = on(&fake, &[]).await;
-    for id in 0..20 {
-        let stats = (0..500).map(|i| (format!("s{id}_{i}"), 1));
-        let stats: BTreeMap<_, _> = stats.collect();
-        let body = json!({"dims": {"wide": format!("k{id}"), "ok": "x"}, "counters": stats});
-        let body = if id == 0 {
-            body
-        } else {
-            json!({"dims": {"wide": body["dims"]["wide"]}, "counters": body["counters"]})
-        };
-        test.post(NOW, &id.to_string(), &body.to_string()).await;
+/// What a holder of a token can send in a minute: 20 updates of 500 stats each, which nobody has
+/// seen before.
+async fn flood_with_stats(test: &Test) {
+    let posts = (0..20).map(|id| async move {
+        let stats: BTreeMap<_, _> = (0..500).map(|i| (format!("s{id}_{i}"), 1)).collect();
+        let body = json!({"dims": {"country": format!("0{id}")}, "counters": stats}).to_string();
+        test.post(NOW, &format!("flood{id}"), &body).await;
+    });
+    join_all(posts).await;
+}
+
+/// Before there was a bound, such a flood made each run of the dimension fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_stats_keeps_no_stat_out_of_the_archive_that_was_there_before() {
+    let (fake, test) = with_two_keys().await;
+    test.run(NOW).await.unwrap();
+    flood_with_stats(&test).await;
+    change(&test).await;
+    for (slot, time) in [(600, "T00:10:00"), (1_200, "T00:20:00")] {
+        let report = test.run(later(slot)).await.unwrap();
+        assert_eq!(line(&report), "country=written:23");
+        // The table had room for 9,996 columns. The keys of the flood come first, so the honest `b`
+        // is left out as well.
+        assert_eq!(report.dimensions["country"].without_column, 5);
+        assert_eq!(report.dimensions["country"].left_out, 0);
+        let rows = rows(&fake, time);
+        let honest: Vec<_> = rows.iter().filter(|row| !row.starts_with('0')).collect();
+        assert_eq!(honest[..2], [r#"es {"a":1}"#, r#"fr {"a":20}"#]);
+        let total: Value = serde_json::from_str(&honest[2]["total ".len()..]).unwrap();
+        assert_eq!((&total["a"], total.as_object().unwrap().len()), (&json!(21), 9_997));
     }
-    let error = test.run(NOW).await.unwrap_err();
-    assert_eq!(error.to_string(), "failed for the dimensions wide; all others are done");
-    assert_eq!(fake.rows_loaded("statshub", "ok"), 2);
-    assert_eq!(fake.schema("statshub", "wide")["fields"].as_array().unwrap().len(), 2);
+    let schema = fake.schema("statshub", "country");
+    assert_eq!(schema["fields"][2]["fields"].as_array().unwrap().len(), 9_997);
+}
+
+/// BigQuery has less room than the schema shows while deleted columns still count.
+#[tokio::test]
+async fn new_columns_that_bigquery_refuses_are_left_out_and_all_else_is_archived() {
+    let (fake, test) = with_two_keys().await;
+    test.run(NOW).await.unwrap();
+    change(&test).await;
+    let message = "Too many total leaf fields: 10001, max allowed field count: 10000";
+    let refused =
+        |nth| Fault::new(Operation::TablePatch, nth, What::error(400, "invalid", message));
+    fake.plan((0..5).map(refused).collect());
+    let report = test.run(later(600)).await.unwrap();
+    assert_eq!(line(&report), "country=written:3");
+    assert_eq!(report.dimensions["country"].without_column, 1);
+    let expected = [r#"es {"a":1}"#, r#"fr {"a":20}"#, r#"total {"a":21}"#];
+    assert_eq!(rows(&fake, "T00:10:00"), expected);
+    // The next run finds room, and makes up for it.
+    assert_eq!(line(&test.run(later(1_200)).await.unwrap()), "country=written:3");
+    assert_eq!(rows(&fake, "T00:20:00"), CHANGED);
 }
 
 #[tokio::test]

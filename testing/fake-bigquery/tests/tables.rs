@@ -181,8 +181,15 @@ async fn there_are_at_most_10_000_fields_at_all_depths() {
         fields.extend((0..count).map(|i| field(&format!("f{i}"), "INTEGER")));
         new
     };
-    // The table already has four fields.
-    assert_eq!(test.patch(with(9_997)).await.unwrap().error(), invalid());
+    // The table already has four fields, of which one is a record.
+    for (count, message) in [
+        (9_997, "Too many columns (10001) in schema. Only 10000 columns are allowed"),
+        (9_998, "Too many total leaf fields: 10001, max allowed field count: 10000"),
+    ] {
+        let refused = test.patch(with(count)).await.unwrap();
+        assert_eq!(refused.error(), invalid());
+        assert_eq!(refused.json()["error"]["message"], message);
+    }
     test.patch(with(9_996)).await.unwrap().ok();
     assert_eq!(test.schema(), with(9_996));
     let mut other = table(with(9_997));

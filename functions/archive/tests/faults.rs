@@ -380,6 +380,75 @@ async fn a_flood_of_stats_keeps_no_stat_out_of_the_archive_that_was_there_before
     assert_eq!(schema["fields"][2]["fields"].as_array().unwrap().len(), 9_997);
 }
 
+/// The dimensions of the jobs of a slot, in the order in which BigQuery accepted them.
+fn dimensions_in_order(fake: &FakeBigQuery, slot: &str) -> Vec<String> {
+    let of_slot = fake.jobs().into_iter().filter(|job| job.id.contains(slot));
+    of_slot.map(|job| job.table.unwrap().1).collect()
+}
+
+/// In the order of names, which was that of a run before, the flood came first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_dimensions_is_archived_after_those_that_were_there_before() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    let test = on(&fake, &[]).await;
+    let body = r#"{"dims":{"country":"es","device":"x","user":"bob"},"counters":{"a":1}}"#;
+    test.post(NOW, "honest", body).await;
+    fake.set_time(NOW.0 - 30 * 86_400);
+    test.run(NOW).await.unwrap();
+
+    fake.set_time(NOW.0 + 600);
+    let flood: BTreeMap<_, _> = (10..50).map(|i| (format!("0aaa{i}"), "x")).collect();
+    // An update has 10 dimensions at most.
+    for dims in flood.iter().collect::<Vec<_>>().chunks(10) {
+        let dims: BTreeMap<_, _> = dims.iter().copied().collect();
+        let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
+        test.post(NOW, "flood", &body).await;
+    }
+    // Answers of the list have pages. At first the flood has no tables, then it has young ones.
+    fake.set_page_size(20);
+    for (slot, time) in [(600, "T001000Z"), (1_200, "T002000Z"), (86_400 * 20, "T000000Z")] {
+        let report = test.run(later(slot)).await.unwrap();
+        assert_eq!(report.dimensions.len(), 43);
+        let order = dimensions_in_order(&fake, time);
+        let order = &order[order.len() - 43..];
+        // Three at once are archived, so these begin together.
+        let mut first = order[..3].to_vec();
+        first.sort();
+        assert_eq!(first, ["country", "device", "user"], "{time}: {order:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_list_of_tables_all_dimensions_are_archived_all_the_same() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    let test = on(&fake, &[]).await;
+    let body = r#"{"dims":{"a":"x","b":"x","c":"x","d":"x"},"counters":{"n":1}}"#;
+    test.post(NOW, "i", body).await;
+    let denied = What::error(403, "accessDenied", "Permission bigquery.tables.list denied");
+    fake.plan(vec![Fault::new(Operation::TableList, 0, denied)]);
+    let report = test.run(NOW).await.unwrap();
+    assert_eq!(line(&report), "a=written:2 b=written:2 c=written:2 d=written:2");
+    assert_eq!(fake.faults_left(), []);
+}
+
+#[tokio::test]
+async fn an_error_names_some_of_the_dimensions_that_failed_however_many_there_are() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    fake.create_dataset("statshub");
+    let test = on(&fake, &[]).await;
+    for tens in 1..4 {
+        let dims: BTreeMap<_, _> = (0..10).map(|i| (format!("d{tens}{i}"), "x")).collect();
+        let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
+        test.post(NOW, "i", &body).await;
+    }
+    let denied = What::error(403, "accessDenied", "no");
+    let faults = (0..30).map(|nth| Fault::new(Operation::TableGet, nth, denied.clone()));
+    fake.plan(faults.collect());
+    let error = test.run(NOW).await.unwrap_err().to_string();
+    assert!(error.starts_with("failed for the dimensions d10, d11, "), "{error}");
+    assert!(error.ends_with(", d29 and 10 more; all others are done"), "{error}");
+}
+
 /// BigQuery has less room than the schema shows while deleted columns still count.
 #[tokio::test]
 async fn new_columns_that_bigquery_refuses_are_left_out_and_all_else_is_archived() {

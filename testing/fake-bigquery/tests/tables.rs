@@ -54,6 +54,37 @@ async fn a_table_can_be_made_once_in_a_dataset_that_is_there() {
 }
 
 #[tokio::test]
+async fn tables_are_listed_page_by_page_with_the_time_at_which_they_were_made() {
+    let test = Test::empty().await;
+    let path = format!("/datasets/{DATASET}/tables");
+    assert_eq!(test.get(&path).await.unwrap().error(), not_found());
+    test.fake.create_dataset(DATASET);
+    assert_eq!(test.get(&path).await.unwrap().ok()["tables"], json!([]));
+    for (id, seconds) in [("b", 100), ("c", 300), ("a", 200)] {
+        test.fake.set_time(seconds);
+        let mut given = table(schema());
+        given["tableReference"]["tableId"] = id.into();
+        test.insert_table(given).await.unwrap().ok();
+    }
+    let shown = |list: &Value| {
+        let tables = list["tables"].as_array().unwrap().iter();
+        let tables = tables.map(|table| {
+            assert!(table["schema"].is_null(), "{table}");
+            let id = table["tableReference"]["tableId"].as_str().unwrap();
+            format!("{id} {}", table["creationTime"].as_str().unwrap())
+        });
+        tables.collect::<Vec<_>>()
+    };
+    let first = test.get(&format!("{path}?maxResults=2")).await.unwrap().ok();
+    assert_eq!(shown(&first), ["a 200001", "b 100001"]);
+    let next = first["nextPageToken"].as_str().unwrap();
+    let last = test.get(&format!("{path}?maxResults=2&pageToken={next}")).await.unwrap().ok();
+    assert_eq!(shown(&last), ["c 300001"]);
+    assert!(last["nextPageToken"].is_null(), "{last}");
+    assert_eq!(test.get(&format!("{path}?pageToken=x")).await.unwrap().error(), invalid());
+}
+
+#[tokio::test]
 async fn a_table_is_as_it_was_given() {
     let test = Test::empty().await;
     test.fake.create_dataset(DATASET);

@@ -98,6 +98,11 @@ async fn every_slot_has_the_stats_of_its_time_exactly_once() {
     let count = "SELECT COUNT(*), COUNT(DISTINCT _dim), COUNT(DISTINCT _ts) FROM `DATASET.country`";
     assert_eq!(sql(&test, count).await, "15 4 4");
     assert!(shown().await.0.starts_with(country));
+
+    // By the list of tables, a run knows which dimensions were archived before.
+    let made = test.bigquery().unwrap().tables(soon()).await.unwrap();
+    assert_eq!(made.keys().collect::<Vec<_>>(), ["country", "user"]);
+    assert!(made["country"].0 > NOW.0, "{made:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

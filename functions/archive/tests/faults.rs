@@ -419,6 +419,33 @@ async fn a_flood_of_dimensions_is_archived_after_those_that_were_there_before() 
 }
 
 #[tokio::test]
+async fn a_dimension_that_takes_long_does_not_hold_up_those_after_it() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    let test = on(&fake, &[]).await;
+    let dims: BTreeMap<_, _> = (0..9).map(|i| (format!("d{i}"), "x")).collect();
+    let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
+    test.post(NOW, "i", &body).await;
+    test.run(NOW).await.unwrap();
+
+    // After the list of tables, one of those that come first gets no answer.
+    let withheld = fake.request_count() + 1;
+    let _signal = fake.signal_at_request(withheld, Moment::Before);
+    let is_missing = |dimension: &&String| fake.rows_loaded("statshub", dimension) < 4;
+    let one_is_missing = async {
+        while dims.keys().filter(is_missing).count() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = one_is_missing => {}
+        report = test.run(later(600)) => panic!("{report:?}"),
+    }
+    let missing = dims.keys().find(is_missing).unwrap();
+    let path = &fake.requests()[withheld].path;
+    assert!(path.ends_with(missing.as_str()), "{missing} is missing, and {path} had no answer");
+}
+
+#[tokio::test]
 async fn without_the_list_of_tables_all_dimensions_are_archived_all_the_same() {
     let fake = FakeBigQuery::start().await.unwrap();
     let test = on(&fake, &[]).await;

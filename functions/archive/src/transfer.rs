@@ -42,9 +42,9 @@ pub(crate) enum NewColumns {
 
 /// Reads a dimension, and uploads its rows as this job.
 ///
-/// Stats get columns in the order of the keys, and those of a key by name, while the table has
-/// room: a key is gone from memory before the next one is read. Whoever floods a table may keep new
-/// stats out of it, but no stat that it has a column for.
+/// While the table has room, stats get columns in the order of the keys; those of a key by name,
+/// counters first. Another order would need all keys in memory, or a second look at them. Whoever
+/// floods a table may keep new stats out of it, but no stat that it has a column for.
 ///
 /// # Errors
 /// See [`Unfinished`].

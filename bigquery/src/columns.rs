@@ -19,8 +19,9 @@ use shared::domain::{Group, StatName};
 
 use crate::schema::{Field, Schema, Type};
 
-/// Most columns of a table, records and their fields included. Source: *Quotas and limits*,
-/// BigQuery documentation.
+/// Most columns of a table. The fields of records count, and so do the records here, which is on the
+/// safe side: of the two errors that BigQuery has for this limit, one counts the fields that are no
+/// records. Source: *Quotas and limits*, BigQuery documentation.
 pub const MAX_COLUMNS: usize = 10_000;
 
 /// How much of a stat's name a made-up name contains. With what is added, it has 300 characters at
@@ -36,12 +37,12 @@ const HASH_DIGITS: usize = 16;
 const FORBIDDEN: [&str; 7] =
     ["_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_"];
 
-/// Why a stat has no column.
+/// Why the columns of a table don't do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
-    /// There would be more columns than BigQuery allows.
-    #[error("it would need more than {MAX_COLUMNS} columns, which is all that BigQuery allows")]
-    TooMany,
+    /// Others have used up the room of a table, in which stats were to have columns.
+    #[error("somebody else has added columns at the same time, and these don't fit anymore")]
+    Full,
     /// Somebody gave a column another type.
     #[error("its column {column} is of the type {is}, but must be {must_be}")]
     WrongType {
@@ -61,8 +62,8 @@ pub enum ColumnError {
 #[derive(Debug, Clone)]
 pub struct Columns {
     groups: BTreeMap<Group, Record>,
-    /// The number of all columns.
-    count: usize,
+    /// How many more columns the table may have.
+    room: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -117,14 +118,21 @@ impl Columns {
             };
             groups.insert(group, record);
         }
-        Ok(Self { groups, count: schema.count() })
+        Ok(Self { groups, room: MAX_COLUMNS.saturating_sub(schema.count()) })
     }
 
-    /// The column of a stat, new if the table has none for it.
+    /// These columns, but no new ones.
+    #[must_use]
+    pub fn without_new(self) -> Self {
+        Self { room: 0, ..self }
+    }
+
+    /// The column of a stat, new if the table has none for it. None if there is no room for a new
+    /// one. That stays so, because nothing makes room.
     ///
     /// # Errors
-    /// The column is of another type, or there would be too many.
-    pub fn column(&mut self, group: Group, stat: &StatName) -> Result<&str, ColumnError> {
+    /// The column is of another type.
+    pub fn column(&mut self, group: Group, stat: &StatName) -> Result<Option<&str>, ColumnError> {
         let record = self.groups.entry(group).or_default();
         if !record.used.contains_key(stat) {
             let used = record.assign(stat);
@@ -138,21 +146,20 @@ impl Columns {
                 });
             }
             if used.is_new {
-                self.count += 1 + usize::from(!record.exists);
+                let Some(room) = self.room.checked_sub(1 + usize::from(!record.exists)) else {
+                    return Ok(None);
+                };
+                self.room = room;
                 record.exists = true;
                 let existing = Existing { name: used.column.clone(), wrong: None };
                 record.fields.insert(used.column.to_ascii_lowercase(), existing);
-                if self.count > MAX_COLUMNS {
-                    return Err(ColumnError::TooMany);
-                }
             }
             record.used.insert(stat.clone(), used);
         }
-        // The entry was inserted above, so the default is never used.
-        Ok(record.used.get(stat).map(|used| used.column.as_str()).unwrap_or_default())
+        Ok(record.used.get(stat).map(|used| used.column.as_str()))
     }
 
-    /// The column of a stat that was asked for before.
+    /// The column that a stat got when it was asked for before.
     #[must_use]
     pub fn assigned(&self, group: Group, stat: &StatName) -> Option<&str> {
         self.groups.get(&group)?.used.get(stat).map(|used| used.column.as_str())
@@ -174,7 +181,7 @@ impl Columns {
     /// it has their columns already.
     ///
     /// # Errors
-    /// A stat has another column there; or as for [`Self::column`].
+    /// A stat has another column there, or there is no room for one; or as for [`Self::column`].
     pub fn missing_from(&self, schema: &Schema) -> Result<Option<Schema>, ColumnError> {
         let mut there = Self::of(schema)?;
         for (group, record) in &self.groups {
@@ -182,8 +189,10 @@ impl Columns {
             let has_own_name = |(stat, used): &(&StatName, &Used)| used.column == stat.as_str();
             let (first, then): (Vec<_>, Vec<_>) = record.used.iter().partition(has_own_name);
             for (stat, used) in first.into_iter().chain(then) {
-                if there.column(*group, stat)? != used.column {
-                    return Err(ColumnError::Moved);
+                match there.column(*group, stat)? {
+                    Some(column) if column == used.column => {}
+                    Some(_) => return Err(ColumnError::Moved),
+                    None => return Err(ColumnError::Full),
                 }
             }
         }
@@ -310,7 +319,7 @@ mod tests {
     }
 
     fn counter(columns: &mut Columns, name: &str) -> String {
-        columns.column(Group::Counter, &stat(name)).unwrap().to_owned()
+        columns.column(Group::Counter, &stat(name)).unwrap().unwrap().to_owned()
     }
 
     fn after(columns: &Columns, schema: &Schema) -> Schema {
@@ -321,7 +330,7 @@ mod tests {
     fn a_stat_has_the_column_of_its_name() {
         let mut columns = empty();
         assert_eq!(counter(&mut columns, "counterA"), "counterA");
-        assert_eq!(columns.column(Group::Gauge, &stat("counterA")).unwrap(), "counterA");
+        assert_eq!(columns.column(Group::Gauge, &stat("counterA")), Ok(Some("counterA")));
         let schema = after(&columns, &Schema::new());
         let names: Vec<_> = schema.fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["_dim", "_ts", "counter", "gauge"]);
@@ -371,15 +380,77 @@ mod tests {
         assert_eq!(counter(&mut columns, &format!("_TABLE_{}", "b".repeat(293))).len(), 300);
     }
 
-    #[test]
-    fn more_columns_than_bigquery_allows_are_refused() {
+    /// As many counters as leave this much room, for which there is a record already.
+    fn with_room(room: usize) -> Columns {
         let mut columns = empty();
-        // There are two other columns, and two records.
-        for i in 0..MAX_COLUMNS - 5 {
+        // There are two other columns, and the record.
+        for i in 0..MAX_COLUMNS - 3 - room {
             counter(&mut columns, &format!("s{i}"));
         }
-        assert!(columns.column(Group::Gauge, &stat("g")).is_ok());
-        assert_eq!(columns.column(Group::Gauge, &stat("h")), Err(ColumnError::TooMany));
+        columns
+    }
+
+    #[test]
+    fn a_stat_for_which_a_table_has_no_room_has_no_column_and_all_others_keep_theirs() {
+        let mut columns = with_room(2);
+        // The first gauge needs the record too.
+        assert_eq!(columns.column(Group::Gauge, &stat("g")), Ok(Some("g")));
+        for _ in 0..2 {
+            assert_eq!(columns.column(Group::Gauge, &stat("h")), Ok(None));
+            assert_eq!(columns.assigned(Group::Gauge, &stat("h")), None);
+        }
+        assert_eq!(counter(&mut columns, "s7"), "s7");
+        let schema = after(&columns, &Schema::new());
+        assert_eq!(schema.count(), MAX_COLUMNS);
+        // Nor has it one in the full table, where a stat of another case has none either.
+        let mut later = Columns::of(&schema).unwrap();
+        assert_eq!(counter(&mut later, "s7"), "s7");
+        assert_eq!(later.column(Group::Counter, &stat("S7")), Ok(None));
+        assert_eq!(later.column(Group::Gauge, &stat("h")), Ok(None));
+        assert_eq!(later.missing_from(&schema), Ok(None));
+
+        // A record and its first field don't fit into the last place, but a field does.
+        let mut columns = with_room(1);
+        assert_eq!(columns.column(Group::Gauge, &stat("g")), Ok(None));
+        assert_eq!(counter(&mut columns, "last"), "last");
+    }
+
+    #[test]
+    fn without_new_columns_there_are_those_that_the_table_has() {
+        let mut columns = empty();
+        counter(&mut columns, "old");
+        let schema = after(&columns, &Schema::new());
+        let mut closed = Columns::of(&schema).unwrap().without_new();
+        assert_eq!(counter(&mut closed, "old"), "old");
+        assert_eq!(closed.column(Group::Counter, &stat("new")), Ok(None));
+        assert!(!closed.has_new());
+    }
+
+    #[test]
+    fn columns_that_others_have_left_no_room_for_are_noticed() {
+        let mut mine = with_room(1);
+        let schema = after(&mine, &Schema::new());
+        counter(&mut mine, "mine");
+        let mut theirs = Columns::of(&schema).unwrap();
+        counter(&mut theirs, "theirs");
+        let schema = after(&theirs, &schema);
+        assert_eq!(mine.missing_from(&schema), Err(ColumnError::Full));
+    }
+
+    /// Source of the limit: the error "Request payload size exceeds the limit: 10485760 bytes".
+    #[test]
+    fn the_largest_schema_fits_into_a_request() {
+        let mut columns = empty();
+        // Names in capitals have made-up columns, with the name in the description as well.
+        for i in 0..(MAX_COLUMNS - 3) / 2 {
+            let name = format!("{}{i:04}", "n".repeat(296));
+            counter(&mut columns, &name);
+            counter(&mut columns, &name.to_uppercase());
+        }
+        let schema = after(&columns, &Schema::new());
+        assert!(schema.count() >= MAX_COLUMNS - 1, "{}", schema.count());
+        let length = serde_json::to_vec(&schema).unwrap().len();
+        assert!(length < 10_485_760, "{length} bytes");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod query;
 mod schema;
 mod send;
 mod table;
+mod table_list;
 mod upload;
 
 pub use client::BigQuery;

@@ -184,7 +184,8 @@ fn row(row: RowJson) -> ResultRow {
     row.f.into_iter().map(text).collect()
 }
 
-fn with_arguments(url: &str, arguments: &[(&str, &str)]) -> String {
+/// The address with these arguments.
+pub(crate) fn with_arguments(url: &str, arguments: &[(&str, &str)]) -> String {
     let encode =
         |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
     let arguments: Vec<_> =

@@ -3,6 +3,7 @@
 
 mod clock;
 mod due;
+mod order;
 mod report;
 mod rows;
 mod run_metrics;
@@ -14,7 +15,7 @@ mod widen;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bigquery::{BigQuery, Pace};
@@ -27,7 +28,7 @@ use shared::{
         Call,
         metrics::{self, Metrics},
     },
-    store::{Housekeeping, Store, StoreError},
+    store::{Deadline, Housekeeping, Store, StoreError},
     usage,
 };
 
@@ -35,6 +36,7 @@ pub use report::{Entry, Report, SlotOutcome};
 pub use schedule::{Schedule, Slot, TimeError};
 pub use slot::SlotEnd;
 pub use slot_error::SlotError;
+pub use transfer::LeftOutCounts;
 
 use clock::Clock;
 use due::Due;
@@ -43,6 +45,12 @@ use rows::rfc3339;
 /// The most dimensions that a run archives at once: for each it holds some pages of the table, and
 /// rows.
 const CONCURRENT_DIMENSIONS: usize = 3;
+
+/// How much of a run's time is kept for the housekeeping, however many dimensions there are.
+const HOUSEKEEPING_TIME: Duration = Duration::from_secs(120);
+
+/// How many of the dimensions that failed an error names.
+const MAX_NAMED_DIMENSIONS: usize = 20;
 
 /// The part of an EventBridge schedule's event that counts: this time decides the slot, never the
 /// clock.
@@ -61,7 +69,8 @@ pub enum ArchiveError {
     /// The list of dimensions can't be read.
     #[error("the list of dimensions can't be read")]
     Store(#[from] StoreError),
-    /// Some dimensions failed; the others are done. The log has the causes.
+    /// Some dimensions failed, of which these are the first; the others are done. The log has the
+    /// causes.
     #[error("failed for the dimensions {0}; all others are done")]
     Dimensions(String),
 }
@@ -138,14 +147,14 @@ impl Function {
             Err(error) => tracing::error!(cause = ?error, "housekeeping failed"),
         }
         if !failed.is_empty() {
-            let names: Vec<_> = failed.into_iter().collect();
-            return Err(ArchiveError::Dimensions(names.join(", ")));
+            return Err(ArchiveError::Dimensions(named(&failed)));
         }
         let archiving = self.bigquery.is_some();
         Ok(Report { slot: rfc3339(step), archiving, dimensions })
     }
 
-    /// Archives the dimensions that are due at this step of the schedule.
+    /// Archives the dimensions that are due at this step of the schedule, in [their
+    /// order](order).
     async fn archive(
         &self,
         bigquery: &BigQuery,
@@ -158,12 +167,19 @@ impl Function {
             let slot = self.schedule.slot(&dimension, step)?;
             Some((dimension, slot))
         });
+        let mut slots: Vec<_> = slots.collect();
+        if slots.len() > CONCURRENT_DIMENSIONS {
+            let made = tables(bigquery, call.deadline).await;
+            slots = order::in_order(slots, &made, step, self.schedule.number_of(step));
+        }
+        let call = Call { deadline: call.deadline.earlier_by(HOUSEKEEPING_TIME), ..call };
         // Boxed: the types of the SDK's futures nest too deeply for the compiler.
-        let jobs = slots.map(|(dimension, slot)| {
+        let jobs = slots.into_iter().map(|(dimension, slot)| {
             Box::pin(self.archive_slot(bigquery, dimension, slot, clock, call))
         });
         let jobs: Vec<_> = jobs.collect();
-        Ok(stream::iter(jobs).buffered(CONCURRENT_DIMENSIONS).collect().await)
+        // Unordered: a large dimension must not hold up those after it.
+        Ok(stream::iter(jobs).buffer_unordered(CONCURRENT_DIMENSIONS).collect().await)
     }
 
     /// Archives a slot of a dimension, and meters that.
@@ -213,12 +229,34 @@ impl Function {
     }
 }
 
+/// When each table was made. None is known if the list can't be read, which is no reason to archive
+/// nothing.
+async fn tables(bigquery: &BigQuery, deadline: Deadline) -> BTreeMap<String, UnixSeconds> {
+    let tables = bigquery.tables(deadline).await;
+    tables.unwrap_or_else(|error| {
+        tracing::warn!(cause = ?error, "the list of tables can't be read, for which the credentials \
+            need bigquery.tables.list: new dimensions may come before others");
+        BTreeMap::new()
+    })
+}
+
+/// The first names, and how many there are beyond them.
+fn named(names: &BTreeSet<String>) -> String {
+    let first: Vec<_> = names.iter().take(MAX_NAMED_DIMENSIONS).map(String::as_str).collect();
+    match names.len().saturating_sub(first.len()) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 /// Logs what became of a slot, and the cause of a failure.
 fn log(dimension: &DimensionName, slot: Slot, end: &Result<SlotEnd, SlotError>) {
     let slot = rfc3339(slot.start());
     match end {
         Ok(SlotEnd::Written { rows, left_out }) => {
-            tracing::info!(%dimension, slot, outcome = "written", rows, left_out, "archived");
+            let LeftOutCounts { beyond_64_bits: left_out, without_column } = left_out;
+            tracing::info!(%dimension, slot, outcome = "written", rows, left_out, without_column, 
+                "archived");
         }
         Ok(SlotEnd::WrittenBefore) => {
             tracing::info!(%dimension, slot, outcome = "writtenBefore", "archived before");

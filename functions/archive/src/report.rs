@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{SlotEnd, SlotError};
+use crate::{LeftOutCounts, SlotEnd, SlotError};
 
 /// What a run did: its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +30,10 @@ pub struct Entry {
     /// How many fields were left out, since their sums are beyond 64 bits.
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
+    /// How many values of keys were left out, since the table has no room for columns of their
+    /// stats.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub without_column: u64,
 }
 
 /// What became of a dimension, in a word.
@@ -48,10 +52,12 @@ pub enum SlotOutcome {
 
 impl From<&Result<SlotEnd, SlotError>> for Entry {
     fn from(end: &Result<SlotEnd, SlotError>) -> Self {
-        let entry = |outcome| Self { outcome, rows: None, left_out: 0 };
+        let entry = |outcome| Self { outcome, rows: None, left_out: 0, without_column: 0 };
         match *end {
             Ok(SlotEnd::Written { rows, left_out }) => {
-                Self { rows, left_out, ..entry(SlotOutcome::Written) }
+                let LeftOutCounts { beyond_64_bits, without_column } = left_out;
+                let outcome = SlotOutcome::Written;
+                Self { outcome, rows, left_out: beyond_64_bits, without_column }
             }
             Ok(SlotEnd::WrittenBefore) => entry(SlotOutcome::WrittenBefore),
             Ok(SlotEnd::Missed) => entry(SlotOutcome::Missed),

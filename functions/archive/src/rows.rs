@@ -8,6 +8,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use shared::domain::{DimensionKey, KeyStats, Overflow, StatName, Sum, TOTAL, UnixSeconds};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+/// How many of the stats that have no column are named.
+const MAX_NAMED_STATS: usize = 5;
+
 /// The greatest integer that BigQuery reads exactly from a JSON number; greater ones are written as
 /// text. Source: *Loading JSON data from Cloud Storage*, BigQuery documentation.
 const MAX_JSON_INTEGER: u64 = (1 << 53) - 1;
@@ -15,7 +18,7 @@ const MAX_JSON_INTEGER: u64 = (1 << 53) - 1;
 /// Why a row can't be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RowError {
-    /// A stat has no column.
+    /// The column of a stat is not as it must be.
     #[error(transparent)]
     Column(#[from] ColumnError),
     /// A total would need more than 38 digits.
@@ -31,17 +34,50 @@ pub(crate) enum RowError {
 pub(crate) struct Rows {
     time: String,
     columns: Columns,
+    /// Only of stats that have a column, so that it does not grow without bounds.
     total: KeyStats,
     left_out: LeftOut,
 }
 
-/// Fields that were left out, since their sums are beyond 64 bits.
+/// What was left out of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
+    pub(crate) beyond_64_bits: Beyond64Bits,
+    pub(crate) without_column: WithoutColumn,
+}
+
+/// Fields that were left out, since their sums are beyond 64 bits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Beyond64Bits {
     /// How many there are.
     pub(crate) count: u64,
     /// The key, record and stat of the first one.
     pub(crate) first: Option<(String, Group, StatName)>,
+}
+
+/// Values of keys that were left out, since the table has no room for columns of their stats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WithoutColumn {
+    /// How many there are. Totals don't count.
+    pub(crate) count: u64,
+    /// The first of these stats, [`MAX_NAMED_STATS`] at most.
+    pub(crate) first: Vec<(Group, StatName)>,
+}
+
+impl WithoutColumn {
+    fn add(&mut self, group: Group, stat: &StatName) {
+        self.count += 1;
+        let is_named = self.first.iter().any(|named| (named.0, &named.1) == (group, stat));
+        if self.first.len() < MAX_NAMED_STATS && !is_named {
+            self.first.push((group, stat.clone()));
+        }
+    }
+
+    /// The first of these stats by their records and names, such as `counter.a, gauge.b`.
+    pub(crate) fn names(&self) -> String {
+        let names = self.first.iter().map(|(group, stat)| format!("{}.{stat}", group.name()));
+        names.collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[derive(Serialize)]
@@ -83,8 +119,26 @@ impl Rows {
         stats: &KeyStats,
         to: &mut BytesMut,
     ) -> Result<(), RowError> {
-        self.total.add(stats)?;
-        self.row(key.as_str(), stats, to)
+        self.row(key.as_str(), stats, to)?;
+        self.add_to_total(stats)?;
+        Ok(())
+    }
+
+    /// Adds the stats that have a column.
+    fn add_to_total(&mut self, stats: &KeyStats) -> Result<(), Overflow> {
+        let total = &mut self.total;
+        for (group, total, sums) in [
+            (Group::Counter, &mut total.counters, &stats.counters),
+            (Group::Gauge, &mut total.gauges, &stats.gauges),
+            (Group::Gauge, &mut total.members, &stats.members),
+        ] {
+            let has_column = |stat: &StatName| self.columns.assigned(group, stat).is_some();
+            for (stat, sum) in sums.iter().filter(|(stat, _)| has_column(stat)) {
+                let total = total.entry(stat.clone()).or_default();
+                *total = total.checked_add(*sum)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the row of the total of all keys that were written.
@@ -101,7 +155,7 @@ impl Rows {
         &self.columns
     }
 
-    /// The fields that were left out.
+    /// What was left out.
     pub(crate) fn into_left_out(self) -> LeftOut {
         self.left_out
     }
@@ -124,7 +178,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The sums that BigQuery can hold, after giving each a column.
+    /// The sums that BigQuery can hold, after giving each a column while there is room.
     fn values<'a>(
         &mut self,
         key: &str,
@@ -132,16 +186,18 @@ impl Rows {
         sums: BTreeMap<&'a StatName, Sum>,
     ) -> Result<Vec<(&'a StatName, i64)>, ColumnError> {
         let mut values = Vec::with_capacity(sums.len());
+        let LeftOut { beyond_64_bits, without_column } = &mut self.left_out;
         for (stat, sum) in sums {
+            if self.columns.column(group, stat)?.is_none() {
+                without_column.add(group, stat);
+                continue;
+            }
             match i64::try_from(sum) {
-                Ok(value) => {
-                    self.columns.column(group, stat)?;
-                    values.push((stat, value));
-                }
+                Ok(value) => values.push((stat, value)),
                 Err(_) => {
-                    let left_out = &mut self.left_out;
-                    left_out.count += 1;
-                    left_out.first.get_or_insert_with(|| (key.to_owned(), group, stat.clone()));
+                    beyond_64_bits.count += 1;
+                    let first = &mut beyond_64_bits.first;
+                    first.get_or_insert_with(|| (key.to_owned(), group, stat.clone()));
                 }
             }
         }
@@ -190,17 +246,21 @@ mod tests {
     }
 
     fn written(keys: &[(&str, KeyStats)]) -> (Vec<Value>, u64) {
-        let mut rows = Rows::new(UnixSeconds(1_200), Columns::of(&Schema::new()).unwrap());
+        let (rows, left_out) = written_to(Columns::of(&Schema::new()).unwrap(), keys);
+        assert_eq!(left_out.without_column, WithoutColumn::default());
+        (rows, left_out.beyond_64_bits.count)
+    }
+
+    fn written_to(columns: Columns, keys: &[(&str, KeyStats)]) -> (Vec<Value>, LeftOut) {
+        let mut rows = Rows::new(UnixSeconds(1_200), columns);
         let mut text = BytesMut::new();
         for (key, stats) in keys {
             rows.key(&DimensionKey::new(key).unwrap(), stats, &mut text).unwrap();
         }
         rows.total(&mut text).unwrap();
         let lines = std::str::from_utf8(&text).unwrap().lines();
-        (
-            lines.map(|line| serde_json::from_str(line).unwrap()).collect(),
-            rows.into_left_out().count,
-        )
+        let lines = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines, rows.into_left_out())
     }
 
     #[test]
@@ -242,6 +302,33 @@ mod tests {
         assert_eq!(rows[2]["counter"], json!({"y": 1}));
         assert_eq!(rows[3]["counter"], json!({"y": 3}));
         assert_eq!(left_out, 2);
+    }
+
+    #[test]
+    fn what_has_no_column_is_left_out_of_rows_and_total_counted_and_named_a_few_times() {
+        let names: Vec<_> = (0..8).map(|i| format!("new{i}")).collect();
+        let new = names.iter().map(|name| (StatName::new(name).unwrap(), Sum::from(1)));
+        let mut counters = sums([("old", "5")]);
+        counters.extend(new);
+        let stats = || KeyStats { counters: counters.clone(), ..KeyStats::default() };
+        let members = || KeyStats { members: sums([("m", "2")]), ..KeyStats::default() };
+        let mut had = Columns::of(&Schema::new()).unwrap();
+        had.column(Group::Counter, &StatName::new("old").unwrap()).unwrap();
+        let (rows, left_out) =
+            written_to(had.without_new(), &[("es", stats()), ("fr", stats()), ("it", members())]);
+        let ts = "1970-01-01T00:20:00Z";
+        assert_eq!(
+            rows,
+            [
+                json!({"_dim":"es","_ts":ts,"counter":{"old":5}}),
+                json!({"_dim":"fr","_ts":ts,"counter":{"old":5}}),
+                json!({"_dim":"it","_ts":ts}),
+                json!({"_dim":"total","_ts":ts,"counter":{"old":10}}),
+            ]
+        );
+        assert_eq!(left_out.without_column.count, 17);
+        let names = "counter.new0, counter.new1, counter.new2, counter.new3, counter.new4";
+        assert_eq!(left_out.without_column.names(), names);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) fn slot_line(
     line.count("RowsWritten", entry.rows.unwrap_or_default());
     // Sums beyond 64 bits.
     line.count("FieldsLeftOut", entry.left_out);
+    line.count("ValuesWithoutColumn", entry.without_column);
     add(&mut line, "ArchiveMilliseconds", measured);
     let (dimension, slot) = of;
     line.property("Dimension", dimension.as_str());
@@ -83,8 +84,10 @@ mod tests {
             let line = slot_line(&metrics, UnixSeconds(601), (&dimension, slot), &entry, measured);
             serde_json::from_str(&line.unwrap().to_string()).unwrap()
         };
+        let entry = |outcome| Entry { outcome, rows: None, left_out: 0, without_column: 0 };
+        let written = entry(SlotOutcome::Written);
         let written =
-            line("country", Entry { outcome: SlotOutcome::Written, rows: Some(3), left_out: 2 });
+            line("country", Entry { rows: Some(3), left_out: 2, without_column: 7, ..written });
         assert_eq!(written["_aws"]["CloudWatchMetrics"][0]["Namespace"], "test");
         assert_eq!(written["_aws"]["Timestamp"], 601_000);
         assert_eq!(written["Function"], "archive");
@@ -92,9 +95,10 @@ mod tests {
         assert_eq!(written["Slot"], "1970-01-01T00:10:00Z");
         assert_eq!((&written["SlotsWritten"], &written["RowsWritten"]), (&json!(1), &json!(3)));
         assert_eq!((&written["SlotsMissed"], &written["FieldsLeftOut"]), (&json!(0), &json!(2)));
+        assert_eq!(written["ValuesWithoutColumn"], json!(7));
         assert_eq!((&written["ReadUnits"], &written["WriteUnits"]), (&json!([1.5]), &json!([2.0])));
         assert_eq!(written["ArchiveMilliseconds"], json!([250.0]));
-        let missed = line("user", Entry { outcome: SlotOutcome::Missed, rows: None, left_out: 0 });
+        let missed = line("user", entry(SlotOutcome::Missed));
         assert_eq!((&missed["SlotsWritten"], &missed["SlotsMissed"]), (&json!(0), &json!(1)));
         assert_eq!(missed["Dimension"], "user");
     }

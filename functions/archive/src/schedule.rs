@@ -90,6 +90,12 @@ impl Schedule {
             .ok_or_else(|| TimeError(time.to_owned()))
     }
 
+    /// How many steps there were before this one, since the Unix epoch.
+    #[must_use]
+    pub fn number_of(&self, step: UnixSeconds) -> u64 {
+        step.0 / self.step
+    }
+
     /// The slot of a dimension to which a step belongs; none if the dimension is not archived.
     ///
     /// With the default step, a slot of an hour has six steps. The first that succeeds archives it,
@@ -174,6 +180,7 @@ mod tests {
         assert_eq!(ten_minutes.step_at("1970-01-01T02:00:00+01:00").unwrap().0, 3_600);
         let ten_seconds = schedule("", "10").unwrap();
         assert_eq!(ten_seconds.step_at("1970-01-01T00:29:59Z").unwrap().0, 1_790);
+        assert_eq!(ten_minutes.number_of(UnixSeconds(1_200)), 2);
         for wrong in ["", "now", "1969-12-31T23:59:59Z"] {
             assert!(ten_minutes.step_at(wrong).is_err(), "{wrong:?}");
         }

@@ -20,7 +20,7 @@ use bigquery::{Accepted, Job, JobId, JobRef, JobState};
 use crate::{
     due::Due,
     slot_error::{MAX_UPLOADS, SlotError, Unfinished},
-    transfer::{Transferred, transfer},
+    transfer::{LeftOutCounts, NewColumns, Transferred, transfer},
 };
 
 /// How long a run waits for a job. After that, the next run or a repetition of this one goes on.
@@ -33,8 +33,8 @@ pub enum SlotEnd {
     Written {
         /// How many; none if BigQuery does not say.
         rows: Option<u64>,
-        /// How many fields were left out, since their sums are beyond 64 bits.
-        left_out: u64,
+        /// What is not in them.
+        left_out: LeftOutCounts,
     },
     /// An earlier run wrote its rows, or another one at the same time.
     WrittenBefore,
@@ -58,7 +58,10 @@ pub(crate) async fn archive(due: &Due<'_>) -> Result<SlotEnd, SlotError> {
                 let is_over = due.slot.is_over(due.clock.now());
                 progress.after_look(job.id(), found, is_over)
             }
-            NextStep::Upload => progress.after_upload(job.id(), transfer(due, &job).await),
+            NextStep::Upload => {
+                let end = transfer(due, &job, progress.new_columns).await;
+                progress.after_upload(job.id(), end)
+            }
             NextStep::End(end) => return end,
         }
     }
@@ -87,17 +90,30 @@ enum NextStep {
 }
 
 /// How far a run has come with a slot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SlotProgress {
     /// The current number. The jobs before it failed.
     number: u32,
     /// How often this run has uploaded rows.
     uploads: u32,
-    /// How many fields the run left out of the job of the current number; none if the job is not
-    /// its own.
-    own_left_out: Option<u64>,
+    /// Whether the next upload may add columns.
+    new_columns: NewColumns,
+    /// What the run left out of the job of the current number; none if the job is not its own.
+    own_left_out: Option<LeftOutCounts>,
     /// Why the latest job or upload failed. Once no other upload would help, that stays the reason.
     obstacle: Option<Unfinished>,
+}
+
+impl Default for SlotProgress {
+    fn default() -> Self {
+        Self {
+            number: 0,
+            uploads: 0,
+            new_columns: NewColumns::Allowed,
+            own_left_out: None,
+            obstacle: None,
+        }
+    }
 }
 
 impl SlotProgress {
@@ -137,7 +153,9 @@ impl SlotProgress {
                 self.uploads += 1;
                 NextStep::Upload
             }
-            Some(Unfinished::Again(error)) => NextStep::End(Err(error)),
+            Some(Unfinished::Again(error) | Unfinished::WithoutNewColumns(error)) => {
+                NextStep::End(Err(error))
+            }
             None => NextStep::End(Err(SlotError::Lost)),
         }
     }
@@ -149,8 +167,16 @@ impl SlotProgress {
                 self.own_left_out = (done.accepted == Accepted::Now).then_some(done.left_out);
             }
             Err(unfinished) => {
-                if let Unfinished::Again(error) = &unfinished {
-                    tracing::warn!(job = %id, cause = ?error, "an upload is done again");
+                match &unfinished {
+                    Unfinished::Again(error) => {
+                        tracing::warn!(job = %id, cause = ?error, "an upload is done again");
+                    }
+                    Unfinished::WithoutNewColumns(error) => {
+                        tracing::warn!(job = %id, cause = ?error, "an upload is done again, without \
+                            the new columns that BigQuery refuses");
+                        self.new_columns = NewColumns::Refused;
+                    }
+                    Unfinished::Final(_) => {}
                 }
                 self.obstacle = Some(unfinished);
             }
@@ -176,7 +202,8 @@ mod tests {
     }
 
     fn upload(progress: &mut SlotProgress, end: Result<Accepted, Unfinished>) {
-        let end = end.map(|accepted| Transferred { accepted, left_out: 2 });
+        let left_out = LeftOutCounts { beyond_64_bits: 2, without_column: 1 };
+        let end = end.map(|accepted| Transferred { accepted, left_out });
         assert!(matches!(progress.after_upload(&JobId::of("job"), end), NextStep::Look));
     }
 
@@ -189,7 +216,8 @@ mod tests {
         assert!(matches!(look(&mut progress, None), NextStep::Upload));
         upload(&mut progress, Ok(Accepted::Now));
         let own = look(&mut progress, job(JobState::Succeeded));
-        let written = SlotEnd::Written { rows: Some(3), left_out: 2 };
+        let left_out = LeftOutCounts { beyond_64_bits: 2, without_column: 1 };
+        let written = SlotEnd::Written { rows: Some(3), left_out };
         assert!(matches!(own, NextStep::End(Ok(end)) if end == written), "{own:?}");
 
         // The run's own job failed, and another run's succeeded.
@@ -229,6 +257,20 @@ mod tests {
         upload(&mut progress, refused());
         assert!(matches!(look(&mut progress, failed()), NextStep::Look));
         assert!(matches!(look(&mut progress, None), NextStep::End(Err(SlotError::Lost))));
+    }
+
+    #[test]
+    fn once_new_columns_are_refused_all_uploads_do_without() {
+        let mut progress = SlotProgress::default();
+        assert!(matches!(look(&mut progress, None), NextStep::Upload));
+        assert_eq!(progress.new_columns, NewColumns::Allowed);
+        upload(&mut progress, Err(Unfinished::WithoutNewColumns(SlotError::Lost)));
+        for _ in 1..MAX_UPLOADS {
+            assert!(matches!(look(&mut progress, None), NextStep::Upload));
+            assert_eq!(progress.new_columns, NewColumns::Refused);
+            upload(&mut progress, Ok(Accepted::Now));
+            assert!(matches!(look(&mut progress, failed()), NextStep::Look));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub enum SlotError {
     /// BigQuery refuses, or is away.
     #[error(transparent)]
     BigQuery(#[from] BigQueryError),
-    /// The table can't hold the dimension's stats.
+    /// A column of the table is not as it must be.
     #[error("the table of the dimension can't hold its stats: {0}")]
     Columns(#[from] ColumnError),
     /// A row can't be written.
@@ -58,6 +58,8 @@ impl From<RowError> for SlotError {
 pub(crate) enum Unfinished {
     /// It may have, or another attempt may.
     Again(SlotError),
+    /// BigQuery refuses the new columns. Another attempt may, without any.
+    WithoutNewColumns(SlotError),
     /// It did not, and no other attempt would.
     Final(SlotError),
 }

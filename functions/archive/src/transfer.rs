@@ -18,18 +18,49 @@ const CHUNK: usize = 16 * CHUNK_STEP;
 pub(crate) struct Transferred {
     /// Whose job it is.
     pub(crate) accepted: Accepted,
-    /// How many fields were left out, since their sums are beyond 64 bits.
-    pub(crate) left_out: u64,
+    /// What is not in it.
+    pub(crate) left_out: LeftOutCounts,
+}
+
+/// How much was left out of the rows of a slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOutCounts {
+    /// How many fields, since their sums are beyond 64 bits.
+    pub beyond_64_bits: u64,
+    /// How many values of keys, since the table has no room for columns of their stats.
+    pub without_column: u64,
+}
+
+/// Whether a table may get new columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewColumns {
+    /// As many as there is room for.
+    Allowed,
+    /// None, because BigQuery has refused some.
+    Refused,
 }
 
 /// Reads a dimension, and uploads its rows as this job.
 ///
+/// While the table has room, stats get columns in the order of the keys; those of a key by name,
+/// counters first. Another order would need all keys in memory, or a second look at them. Whoever
+/// floods a table may keep new stats out of it, but no stat that it has a column for.
+///
 /// # Errors
 /// See [`Unfinished`].
-pub(crate) async fn transfer(due: &Due<'_>, job: &JobRef) -> Result<Transferred, Unfinished> {
+pub(crate) async fn transfer(
+    due: &Due<'_>,
+    job: &JobRef,
+    new_columns: NewColumns,
+) -> Result<Transferred, Unfinished> {
     let table = due.table().await?;
     let mut keys = due.store.keys(due.dimension, due.clock.now(), due.deadline);
-    let mut rows = Rows::new(due.slot.start(), Columns::of(&table.schema)?);
+    let columns = Columns::of(&table.schema)?;
+    let columns = match new_columns {
+        NewColumns::Allowed => columns,
+        NewColumns::Refused => columns.without_new(),
+    };
+    let mut rows = Rows::new(due.slot.start(), columns);
     let mut chunks = Chunks { due, job, held: BytesMut::new(), upload: None };
     while let Some((key, stats)) = keys.next().await? {
         rows.key(&key, &stats, &mut chunks.held)?;
@@ -44,14 +75,24 @@ pub(crate) async fn transfer(due: &Due<'_>, job: &JobRef) -> Result<Transferred,
     let accepted = chunks.finish().await?;
     let left_out = rows.into_left_out();
     warn(due, &left_out);
-    Ok(Transferred { accepted, left_out: left_out.count })
+    let LeftOut { beyond_64_bits, without_column } = left_out;
+    let left_out = LeftOutCounts {
+        beyond_64_bits: beyond_64_bits.count,
+        without_column: without_column.count,
+    };
+    Ok(Transferred { accepted, left_out })
 }
 
-fn warn(due: &Due<'_>, left_out: &LeftOut) {
-    if let Some((key, group, stat)) = &left_out.first {
-        let (count, stat) = (left_out.count, format!("{}.{stat}", group.name()));
+fn warn(due: &Due<'_>, LeftOut { beyond_64_bits, without_column }: &LeftOut) {
+    if let Some((key, group, stat)) = &beyond_64_bits.first {
+        let (count, stat) = (beyond_64_bits.count, format!("{}.{stat}", group.name()));
         tracing::warn!(dimension = %due.dimension, count, key, stat, "sums beyond 64 bits are left \
             out, of which this is the first");
+    }
+    if without_column.count > 0 {
+        let (count, stats) = (without_column.count, without_column.names());
+        tracing::warn!(dimension = %due.dimension, count, stats, "the table has no room for more \
+            columns: values of some stats are left out, of which these are the first");
     }
 }
 

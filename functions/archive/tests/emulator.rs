@@ -98,6 +98,38 @@ async fn every_slot_has_the_stats_of_its_time_exactly_once() {
     let count = "SELECT COUNT(*), COUNT(DISTINCT _dim), COUNT(DISTINCT _ts) FROM `DATASET.country`";
     assert_eq!(sql(&test, count).await, "15 4 4");
     assert!(shown().await.0.starts_with(country));
+
+    // By the list of tables, a run knows which dimensions were archived before.
+    let made = test.bigquery().unwrap().tables(soon()).await.unwrap();
+    assert_eq!(made.keys().collect::<Vec<_>>(), ["country", "user"]);
+    assert!(made["country"].0 > NOW.0, "{made:?}");
+}
+
+/// The statement of docs/bigquery.md that makes room in a table.
+fn replacement() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/bigquery.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let from = page.find("CREATE OR REPLACE TABLE statshub.country").unwrap();
+    let statement = page[from..].split(';').next().unwrap();
+    statement.replace("statshub.country", "`DATASET.country`")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the test step `bigquery` starts the emulator"]
+async fn a_table_that_was_replaced_to_make_room_keeps_its_rows_and_is_archived_as_before() {
+    let test = on_emulator(&[]).await;
+    let body = r#"{"dims":{"country":"es"},"counters":{"counterA":1,"counterB":2,"flood":3}}"#;
+    test.post(NOW, "i", body).await;
+    test.post(NOW, "i", r#"{"dims":{"country":"es"},"members":{"gaugeA":"m"}}"#).await;
+    test.run(NOW).await.unwrap();
+    sql(&test, &replacement()).await;
+
+    test.post(NOW, "i", r#"{"dims":{"country":"es"},"counters":{"counterNew":4}}"#).await;
+    assert_eq!(line(&test.run(later(600)).await.unwrap()), "country=written:2");
+    let rows = "SELECT UNIX_SECONDS(_ts) - 1728000000, counter.counterA, counter.counterB, \
+        counter.counterNew, counter.flood, gauge.gaugeA FROM `DATASET.country` \
+        WHERE _dim = 'total' ORDER BY _ts";
+    assert_eq!(sql(&test, rows).await, "0 1 2 - - 1\n600 1 2 4 3 1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -345,25 +345,155 @@ async fn a_dimension_that_fails_does_not_stop_the_others_and_is_named() {
     }
 }
 
-#[tokio::test]
-async fn more_columns_than_bigquery_allows_fail_the_dimension_alone() {
+/// What a holder of a token can send in a minute: 20 updates of 500 stats each, which nobody has
+/// seen before.
+async fn flood_with_stats(test: &Test) {
+    let posts = (0..20).map(|id| async move {
+        let stats: BTreeMap<_, _> = (0..500).map(|i| (format!("s{id}_{i}"), 1)).collect();
+        let body = json!({"dims": {"country": format!("0{id}")}, "counters": stats}).to_string();
+        test.post(NOW, &format!("flood{id}"), &body).await;
+    });
+    join_all(posts).await;
+}
+
+/// Before there was a bound, such a flood made each run of the dimension fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_stats_keeps_no_stat_out_of_the_archive_that_was_there_before() {
+    let (fake, test) = with_two_keys().await;
+    test.run(NOW).await.unwrap();
+    flood_with_stats(&test).await;
+    change(&test).await;
+    for (slot, time) in [(600, "T00:10:00"), (1_200, "T00:20:00")] {
+        let report = test.run(later(slot)).await.unwrap();
+        assert_eq!(line(&report), "country=written:23");
+        // The table had room for 9,996 columns. The keys of the flood come first, so the honest `b`
+        // is left out as well.
+        assert_eq!(report.dimensions["country"].without_column, 5);
+        assert_eq!(report.dimensions["country"].left_out, 0);
+        let rows = rows(&fake, time);
+        let honest: Vec<_> = rows.iter().filter(|row| !row.starts_with('0')).collect();
+        assert_eq!(honest[..2], [r#"es {"a":1}"#, r#"fr {"a":20}"#]);
+        let total: Value = serde_json::from_str(&honest[2]["total ".len()..]).unwrap();
+        assert_eq!((&total["a"], total.as_object().unwrap().len()), (&json!(21), 9_997));
+    }
+    let schema = fake.schema("statshub", "country");
+    assert_eq!(schema["fields"][2]["fields"].as_array().unwrap().len(), 9_997);
+}
+
+/// The dimensions of the jobs of a slot, in the order in which BigQuery accepted them.
+fn dimensions_in_order(fake: &FakeBigQuery, slot: &str) -> Vec<String> {
+    let of_slot = fake.jobs().into_iter().filter(|job| job.id.contains(slot));
+    of_slot.map(|job| job.table.unwrap().1).collect()
+}
+
+/// In the order of names, which was that of a run before, the flood came first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_dimensions_is_archived_after_those_that_were_there_before() {
     let fake = FakeBigQuery::start().await.unwrap();
     let test = on(&fake, &[]).await;
-    for id in 0..20 {
-        let stats = (0..500).map(|i| (format!("s{id}_{i}"), 1));
-        let stats: BTreeMap<_, _> = stats.collect();
-        let body = json!({"dims": {"wide": format!("k{id}"), "ok": "x"}, "counters": stats});
-        let body = if id == 0 {
-            body
-        } else {
-            json!({"dims": {"wide": body["dims"]["wide"]}, "counters": body["counters"]})
-        };
-        test.post(NOW, &id.to_string(), &body.to_string()).await;
+    let body = r#"{"dims":{"country":"es","device":"x","user":"bob"},"counters":{"a":1}}"#;
+    test.post(NOW, "honest", body).await;
+    fake.set_time(NOW.0 - 30 * 86_400);
+    test.run(NOW).await.unwrap();
+
+    fake.set_time(NOW.0 + 600);
+    let flood: BTreeMap<_, _> = (10..50).map(|i| (format!("0aaa{i}"), "x")).collect();
+    // An update has 10 dimensions at most.
+    for dims in flood.iter().collect::<Vec<_>>().chunks(10) {
+        let dims: BTreeMap<_, _> = dims.iter().copied().collect();
+        let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
+        test.post(NOW, "flood", &body).await;
     }
-    let error = test.run(NOW).await.unwrap_err();
-    assert_eq!(error.to_string(), "failed for the dimensions wide; all others are done");
-    assert_eq!(fake.rows_loaded("statshub", "ok"), 2);
-    assert_eq!(fake.schema("statshub", "wide")["fields"].as_array().unwrap().len(), 2);
+    // Answers of the list have pages. At first the flood has no tables, then it has young ones.
+    fake.set_page_size(20);
+    for (slot, time) in [(600, "T001000Z"), (1_200, "T002000Z"), (86_400 * 20, "T000000Z")] {
+        let report = test.run(later(slot)).await.unwrap();
+        assert_eq!(report.dimensions.len(), 43);
+        let order = dimensions_in_order(&fake, time);
+        let order = &order[order.len() - 43..];
+        // Three at once are archived, so these begin together.
+        let mut first = order[..3].to_vec();
+        first.sort();
+        assert_eq!(first, ["country", "device", "user"], "{time}: {order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dimension_that_takes_long_does_not_hold_up_those_after_it() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    let test = on(&fake, &[]).await;
+    let dims: BTreeMap<_, _> = (0..9).map(|i| (format!("d{i}"), "x")).collect();
+    let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
+    test.post(NOW, "i", &body).await;
+    test.run(NOW).await.unwrap();
+
+    // After the list of tables, one of those that come first gets no answer.
+    let withheld = fake.request_count() + 1;
+    let _signal = fake.signal_at_request(withheld, Moment::Before);
+    let is_missing = |dimension: &&String| fake.rows_loaded("statshub", dimension) < 4;
+    let one_is_missing = async {
+        while dims.keys().filter(is_missing).count() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = one_is_missing => {}
+        report = test.run(later(600)) => panic!("{report:?}"),
+    }
+    let missing = dims.keys().find(is_missing).unwrap();
+    let path = &fake.requests()[withheld].path;
+    assert!(path.ends_with(missing.as_str()), "{missing} is missing, and {path} had no answer");
+}
+
+#[tokio::test]
+async fn without_the_list_of_tables_all_dimensions_are_archived_all_the_same() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    let test = on(&fake, &[]).await;
+    let body = r#"{"dims":{"a":"x","b":"x","c":"x","d":"x"},"counters":{"n":1}}"#;
+    test.post(NOW, "i", body).await;
+    let denied = What::error(403, "accessDenied", "Permission bigquery.tables.list denied");
+    fake.plan(vec![Fault::new(Operation::TableList, 0, denied)]);
+    let report = test.run(NOW).await.unwrap();
+    assert_eq!(line(&report), "a=written:2 b=written:2 c=written:2 d=written:2");
+    assert_eq!(fake.faults_left(), []);
+}
+
+#[tokio::test]
+async fn an_error_names_some_of_the_dimensions_that_failed_however_many_there_are() {
+    let fake = FakeBigQuery::start().await.unwrap();
+    fake.create_dataset("statshub");
+    let test = on(&fake, &[]).await;
+    for tens in 1..4 {
+        let dims: BTreeMap<_, _> = (0..10).map(|i| (format!("d{tens}{i}"), "x")).collect();
+        let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
+        test.post(NOW, "i", &body).await;
+    }
+    let denied = What::error(403, "accessDenied", "no");
+    let faults = (0..30).map(|nth| Fault::new(Operation::TableGet, nth, denied.clone()));
+    fake.plan(faults.collect());
+    let error = test.run(NOW).await.unwrap_err().to_string();
+    assert!(error.starts_with("failed for the dimensions d10, d11, "), "{error}");
+    assert!(error.ends_with(", d29 and 10 more; all others are done"), "{error}");
+}
+
+/// BigQuery has less room than the schema shows while deleted columns still count.
+#[tokio::test]
+async fn new_columns_that_bigquery_refuses_are_left_out_and_all_else_is_archived() {
+    let (fake, test) = with_two_keys().await;
+    test.run(NOW).await.unwrap();
+    change(&test).await;
+    let message = "Too many total leaf fields: 10001, max allowed field count: 10000";
+    let refused =
+        |nth| Fault::new(Operation::TablePatch, nth, What::error(400, "invalid", message));
+    fake.plan((0..5).map(refused).collect());
+    let report = test.run(later(600)).await.unwrap();
+    assert_eq!(line(&report), "country=written:3");
+    assert_eq!(report.dimensions["country"].without_column, 1);
+    let expected = [r#"es {"a":1}"#, r#"fr {"a":20}"#, r#"total {"a":21}"#];
+    assert_eq!(rows(&fake, "T00:10:00"), expected);
+    // The next run finds room, and makes up for it.
+    assert_eq!(line(&test.run(later(1_200)).await.unwrap()), "country=written:3");
+    assert_eq!(rows(&fake, "T00:20:00"), CHANGED);
 }
 
 #[tokio::test]

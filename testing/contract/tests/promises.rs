@@ -36,6 +36,7 @@ fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let is_test = |line: &&str| line.starts_with("#[test") || line.starts_with("#[tokio::test");
     lines.iter().enumerate().any(|(number, line)| {
+        // A property test has parameters.
         let declares = [format!("fn {name}("), format!("async fn {name}(")];
         declares.iter().any(|declared| line.starts_with(declared.as_str()))
             && lines.iter().take(number).rev().take(3).any(is_test)

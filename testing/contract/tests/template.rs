@@ -533,6 +533,21 @@ fn every_alarm_tells_and_is_documented() {
     }
 }
 
+#[test]
+fn what_is_missing_in_the_archive_sets_off_an_alarm() {
+    let template = template();
+    for (name, metric) in
+        [("SlotsMissedAlarm", "SlotsMissed"), ("ValuesWithoutColumnAlarm", "ValuesWithoutColumn")]
+    {
+        let alarm = &template["Resources"][name]["Properties"];
+        assert_eq!(alarm["MetricName"], metric);
+        assert_eq!(alarm["Dimensions"], json!([{"Name": "Function", "Value": "archive"}]));
+        let condition = [&alarm["Statistic"], &alarm["ComparisonOperator"], &alarm["Threshold"]];
+        assert_eq!(condition, [&json!("Sum"), &json!("GreaterThanThreshold"), &json!(0)]);
+        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
+    }
+}
+
 /// Whoever holds a token can bring about 4xx, 5xx, slow answers and throttles, and with luck a crash.
 /// Were an update undone by these, so could be the one that removes the token.
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     fields::{FieldKind, Fields, Mode},
     google_error::{GoogleError, GoogleResult},
+    paging::{PageRange, next_token},
     row_check,
     ticks::Ticks,
 };
@@ -142,6 +143,39 @@ impl Datasets {
             of.tables.keys().map(move |table| (dataset.clone(), table.clone()))
         });
         tables.collect()
+    }
+
+    /// Tables that are made from now on say that they were made at this moment.
+    pub(crate) fn set_time(&mut self, milliseconds: u64) {
+        self.ticks.set(milliseconds);
+    }
+
+    /// The tables of a dataset in the order of their names, with a part of what is known of them.
+    pub(crate) fn list_tables(
+        &self,
+        project: &str,
+        dataset: &str,
+        page: PageRange,
+    ) -> GoogleResult<Value> {
+        let tables = &self.dataset(project, dataset)?.tables;
+        let item = |(id, table): (&String, &Table)| {
+            let mut shown = table.given.clone();
+            let is_listed = |name: &str| {
+                ["tableReference", "creationTime", "timePartitioning", "clustering"].contains(&name)
+            };
+            shown.retain(|name, _| is_listed(name));
+            let id = format!("{project}:{dataset}.{id}");
+            with(shown, json!({"kind": "bigquery#table", "type": "TABLE", "id": id}))
+        };
+        let shown: Vec<_> = tables.iter().skip(page.start).take(page.count).map(item).collect();
+        let next = next_token(page, shown.len(), tables.len());
+        Ok(json!({
+            "kind": "bigquery#tableList",
+            "etag": "\"list\"",
+            "tables": shown,
+            "totalItems": tables.len(),
+            "nextPageToken": next,
+        }))
     }
 
     /// Where a dataset is; none if there is no such dataset.

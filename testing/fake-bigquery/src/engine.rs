@@ -10,7 +10,8 @@ use crate::{
     google_error::{GoogleError, GoogleResult},
     job_record::{JobError, JobRecord, JobState, QueryRecord},
     job_request::JobRequest,
-    query_result::{self, PageRequest, QueryResult},
+    paging::PageRequest,
+    query_result::{self, QueryResult},
     ticks::Ticks,
 };
 

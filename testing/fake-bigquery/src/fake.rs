@@ -195,10 +195,16 @@ impl FakeBigQuery {
         self.state().warehouse.engine.script = QueryScript::Fails(error);
     }
 
-    /// Puts at most this many rows of a query's result in one answer, however many a client asks
-    /// for.
-    pub fn set_page_size(&self, rows: usize) {
-        self.state().warehouse.engine.page_size = rows.max(1);
+    /// Puts at most this many rows of a query's result, or tables of a list, in one answer, however
+    /// many a client asks for.
+    pub fn set_page_size(&self, items: usize) {
+        self.state().warehouse.engine.page_size = items.max(1);
+    }
+
+    /// Tables that are made from now on say that they were made at this moment, in seconds since
+    /// 1970.
+    pub fn set_time(&self, seconds: u64) {
+        self.state().warehouse.datasets.set_time(seconds.saturating_mul(1_000));
     }
 
     /// Forgets all resumable uploads that are not complete. Requests for them are answered with

@@ -142,14 +142,30 @@ impl Fields {
         self.fields.iter().map(|field| 1 + field.fields.count()).sum()
     }
 
+    /// How many fields there are that are no records.
+    fn leaf_count(&self) -> usize {
+        let count = |field: &Field| match field.kind {
+            FieldKind::Record => field.fields.leaf_count(),
+            _ => 1,
+        };
+        self.fields.iter().map(count).sum()
+    }
+
+    /// BigQuery has two errors for too many fields. Both were seen when a schema was changed.
+    /// Source: `snowplow/snowplow-bigquery-loader`, pull request 376.
     fn check_count(&self) -> Result<(), String> {
-        let count = self.count();
-        match count <= MAX_FIELDS {
-            true => Ok(()),
-            false => {
-                Err(format!("Too many columns ({count}). Max allowed columns is {MAX_FIELDS}."))
-            }
+        let (leaves, count) = (self.leaf_count(), self.count());
+        if leaves > MAX_FIELDS {
+            return Err(format!(
+                "Too many total leaf fields: {leaves}, max allowed field count: {MAX_FIELDS}"
+            ));
         }
+        if count > MAX_FIELDS {
+            return Err(format!(
+                "Too many columns ({count}) in schema. Only {MAX_FIELDS} columns are allowed"
+            ));
+        }
+        Ok(())
     }
 
     /// `{"fields": [..]}`

@@ -36,6 +36,7 @@ mod job_record;
 mod job_request;
 mod multipart;
 mod operation;
+mod paging;
 mod query_result;
 mod row_check;
 mod sessions;

@@ -17,6 +17,8 @@ pub enum Operation {
     TableGet,
     /// `tables.insert`
     TableInsert,
+    /// `tables.list`
+    TableList,
     /// `tables.patch`
     TablePatch,
     /// `jobs.insert` with the data in the same request.
@@ -44,6 +46,7 @@ impl fmt::Display for Operation {
             Self::DatasetInsert => "dataset insert",
             Self::TableGet => "table get",
             Self::TableInsert => "table insert",
+            Self::TableList => "table list",
             Self::TablePatch => "table patch",
             Self::UploadMultipart => "upload multipart",
             Self::UploadStart => "upload start",
@@ -102,6 +105,9 @@ fn of_resource(method: &Method, path: &[&str]) -> (Operation, Resource) {
         ("GET", ["datasets", dataset]) => (Operation::DatasetGet, Resource::Dataset(own(dataset))),
         ("POST", ["datasets", dataset, "tables"]) => {
             (Operation::TableInsert, Resource::Dataset(own(dataset)))
+        }
+        ("GET", ["datasets", dataset, "tables"]) => {
+            (Operation::TableList, Resource::Dataset(own(dataset)))
         }
         ("GET", ["datasets", dataset, "tables", table]) => {
             (Operation::TableGet, Resource::Table(own(dataset), own(table)))

@@ -4,12 +4,11 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    google_error::{GoogleError, GoogleResult},
+    google_error::GoogleError,
     job_record::JobError,
+    paging::{PageRange, next_token},
 };
 
-/// How page tokens begin; an offset follows.
-const TOKEN: &str = "page-";
 const KIND: &str = "bigquery#getQueryResultsResponse";
 
 /// A row of a query's result: text or null for each column.
@@ -30,11 +29,11 @@ impl Default for QueryResult {
 
 impl QueryResult {
     /// The answer with the rows that a client asks for.
-    pub(crate) fn json(&self, job_reference: &Value, wanted: RowRange) -> Value {
+    pub(crate) fn json(&self, job_reference: &Value, wanted: PageRange) -> Value {
         let Self { schema, rows } = self;
         let shown: Vec<_> =
             rows.iter().skip(wanted.start).take(wanted.count).map(row_json).collect();
-        let next = wanted.start.saturating_add(shown.len());
+        let next = next_token(wanted, shown.len(), rows.len());
         let mut answer = json!({
             "kind": KIND,
             "etag": "\"results\"",
@@ -46,8 +45,8 @@ impl QueryResult {
             "cacheHit": false,
             "rows": shown,
         });
-        if let Some(answer) = answer.as_object_mut().filter(|_| next < rows.len()) {
-            answer.insert("pageToken".to_owned(), format!("{TOKEN}{next}").into());
+        if let (Some(answer), Some(next)) = (answer.as_object_mut(), next) {
+            answer.insert("pageToken".to_owned(), next.into());
         }
         answer
     }
@@ -62,46 +61,6 @@ pub(crate) fn incomplete(job_reference: &Value) -> Value {
 pub(crate) fn failed(error: &JobError) -> GoogleError {
     let JobError { reason, message } = error;
     GoogleError::new(status_of(reason), reason, message.clone())
-}
-
-/// What a client says about the rows it wants.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PageRequest<'a> {
-    pub(crate) location: Option<&'a str>,
-    pub(crate) max_results: Option<&'a str>,
-    pub(crate) token: Option<&'a str>,
-    pub(crate) start_index: Option<&'a str>,
-}
-
-/// Rows of a result, by their positions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowRange {
-    start: usize,
-    /// How many, at most.
-    count: usize,
-}
-
-impl PageRequest<'_> {
-    /// The rows asked for, at most `page_size`.
-    pub(crate) fn range(&self, page_size: usize) -> GoogleResult<RowRange> {
-        let count = self.max_results()?.min(page_size);
-        Ok(RowRange { start: self.start()?, count })
-    }
-
-    fn max_results(&self) -> GoogleResult<usize> {
-        let error = |_| GoogleError::invalid("Invalid value for maxResults");
-        self.max_results.map_or(Ok(usize::MAX), |max| max.parse().map_err(error))
-    }
-
-    /// A page token takes precedence over a start index.
-    fn start(&self) -> GoogleResult<usize> {
-        if let Some(token) = self.token {
-            let start = token.strip_prefix(TOKEN).and_then(|start| start.parse().ok());
-            return start.ok_or_else(|| GoogleError::invalid("Invalid page token"));
-        }
-        let error = |_| GoogleError::invalid("Invalid value for startIndex");
-        self.start_index.map_or(Ok(0), |start| start.parse().map_err(error))
-    }
 }
 
 fn row_json(row: &ResultRow) -> Value {

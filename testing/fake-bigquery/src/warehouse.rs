@@ -16,7 +16,7 @@ use crate::{
     job_request::JobRequest,
     multipart,
     operation::{ApiCall, Operation, Resource},
-    query_result::PageRequest,
+    paging::PageRequest,
     sessions::{ChunkOutcome, ChunkRequest, Sessions, UploadedLoad},
 };
 
@@ -48,11 +48,20 @@ impl Warehouse {
         let project = call.project.as_str();
         let parameters = request.parameters();
         let parameter = |name| parameters.get(name).map(String::as_str);
+        let page = PageRequest {
+            location: parameter("location"),
+            max_results: parameter("maxResults"),
+            token: parameter("pageToken"),
+            start_index: parameter("startIndex"),
+        };
         let resource = match (call.operation, &call.resource) {
             (Operation::DatasetGet, Resource::Dataset(id)) => datasets.get_dataset(project, id),
             (Operation::DatasetInsert, _) => datasets.insert_dataset(project, &object(request)?),
             (Operation::TableGet, Resource::Table(dataset, id)) => {
                 datasets.get_table(project, dataset, id)
+            }
+            (Operation::TableList, Resource::Dataset(dataset)) => {
+                datasets.list_tables(project, dataset, page.range(engine.page_size)?)
             }
             (Operation::TableInsert, Resource::Dataset(dataset)) => {
                 datasets.insert_table(project, dataset, &object(request)?)
@@ -79,12 +88,6 @@ impl Warehouse {
                 engine.job_json(project, &id)
             }
             (Operation::QueryResults, Resource::Job(id)) => {
-                let page = PageRequest {
-                    location: parameter("location"),
-                    max_results: parameter("maxResults"),
-                    token: parameter("pageToken"),
-                    start_index: parameter("startIndex"),
-                };
                 engine.query_results(datasets, project, id, page)
             }
             _ => Err(GoogleError::not_found("the URL")),

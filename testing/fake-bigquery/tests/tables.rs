@@ -54,6 +54,37 @@ async fn a_table_can_be_made_once_in_a_dataset_that_is_there() {
 }
 
 #[tokio::test]
+async fn tables_are_listed_page_by_page_with_the_time_at_which_they_were_made() {
+    let test = Test::empty().await;
+    let path = format!("/datasets/{DATASET}/tables");
+    assert_eq!(test.get(&path).await.unwrap().error(), not_found());
+    test.fake.create_dataset(DATASET);
+    assert_eq!(test.get(&path).await.unwrap().ok()["tables"], json!([]));
+    for (id, seconds) in [("b", 100), ("c", 300), ("a", 200)] {
+        test.fake.set_time(seconds);
+        let mut given = table(schema());
+        given["tableReference"]["tableId"] = id.into();
+        test.insert_table(given).await.unwrap().ok();
+    }
+    let shown = |list: &Value| {
+        let tables = list["tables"].as_array().unwrap().iter();
+        let tables = tables.map(|table| {
+            assert!(table["schema"].is_null(), "{table}");
+            let id = table["tableReference"]["tableId"].as_str().unwrap();
+            format!("{id} {}", table["creationTime"].as_str().unwrap())
+        });
+        tables.collect::<Vec<_>>()
+    };
+    let first = test.get(&format!("{path}?maxResults=2")).await.unwrap().ok();
+    assert_eq!(shown(&first), ["a 200001", "b 100001"]);
+    let next = first["nextPageToken"].as_str().unwrap();
+    let last = test.get(&format!("{path}?maxResults=2&pageToken={next}")).await.unwrap().ok();
+    assert_eq!(shown(&last), ["c 300001"]);
+    assert!(last["nextPageToken"].is_null(), "{last}");
+    assert_eq!(test.get(&format!("{path}?pageToken=x")).await.unwrap().error(), invalid());
+}
+
+#[tokio::test]
 async fn a_table_is_as_it_was_given() {
     let test = Test::empty().await;
     test.fake.create_dataset(DATASET);
@@ -181,8 +212,15 @@ async fn there_are_at_most_10_000_fields_at_all_depths() {
         fields.extend((0..count).map(|i| field(&format!("f{i}"), "INTEGER")));
         new
     };
-    // The table already has four fields.
-    assert_eq!(test.patch(with(9_997)).await.unwrap().error(), invalid());
+    // The table already has four fields, of which one is a record.
+    for (count, message) in [
+        (9_997, "Too many columns (10001) in schema. Only 10000 columns are allowed"),
+        (9_998, "Too many total leaf fields: 10001, max allowed field count: 10000"),
+    ] {
+        let refused = test.patch(with(count)).await.unwrap();
+        assert_eq!(refused.error(), invalid());
+        assert_eq!(refused.json()["error"]["message"], message);
+    }
     test.patch(with(9_996)).await.unwrap().ok();
     assert_eq!(test.schema(), with(9_996));
     let mut other = table(with(9_997));

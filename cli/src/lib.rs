@@ -3,6 +3,8 @@
 
 #[cfg(feature = "dynamodb")]
 pub mod audit_table;
+#[cfg(feature = "dynamodb")]
+pub mod delete_data;
 mod http_client;
 pub mod make_token;
 pub mod revoke_token;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use statshub::{audit_table, make_token, revoke_token, run_archive, run_sql};
+use statshub::{audit_table, delete_data, make_token, revoke_token, run_archive, run_sql};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,9 +12,10 @@ Examples:
   statshub archive --url http://localhost:9000
   statshub sql 'SELECT * FROM statshub.country ORDER BY _ts, _dim'
   AWS_REGION=eu-west-1 AWS_PROFILE=production statshub audit --table statshub
+  AWS_REGION=eu-west-1 AWS_PROFILE=production statshub delete --id myid1
 
 Exit codes:
-  0  done
+  0  done, or there was nothing to do
   1  failed; the message says why
   2  the command line is wrong
   3  the audit found numbers that are not what they should be";
@@ -35,6 +36,8 @@ enum Command {
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),
+    /// Delete an id or a member from a table; without --yes, say what there is to delete
+    Delete(delete_data::DeleteOptions),
     /// Check that the rollups of a table are the sums of what its ids reported
     Audit(audit_table::AuditOptions),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Revoke(options) => revoke_token::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Archive(options) => run_archive::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Sql(options) => run_sql::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Delete(options) => delete_data::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Audit(options) => audit_table::run(&options).map(ExitCode::from),
     };
     result.unwrap_or_else(|error| {

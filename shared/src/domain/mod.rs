@@ -5,6 +5,7 @@
 
 mod batch;
 mod cell;
+mod deletion;
 mod detail;
 mod fold;
 mod group;
@@ -26,6 +27,7 @@ pub use cell::{
     Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, RollupCell, SpreadSum,
     sum_of_cells,
 };
+pub use deletion::{Deletion, DeletionStep, StepSize};
 pub use detail::{Detail, Placement, Share, Shares};
 pub use fold::{FoldStep, split_first};
 pub use group::Group;

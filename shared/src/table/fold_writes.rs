@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    attribute::{self, ABSORBED, FOLDED, FOLDING_SINCE, INCARNATION, WRITES, WRITTEN_AT},
+    attribute::{ABSORBED, FOLDED, FOLDING_SINCE, INCARNATION, WRITES, WRITTEN_AT},
     expression::UpdateExpression,
     item::{EMPTIED, FROZEN, encode_absorbed, number, text},
     key::ItemKey,
-    transaction::{keep_name, name_if_hashed},
+    transaction::{add_sums, keep_name, name_if_hashed},
 };
 use crate::domain::{Cell, CellSums, FoldStep, OtherCell, RollupKey, UnixSeconds};
 
@@ -54,17 +54,7 @@ impl Rollup<'_> {
         now: UnixSeconds,
     ) -> Result<TransactWriteItem, BuildError> {
         let mut expression = UpdateExpression::default();
-        for (stat, sum) in &sums.counters {
-            expression.add(attribute::counter(stat), number(sum));
-        }
-        for (stat, count) in &sums.members {
-            expression.add(attribute::member_count(stat), number(count));
-        }
-        for (period, gauges) in &sums.gauges {
-            for (stat, sum) in gauges {
-                expression.add(attribute::gauge_of(*period, stat), number(sum));
-            }
-        }
+        add_sums(&mut expression, sums);
         let absorbed = cells.iter().map(|cell| encode_absorbed(cell.cell, cell.incarnation));
         expression.add(ABSORBED.to_owned(), AttributeValue::Ss(absorbed.collect()));
         expression.set(FOLDING_SINCE, number(now.0));

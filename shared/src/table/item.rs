@@ -75,6 +75,12 @@ impl Revision {
         (self.version > 0).then(|| number(self.version))
     }
 
+    /// The updates that it remembers, as they are stored.
+    pub(super) fn recent(&self) -> AttributeValue {
+        let recent = self.recent.iter().flat_map(|token| token.0.to_be_bytes());
+        AttributeValue::B(Blob::new(recent.collect::<Vec<u8>>()))
+    }
+
     /// The revision after a write by this update.
     pub(crate) fn after(&self, update: UpdateToken) -> Self {
         let kept = self.recent.iter().rev().take(MAX_RECENT - 1).rev();
@@ -82,12 +88,7 @@ impl Revision {
     }
 
     fn encode(&self) -> [(String, AttributeValue); 2] {
-        let recent = self.recent.iter().flat_map(|token| token.0.to_be_bytes());
-        let recent = Blob::new(recent.collect::<Vec<u8>>());
-        [
-            (VERSION.to_owned(), number(self.version)),
-            (RECENT_UPDATES.to_owned(), AttributeValue::B(recent)),
-        ]
+        [(VERSION.to_owned(), number(self.version)), (RECENT_UPDATES.to_owned(), self.recent())]
     }
 }
 
@@ -183,10 +184,13 @@ pub(super) fn encode_detail(
 /// The bytes of an id's detail, as DynamoDB counts them.
 #[must_use]
 pub fn detail_bytes(id: &Id, detail: &Detail) -> usize {
-    encode_detail(id, detail, &Revision::default(), UnixSeconds(0))
-        .iter()
-        .map(attribute_bytes)
-        .sum()
+    item_bytes(&encode_detail(id, detail, &Revision::default(), UnixSeconds(0)))
+}
+
+/// The bytes of an item, as DynamoDB counts them.
+#[must_use]
+pub fn item_bytes(item: &Item) -> usize {
+    item.iter().map(attribute_bytes).sum()
 }
 
 /// Source: *`DynamoDB` item sizes and formats*, Developer Guide.
@@ -268,6 +272,18 @@ pub fn decode_detail(item: &Item) -> Result<StoredDetail, CorruptItem> {
     }
     let revision = reader.revision()?;
     Ok(StoredDetail { detail, revision })
+}
+
+/// The id whose detail this is.
+///
+/// # Errors
+/// The item is not a detail.
+pub fn decode_id(item: &Item) -> Result<Id, CorruptItem> {
+    let reader = Reader { item };
+    match reader.attribute(NAME)? {
+        AttributeValue::S(name) => reader.valid(Id::new(name)),
+        _ => Err(reader.corrupt("the name is no text")),
+    }
 }
 
 /// An idempotency marker.

@@ -11,7 +11,7 @@ use super::{
     item::SweepPosition,
 };
 use crate::domain::{
-    Cell, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, RollupKey,
+    Cell, Deletion, DimensionKey, DimensionName, Id, IdempotencyKey, Member, MemberSet, RollupKey,
 };
 
 const ID: &str = "id";
@@ -21,7 +21,7 @@ const DIMENSIONS: &str = "dims";
 const DETAIL: &str = "detail";
 const DONE: &str = "done";
 const KEYS: &str = "keys";
-const LEFT: &str = "left";
+pub(super) const LEFT: &str = "left";
 
 /// The part of a set that a member belongs to, by the first 20 bits of its SHA-256. An item of a
 /// set holds a millionth of its members, and what a new member costs stays the same to tens of
@@ -75,6 +75,41 @@ impl ItemKey {
         let dimension = part(from.dimension.as_str());
         let key = part(from.key.as_str());
         Self::new([ID, &part(id.as_str())], [LEFT, &dimension, &key])
+    }
+
+    /// The detail of the id that this item belongs to: a detail, or what an id has left behind.
+    /// `None` for all other items.
+    #[must_use]
+    pub fn detail_of_id(&self) -> Option<Self> {
+        let is_of_id = matches!(self.kind(), Some(ItemKind::Detail | ItemKind::Departure(_)));
+        is_of_id.then(|| Self { partition: self.partition.clone(), sort: DETAIL.to_owned() })
+    }
+
+    /// The first cell of the rollup that holds what an id has left behind; `None` if this is
+    /// something else.
+    pub(super) fn rollup_of_departure(&self) -> Option<Self> {
+        let Some(ItemKind::Departure(of)) = self.kind() else {
+            return None;
+        };
+        let (dimension, key) = of.split_once(SEPARATOR)?;
+        Some(Self::new([DIMENSION, dimension, &Cell::FIRST.number().to_string()], [key]))
+    }
+
+    /// Whether this is what some id has left behind under keys that a deletion covers.
+    pub(super) fn is_departure_covered_by(&self, deletion: &Deletion) -> bool {
+        let Some(ItemKind::Departure(of)) = self.kind() else {
+            return false;
+        };
+        match deletion {
+            Deletion::Everything => true,
+            Deletion::Keys(dimension, key) => {
+                let names = of.split_once(SEPARATOR);
+                names.is_some_and(|(of_dimension, of_key)| {
+                    of_dimension == part(dimension.as_str())
+                        && key.as_ref().is_none_or(|key| of_key == part(key.as_str()))
+                })
+            }
+        }
     }
 
     /// A cell of a key's rollup.
@@ -210,6 +245,12 @@ impl Partition {
     #[must_use]
     pub fn rollups(dimension: &DimensionName, cell: Cell) -> Self {
         Self(joined(&[DIMENSION, &part(dimension.as_str()), &cell.number().to_string()]))
+    }
+
+    /// The items that have the same partition key as this one: of a detail, all of its id.
+    #[must_use]
+    pub fn of_item(key: &ItemKey) -> Self {
+        Self(key.partition.clone())
     }
 
     /// The key at which a sweep goes on.

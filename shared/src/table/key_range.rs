@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{
     attribute::{PARTITION_KEY, SORT_KEY},
     escape,
-    key::{Partition, RollupOrder},
+    key::{LEFT, Partition, RollupOrder},
 };
 use crate::domain::KeyPrefix;
 
@@ -36,6 +36,12 @@ impl KeyRange {
                 plain.into_iter().chain([Self::Long]).collect()
             }
         }
+    }
+
+    /// Of the items of an id, what it has left behind under any key.
+    #[must_use]
+    pub fn departures() -> Self {
+        Self::Beginning(format!("{LEFT}{}", escape::SEPARATOR))
     }
 
     /// Whether a key is in this range.

@@ -5,6 +5,7 @@
 mod attribute;
 mod audit;
 mod definition;
+mod deletion_writes;
 mod escape;
 mod expression;
 mod fold_writes;
@@ -18,11 +19,12 @@ mod transaction;
 
 pub use audit::{Audit, AuditError, Discrepancy};
 pub use definition::{create_table, time_to_live};
+pub use deletion_writes::{DeletionError, IdDeletion, StoredDeparture, delete_member};
 pub use fold_writes::fold_writes;
 pub use item::{
     CorruptItem, DimensionEntry, Item, Marker, Revision, StoredDetail, Sweep, SweepPosition,
-    UpdateToken, decode_departure, decode_detail, decode_dimension, decode_key_count,
-    decode_marker, decode_members, decode_rollup, detail_bytes,
+    UpdateToken, decode_departure, decode_detail, decode_dimension, decode_id, decode_key_count,
+    decode_marker, decode_members, decode_rollup, detail_bytes, item_bytes,
 };
 pub use key::{ItemKey, Partition, RollupOrder, Shard};
 pub use key_range::KeyRange;

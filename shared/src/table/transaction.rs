@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::{
 
 use super::{
     attribute::{
-        self, EXPIRES_AT, FOLDED, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY, VERSION,
-        WRITES, WRITTEN_AT,
+        self, EXPIRES_AT, FOLDED, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY,
+        RECENT_UPDATES, VERSION, WRITES, WRITTEN_AT,
     },
     escape,
     expression::UpdateExpression,
@@ -357,28 +357,37 @@ pub fn put_detail(
     now: UnixSeconds,
 ) -> Result<Put, BuildError> {
     let item = encode_detail(id, detail, &revision.after(token), now);
-    let put = Put::builder().table_name(table).set_item(Some(item));
-    let put = match revision.version() {
-        None => put.condition_expression(is_absent()),
-        Some(version) => put
-            .condition_expression("#v = :v")
-            .expression_attribute_names("#v", VERSION)
-            .expression_attribute_values(":v", version),
+    let (condition, names, values) = is_unchanged(revision);
+    Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression(condition)
+        .set_expression_attribute_names(names)
+        .set_expression_attribute_values(values)
+        .build()
+}
+
+/// A condition, with the names and the values of its placeholders, if there are any.
+pub(super) type Condition =
+    (String, Option<HashMap<String, String>>, Option<HashMap<String, AttributeValue>>);
+
+/// The condition that a detail still is in this revision.
+///
+/// The number of a revision alone does not say so: that of an id that was deleted begins again.
+pub(super) fn is_unchanged(revision: &Revision) -> Condition {
+    let Some(version) = revision.version() else {
+        return (is_absent(), None, None);
     };
-    put.build()
+    let names = [("#v", VERSION), ("#r", RECENT_UPDATES)];
+    let names = names.map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned()));
+    let values = [(":v".to_owned(), version), (":r".to_owned(), revision.recent())];
+    ("#v = :v AND #r = :r".to_owned(), Some(names.into()), Some(values.into()))
 }
 
 /// What adds a gain to a rollup, and the numbers of new members.
 fn added(of: &RollupKey, gain: &CellSums, members: &[ShardOfSet]) -> UpdateExpression {
     let mut expression = UpdateExpression::default();
-    for (stat, gain) in &gain.counters {
-        expression.add(attribute::counter(stat), number(gain));
-    }
-    for (period, gauges) in &gain.gauges {
-        for (stat, gain) in gauges {
-            expression.add(attribute::gauge_of(*period, stat), number(gain));
-        }
-    }
+    add_sums(&mut expression, gain);
     let mut new_members: BTreeMap<&StatName, usize> = BTreeMap::new();
     for shard in members {
         *new_members.entry(&shard.set.stat).or_default() += shard.members.len();
@@ -388,6 +397,21 @@ fn added(of: &RollupKey, gain: &CellSums, members: &[ShardOfSet]) -> UpdateExpre
     }
     name_if_hashed(&mut expression, of);
     expression
+}
+
+/// Adds the sums of a gain.
+pub(super) fn add_sums(expression: &mut UpdateExpression, gain: &CellSums) {
+    for (stat, gain) in &gain.counters {
+        expression.add(attribute::counter(stat), number(gain));
+    }
+    for (stat, count) in &gain.members {
+        expression.add(attribute::member_count(stat), number(count));
+    }
+    for (period, gauges) in &gain.gauges {
+        for (stat, gain) in gauges {
+            expression.add(attribute::gauge_of(*period, stat), number(gain));
+        }
+    }
 }
 
 fn is_absent() -> String {

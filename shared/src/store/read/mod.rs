@@ -3,7 +3,7 @@
 pub(super) mod cell_reader;
 mod id_detail;
 mod key_reader;
-mod partition;
+pub(super) mod partition;
 mod summary;
 
 pub use key_reader::{KeyOrder, KeyReader};

@@ -101,7 +101,7 @@ impl Store {
     }
 
     /// A page of a stretch, in one request: at most `limit` items, at most 1 MB.
-    pub(super) async fn item_page(
+    pub(in crate::store) async fn item_page(
         &self,
         stretch: &Stretch,
         after: Option<&RollupOrder>,

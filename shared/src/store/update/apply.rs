@@ -116,7 +116,7 @@ impl Store {
         Ok((targets, request.set_transact_items(Some(writes))))
     }
 
-    pub(super) fn new_update_token(&self) -> UpdateToken {
+    pub(in crate::store) fn new_update_token(&self) -> UpdateToken {
         UpdateToken(lock(&self.random).u64(..))
     }
 

@@ -1,0 +1,187 @@
+//! `statshub delete`: deletes an id or a member from a table, on a live service too.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use aws_sdk_dynamodb::Client;
+use clap::{ArgGroup, Args};
+use serde_json::json;
+use shared::{
+    domain::{Id, Member, PeriodLength, UnixSeconds},
+    store::{Deleted, DeletionRun, Mode, Pacer, Settings, Store},
+};
+
+const HOW_TO_REACH_IT: &str = "\
+AWS's own variables say where it is and who asks: AWS_REGION; AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
+AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL_DYNAMODB for a DynamoDB elsewhere. A preview needs the permissions \
+dynamodb:BatchGetItem and dynamodb:Query. Deleting also needs dynamodb:ConditionCheckItem, dynamodb:DeleteItem, \
+dynamodb:PutItem and dynamodb:UpdateItem.";
+
+/// After how long without any progress a deletion gives up.
+const PATIENCE: Duration = Duration::from_secs(2 * 60);
+
+/// What to delete.
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("what").required(true)),
+    after_help = "\
+Without --yes nothing is deleted: a preview says what there is, and what it takes to delete it.
+
+A deletion is safe beside live traffic: whatever others report stays exact. If it is killed, run it again: it \
+does what is left. Reads and writes together stay below --units-per-second on average.
+
+Names are taken as clients send them. The case of ids and members counts.
+
+What it means for what remains, and what keeps names elsewhere (the archive in BigQuery, backups), is in \
+docs/operations.md.
+
+Examples:
+  AWS_REGION=eu-west-1 statshub delete --id myid1
+  AWS_REGION=eu-west-1 statshub delete --id myid1 --yes
+  AWS_REGION=eu-west-1 statshub delete --member item1 --yes --units-per-second 500"
+)]
+pub struct DeleteOptions {
+    /// An id: all that is kept of it, and exactly its part of every rollup
+    #[arg(long, group = "what", value_parser = Id::new)]
+    id: Option<Id>,
+    /// A member: it is removed from every set, under whatever key and stat
+    #[arg(long, group = "what", value_parser = Member::new)]
+    member: Option<Member>,
+    /// Delete it. It can't be undone
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    /// Delete nothing, and say what there is to delete: the default
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// How many read and write units a second it may take of the table, on average
+    #[arg(long, value_name = "UNITS", default_value = "100")]
+    units_per_second: NonZeroU32,
+    /// The table's name
+    #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
+    table: String,
+    /// How long the service's periods of gauges are, in seconds
+    #[arg(long, value_name = "SECONDS", env = "STATS_PERIOD_SECONDS", default_value = "360")]
+    period_seconds: NonZeroU32,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found or deleted, and what it has consumed.
+#[derive(Debug)]
+struct Report {
+    what: String,
+    is_done: bool,
+    deleted: Deleted,
+    read_units: f64,
+    write_units: f64,
+}
+
+/// Previews a deletion, or carries it out, and prints what was found.
+///
+/// # Errors
+/// The table can't be read or written; the message says what to do.
+pub fn run(options: &DeleteOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let sdk = aws_config::load_from_env().await;
+        let settings = Settings::new(&options.table, PeriodLength::new(options.period_seconds));
+        let client = settings.pace.client_config(aws_sdk_dynamodb::config::Builder::from(&sdk));
+        let client = Client::from_conf(client.build());
+        let store = Store::new(client, settings, fastrand::Rng::new());
+        Box::pin(delete(&store, options)).await
+    })?;
+    match options.json {
+        true => println!("{}", report.json()),
+        false => println!("{}", report.text()),
+    }
+    Ok(())
+}
+
+async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report> {
+    let mode = if options.yes { Mode::Delete } else { Mode::Preview };
+    let mut pacer = Pacer::new(options.units_per_second);
+    let mut run = DeletionRun {
+        mode,
+        clock: || UnixSeconds::from(SystemTime::now()),
+        pacer: &mut pacer,
+        patience: PATIENCE,
+        deleted: Deleted::default(),
+    };
+    let (what, result) = match (&options.id, &options.member) {
+        (Some(id), _) => (format!("the id {id}"), store.delete_id(id, &mut run).await),
+        (_, Some(member)) => {
+            (format!("the member {member}"), store.delete_member(member, &mut run).await)
+        }
+        (None, None) => anyhow::bail!("name an --id or a --member"),
+    };
+    let deleted = run.deleted;
+    result.with_context(|| match options.yes {
+        true => format!(
+            "{what} is deleted in part at most. Every number is exact; run the same command again to delete the \
+             rest. {HOW_TO_REACH_IT}\nThe cause"
+        ),
+        false => format!(
+            "the table {} can't be read. {HOW_TO_REACH_IT}\nThe cause",
+            options.table
+        ),
+    })?;
+    Ok(Report {
+        what,
+        is_done: options.yes,
+        deleted,
+        read_units: pacer.read_units(),
+        write_units: pacer.write_units(),
+    })
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let Self { what, deleted, .. } = self;
+        if *deleted == Deleted::default() {
+            return format!("nothing is kept of {what}");
+        }
+        let found = self.found();
+        match self.is_done {
+            true => format!(
+                "{what} is deleted: {found}\n{} read units, {} write units",
+                self.read_units, self.write_units
+            ),
+            false => format!(
+                "{what}: {found}\nNothing is deleted yet. To delete it, add --yes. It can't be undone, and takes \
+                 at least {} write units.",
+                deleted.least_write_units()
+            ),
+        }
+    }
+
+    /// What there is, in words.
+    fn found(&self) -> String {
+        let Deleted { departures, rollups, sums, members, bytes, .. } = self.deleted;
+        if members > 0 {
+            return format!("it is in {members} sets");
+        }
+        format!(
+            "{sums} sums in {rollups} rollups ({departures} of keys that it has left), and {bytes} bytes of its own"
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let Deleted { ids, departures, rollups, sums, members, bytes } = self.deleted;
+        json!({
+            "deleted": self.is_done,
+            "ids": ids,
+            "departures": departures,
+            "rollups": rollups,
+            "sums": sums,
+            "members": members,
+            "bytes": bytes,
+            "leastWriteUnits": self.deleted.least_write_units(),
+            "readUnits": self.read_units,
+            "writeUnits": self.write_units,
+        })
+    }
+}

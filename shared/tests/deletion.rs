@@ -1,0 +1,372 @@
+//! What a deletion takes out, and that everything else stays exact: beside live traffic, when
+//! answers are lost, and when the operator's program is killed half-way.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use fault_proxy::{Fault, FaultPlan, Operation, Which};
+use futures_util::future::join_all;
+use shared::{
+    domain::{KeyStats, Member, Sum},
+    store::{Deleted, DeletionRun, Mode, Pacer, Store, StoreError},
+};
+use support::{NOW, TestStore, id, post, soon};
+
+/// Faster than any test.
+const UNBOUNDED: NonZeroU32 = NonZeroU32::MAX;
+
+async fn run(
+    store: &Store,
+    mode: Mode,
+    work: impl AsyncFnOnce(&Store, &mut DeletionRun<'_>) -> Result<(), StoreError>,
+) -> Result<Deleted, StoreError> {
+    let mut pacer = Pacer::new(UNBOUNDED);
+    let mut run = DeletionRun {
+        mode,
+        clock: || NOW,
+        pacer: &mut pacer,
+        patience: Duration::from_secs(60),
+        deleted: Deleted::default(),
+    };
+    work(store, &mut run).await?;
+    Ok(run.deleted)
+}
+
+async fn delete_id(store: &Store, mode: Mode, name: &str) -> Result<Deleted, StoreError> {
+    run(store, mode, async |store, run| store.delete_id(&id(name), run).await).await
+}
+
+async fn delete_member(store: &Store, mode: Mode, name: &str) -> Result<Deleted, StoreError> {
+    let member = Member::new(name).unwrap();
+    run(store, mode, async |store, run| store.delete_member(&member, run).await).await
+}
+
+async fn assert_exact(test: &TestStore, when: &str) {
+    let found = local_dynamodb::audit(&test.client, &test.settings.table).await.unwrap();
+    assert!(found.is_empty(), "{when}: {found:?}");
+}
+
+/// A dimension's stats other than zeros, a line for each key that has any.
+async fn nonzero(test: &TestStore, dimension: &str) -> String {
+    let summary = test.summary_at(NOW, dimension).await;
+    let mut lines = String::new();
+    for (key, stats) in summary.keys() {
+        let KeyStats { counters, gauges, gauges_current, members } = stats;
+        let mut line = String::new();
+        for (group, sums) in [counters, gauges, gauges_current, members].into_iter().enumerate() {
+            for (stat, sum) in sums.iter().filter(|(_, sum)| **sum != Sum::ZERO) {
+                write!(line, " {group}.{stat}={sum}").unwrap();
+            }
+        }
+        if !line.is_empty() {
+            writeln!(lines, "{key}:{line}").unwrap();
+        }
+    }
+    lines
+}
+
+/// An update at random: some dimensions, under keys that change, and some stats.
+fn random_update(random: &mut Rng) -> String {
+    let dims = ["d", "e", "f"].map(|dimension| (dimension, random.u8(..3)));
+    let named = dims.into_iter().filter(|_| random.bool());
+    let named: Vec<_> = named.map(|(dim, key)| format!(r#""{dim}":"k{key}""#)).collect();
+    let left_out = random.u8(..4);
+    let mut stats = |name: &str| {
+        let mut values = Vec::new();
+        for stat in (0..3).filter(|stat| *stat != left_out) {
+            values.push(format!(r#""{name}{stat}":{}"#, random.i32(-100..100)));
+        }
+        values.join(",")
+    };
+    let (counters, increments) = (stats("c"), stats("i"));
+    format!(
+        r#"{{"dims":{{{}}},"counters":{{{counters}}},"increments":{{{increments}}}}}"#,
+        named.join(",")
+    )
+}
+
+#[tokio::test]
+async fn what_is_left_after_an_id_is_deleted_is_what_the_others_have_reported() {
+    for seed in 0..8 {
+        let (test, others) = (TestStore::new().await, TestStore::new().await);
+        let mut random = Rng::with_seed(seed);
+        for _ in 0..60 {
+            let name = format!("i{}", random.u8(..4));
+            let update = random_update(&mut random);
+            test.post(&name, &update).await;
+            if name != "i0" {
+                others.post(&name, &update).await;
+            }
+        }
+        delete_id(&test.store, Mode::Delete, "i0").await.unwrap();
+        for dimension in ["d", "e", "f"] {
+            let left = nonzero(&test, dimension).await;
+            assert_eq!(left, nonzero(&others, dimension).await, "seed {seed}, {dimension}");
+        }
+        assert_exact(&test, &format!("seed {seed}")).await;
+        assert_eq!(test.store.detail(&id("i0"), soon()).await.unwrap(), None);
+        let again = delete_id(&test.store, Mode::Delete, "i0").await.unwrap();
+        assert_eq!(again, Deleted::default(), "nothing is left of it");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_id_counts_from_zero_again_and_its_gauges_are_gone() {
+    let test = TestStore::new().await;
+    let report = r#"{"dims":{"d":"k"},"counters":{"x":5},"increments":{"y":2},"gauges":{"g":7}}"#;
+    test.post("a", report).await;
+    test.post("b", r#"{"dims":{"d":"k"},"counters":{"x":1},"gauges":{"g":1}}"#).await;
+    delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    assert_eq!(test.shown("d").await, "k: c.x=1 c.y=0 now.g=1\ntotal: c.x=1 c.y=0 now.g=1");
+    test.post("a", report).await;
+    assert_eq!(test.shown("d").await, "k: c.x=6 c.y=2 now.g=8\ntotal: c.x=6 c.y=2 now.g=8");
+    assert_exact(&test, "after another report").await;
+}
+
+/// So many keys that an id leaves behind, and so many dimensions, that no transaction has room for
+/// all.
+async fn post_widely(test: &TestStore, name: &str) {
+    for key in 0..60 {
+        let dims: Vec<_> = (0..20).map(|dim| format!(r#""a{dim}":"k{key}""#)).collect();
+        let dims = if key % 10 == 0 { dims.join(",") } else { format!(r#""d":"k{key}""#) };
+        test.post(name, &format!(r#"{{"dims":{{{dims}}},"counters":{{"x":{key}}}}}"#)).await;
+    }
+    for of in 0..3 {
+        let dims: Vec<_> = (0..20).map(|dim| format!(r#""b{of}x{dim}":"k""#)).collect();
+        let dims = dims.join(",");
+        test.post(name, &format!(r#"{{"dims":{{{dims}}},"counters":{{"x":{of}}}}}"#)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_preview_finds_what_is_deleted_and_writes_nothing() {
+    let test = TestStore::new().await;
+    post_widely(&test, "a").await;
+    test.requests.take();
+    let preview = delete_id(&test.store, Mode::Preview, "a").await.unwrap();
+    let (operations, _) = test.requests.take();
+    assert!(operations.iter().all(|operation| ["BatchGetItem", "Query"].contains(&&**operation)));
+    assert!(preview.departures > 100 && preview.rollups > 160, "{preview:?}");
+    let deleted = delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    assert_eq!(deleted, preview);
+    assert_exact(&test, "deleted").await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_killed_after_any_transaction_is_completed_by_another() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    post_widely(&test, "a").await;
+    test.post("b", r#"{"dims":{"d":"k1"},"counters":{"x":1}}"#).await;
+    let transactions = || proxy.counts().requests_of(Operation::TransactWriteItems);
+    let mut kills = 0;
+    loop {
+        let before = transactions();
+        let killed = async {
+            while transactions() == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let deletion = delete_id(&test.store, Mode::Delete, "a");
+        tokio::select! {
+            biased;
+            () = killed => kills += 1,
+            done = deletion => {
+                done.unwrap();
+                break;
+            }
+        }
+        proxy.settle().await;
+        assert_exact(&test, &format!("killed {kills} times")).await;
+    }
+    assert!(kills >= 4, "{kills}");
+    assert_eq!(nonzero(&test, "d").await, "k1: 0.x=1\n");
+    assert_eq!(nonzero(&test, "b1x1").await, "");
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answers_are_lost_takes_out_nothing_twice() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    post_widely(&test, "a").await;
+    test.post("b", r#"{"dims":{"d":"k1"},"counters":{"x":1}}"#).await;
+    let faults = [Fault::DropAnswer, Fault::Cut, Fault::ErrorAfterCommit, Fault::DropRequest];
+    let every_other = (0..40).step_by(2).map(|at| {
+        let fault = faults[usize::try_from(at / 2).unwrap() % faults.len()].clone();
+        (Operation::TransactWriteItems, at, fault)
+    });
+    proxy.set_plan(FaultPlan::script(every_other));
+    delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    proxy.set_plan(FaultPlan::none());
+    proxy.settle().await;
+    assert_exact(&test, "with lost answers").await;
+    assert_eq!(nonzero(&test, "d").await, "k1: 0.x=1\n");
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_writers_of_the_same_rollups() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":5}}"#).await;
+    test.post("b", r#"{"dims":{"d":"k"},"counters":{"x":1}}"#).await;
+    let conflict = Fault::Conflict(Which::items(|pk, _| pk.starts_with("dim#")));
+    let conflicts = (0..5).map(|at| (Operation::TransactWriteItems, at, conflict.clone()));
+    proxy.set_plan(FaultPlan::script(conflicts));
+    delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    assert_eq!(test.shown("d").await, "k: c.x=1\ntotal: c.x=1");
+}
+
+/// Writers of some ids, until they are stopped. Each counts up, and lets others have so many turns
+/// after each report. Returns the last value of each.
+async fn write_until(
+    test: &TestStore,
+    stopped: &AtomicBool,
+    names: std::ops::Range<u32>,
+    pause: u32,
+) -> BTreeMap<u32, i64> {
+    let writers = names.map(async |name| {
+        let store = test.another();
+        let mut random = Rng::with_seed(name.into());
+        let mut last = 0;
+        while !stopped.load(Relaxed) {
+            last += 1;
+            let key = random.u8(..4);
+            let body = format!(
+                r#"{{"dims":{{"d":"k{key}","e":"k"}},"counters":{{"x":{last}}},"gauges":{{"g":1}}}}"#
+            );
+            post(&store, NOW, &format!("i{name}"), &body).await.unwrap();
+            for _ in 0..pause {
+                tokio::task::yield_now().await;
+            }
+        }
+        (name, last)
+    });
+    join_all(writers).await.into_iter().collect()
+}
+
+#[tokio::test]
+async fn what_others_report_during_a_deletion_stays_exact() {
+    let test = TestStore::new().await;
+    for name in 0..4 {
+        for key in 0..30 {
+            let body = format!(r#"{{"dims":{{"d":"k{key}","e":"k"}},"counters":{{"x":{key}}}}}"#);
+            test.post(&format!("i{name}"), &body).await;
+        }
+    }
+    let stopped = AtomicBool::new(false);
+    let delete = async {
+        // Of these, i0 goes on reporting.
+        for name in ["i0", "i1", "i0"] {
+            delete_id(&test.store, Mode::Delete, name).await.unwrap();
+        }
+        assert_eq!(test.store.detail(&id("i1"), soon()).await.unwrap(), None);
+        stopped.store(true, Relaxed);
+    };
+    let (last, (), _) = tokio::join!(
+        write_until(&test, &stopped, 2..5, 0),
+        delete,
+        write_until(&test, &stopped, 0..1, 100)
+    );
+    assert_exact(&test, "beside writers").await;
+    delete_id(&test.store, Mode::Delete, "i0").await.unwrap();
+    assert_exact(&test, "afterwards").await;
+    let expected: i64 = last.values().sum();
+    let counted = test.summary_at(NOW, "e").await;
+    let counted = counted.total().counters.values().next().copied().unwrap();
+    assert_eq!(counted, Sum::from(expected));
+}
+
+/// Members under 130 keys of two dimensions: `m` in the sets of `u` everywhere, and in those of `v`
+/// under some of the keys.
+async fn post_members(test: &TestStore) {
+    for key in 0..130 {
+        let v = if key % 10 == 0 { "m" } else { "n" };
+        let body = format!(
+            r#"{{"dims":{{"d":"k{key}","e":"all"}},"multiMembers":{{"u":["m","n{key}"],"v":["{v}"]}}}}"#
+        );
+        test.post("a", &body).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_member_is_in_no_set_and_counts_again_when_it_is_reported_again() {
+    let test = TestStore::new().await;
+    post_members(&test).await;
+    let shown = test.summary_at(NOW, "d").await;
+    let preview = delete_member(&test.store, Mode::Preview, "m").await.unwrap();
+    assert_eq!(preview.members, 130 + 13 + 2);
+    assert_eq!(test.summary_at(NOW, "d").await, shown, "a preview changes nothing");
+    let deleted = delete_member(&test.store, Mode::Delete, "m").await.unwrap();
+    assert_eq!(deleted, preview);
+    assert_exact(&test, "deleted").await;
+    assert!(test.shown("d").await.ends_with("total: m.u=130 m.v=117"));
+    assert_eq!(test.shown("e").await, "all: m.u=130 m.v=1\ntotal: m.u=130 m.v=1");
+    let again = delete_member(&test.store, Mode::Delete, "m").await.unwrap();
+    assert_eq!(again, Deleted::default(), "nothing is left of it");
+    test.post("b", r#"{"dims":{"d":"k0"},"members":{"u":"m","v":"m"}}"#).await;
+    assert!(test.shown("d").await.ends_with("total: m.u=131 m.v=118"));
+    assert_exact(&test, "reported again").await;
+}
+
+#[tokio::test]
+async fn a_member_is_deleted_once_from_each_set_whatever_answers_are_lost_or_whoever_is_killed() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    post_members(&test).await;
+    let faults = [Fault::DropAnswer, Fault::Cut, Fault::ErrorAfterCommit, Fault::DropRequest];
+    let every_other = (0..400).step_by(2).map(|at| {
+        let fault = faults[usize::try_from(at / 2).unwrap() % faults.len()].clone();
+        (Operation::TransactWriteItems, at, fault)
+    });
+    proxy.set_plan(FaultPlan::script(every_other));
+    let transactions = || proxy.counts().requests_of(Operation::TransactWriteItems);
+    let before = transactions();
+    let killed = async {
+        while transactions() < before + 50 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = killed => {}
+        _ = delete_member(&test.store, Mode::Delete, "m") => panic!("there is more to delete"),
+    }
+    proxy.settle().await;
+    assert_exact(&test, "killed").await;
+    delete_member(&test.store, Mode::Delete, "m").await.unwrap();
+    proxy.set_plan(FaultPlan::none());
+    proxy.settle().await;
+    assert_exact(&test, "deleted").await;
+    assert!(test.shown("d").await.ends_with("total: m.u=130 m.v=117"));
+}
+
+#[tokio::test]
+async fn members_that_are_reported_during_a_deletion_are_counted_once() {
+    let test = TestStore::new().await;
+    post_members(&test).await;
+    let reports = (0..130).map(async |key| {
+        // Some of the reports come before the deletion, and some after it.
+        let body = format!(
+            r#"{{"dims":{{"d":"k{key}","e":"all"}},"multiMembers":{{"u":["m","o{key}"]}}}}"#
+        );
+        post(&test.another(), NOW, &format!("i{key}"), &body).await.unwrap();
+    });
+    let (deleted, _) =
+        tokio::join!(delete_member(&test.store, Mode::Delete, "m"), join_all(reports));
+    deleted.unwrap();
+    assert_exact(&test, "beside writers").await;
+    let all = test.summary_at(NOW, "e").await;
+    let all = all.total().members.values().next().copied().unwrap();
+    assert!([Sum::from(260), Sum::from(261)].contains(&all), "{all}");
+}

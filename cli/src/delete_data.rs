@@ -21,7 +21,7 @@ dynamodb:BatchGetItem and dynamodb:Query. Deleting also needs dynamodb:Condition
 dynamodb:PutItem and dynamodb:UpdateItem.";
 
 /// After how long without any progress a deletion gives up.
-const PATIENCE: Duration = Duration::from_secs(2 * 60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to delete.
 #[derive(Debug, Args)]

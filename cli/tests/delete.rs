@@ -1,0 +1,124 @@
+//! `statshub delete`, the program itself, on an embedded DynamoDB.
+
+#![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::{
+    process::{Command, Output},
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+use shared::{
+    domain::{DimensionName, Id, PeriodLength, Sum, Update},
+    store::{Deadline, Settings, Store},
+};
+
+const TABLE: &str = "stats";
+
+struct Table {
+    endpoint: String,
+    store: Store,
+}
+
+impl Table {
+    async fn new() -> Self {
+        let endpoint = local_dynamodb::start_in_memory().await.unwrap();
+        let client = local_dynamodb::client(&endpoint);
+        local_dynamodb::create_table(&client, TABLE).await.unwrap();
+        let settings = Settings::new(TABLE, PeriodLength::DEFAULT);
+        Self { endpoint, store: Store::new(client, settings, fastrand::Rng::new()) }
+    }
+
+    async fn post(&self, id: &str, body: &str) {
+        let (id, update) = (Id::new(id).unwrap(), Update::from_json(body.as_bytes()).unwrap());
+        let now = SystemTime::now().into();
+        self.store.update(&id, &update, None, now, soon()).await.unwrap();
+    }
+
+    async fn total(&self, dimension: &str) -> Vec<Sum> {
+        let dimension = DimensionName::new(dimension).unwrap();
+        let now = SystemTime::now().into();
+        let summary = self.store.summary(&dimension, now, soon()).await.unwrap();
+        let total = summary.total();
+        total.counters.values().chain(total.members.values()).copied().collect()
+    }
+
+    /// Runs the program with these arguments.
+    async fn statshub(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_statshub"));
+        command
+            .args(arguments)
+            .env("TABLE_NAME", TABLE)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint)
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local");
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_previewed_then_deleted_and_then_nothing_is_kept_of_it() {
+    let table = Table::new().await;
+    table.post("a", r#"{"dims":{"country":"es"},"counters":{"x":5,"y":1}}"#).await;
+    table.post("a", r#"{"dims":{"country":"de"},"counters":{"x":7}}"#).await;
+    table.post("b", r#"{"dims":{"country":"de"},"counters":{"x":1}}"#).await;
+    let before = table.total("country").await;
+    for arguments in [&["delete", "--id", "a"][..], &["delete", "--id", "a", "-n"]] {
+        let preview = stdout(&table.statshub(arguments).await);
+        assert!(preview.starts_with("the id a: 3 sums in 2 rollups (1 of keys that it has left)"));
+        assert!(preview.contains("Nothing is deleted yet. To delete it, add --yes."), "{preview}");
+        assert_eq!(table.total("country").await, before);
+    }
+    let done = stdout(&table.statshub(&["delete", "--id", "a", "--yes"]).await);
+    assert!(done.starts_with("the id a is deleted: 3 sums in 2 rollups"), "{done}");
+    assert_eq!(table.total("country").await, [Sum::from(1), Sum::ZERO]);
+    assert_eq!(
+        stdout(&table.statshub(&["delete", "--id", "a", "--yes"]).await),
+        "nothing is kept of the id a\n"
+    );
+    assert!(table.statshub(&["audit"]).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_is_printed_as_json_with_its_units() {
+    let table = Table::new().await;
+    table.post("a", r#"{"dims":{"d":"k","e":"k"},"members":{"s":"item1"}}"#).await;
+    let preview = stdout(&table.statshub(&["delete", "--member", "item1", "--json"]).await);
+    let preview: Value = serde_json::from_str(&preview).unwrap();
+    assert_eq!((&preview["deleted"], &preview["members"]), (&false.into(), &2.into()));
+    assert_eq!(preview["writeUnits"], 0.0);
+    let done = stdout(&table.statshub(&["delete", "--member", "item1", "--yes", "--json"]).await);
+    let done: Value = serde_json::from_str(&done).unwrap();
+    assert_eq!((&done["deleted"], &done["members"]), (&true.into(), &2.into()));
+    assert_eq!(done["writeUnits"].as_f64().unwrap(), preview["leastWriteUnits"].as_f64().unwrap());
+    assert_eq!(table.total("d").await, [Sum::ZERO]);
+    assert!(table.statshub(&["audit"]).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_says_what_to_do_and_a_wrong_command_line_deletes_nothing() {
+    let table = Table::new().await;
+    let missing = table.statshub(&["delete", "--id", "a", "--table", "other"]).await;
+    assert_eq!(missing.status.code(), Some(1));
+    let error = String::from_utf8(missing.stderr).unwrap();
+    assert!(error.contains("the table other") && error.contains("AWS_REGION"), "{error}");
+    for wrong in [
+        &["delete"][..],
+        &["delete", "--id", ""],
+        &["delete", "--id", "a", "--member", "b"],
+        &["delete", "--id", "a", "--yes", "--dry-run"],
+        &["delete", "--id", "a", "--yes", "--units-per-second", "0"],
+    ] {
+        assert_eq!(table.statshub(wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
+}

@@ -1,23 +1,25 @@
-//! `statshub delete`: deletes an id or a member from a table, on a live service too.
+//! `statshub delete`: deletes ids, members, keys or stats from a table, on a live service too.
 
 use std::{
     num::NonZeroU32,
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use aws_sdk_dynamodb::Client;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use shared::{
-    domain::{Id, Member, PeriodLength, UnixSeconds},
+    domain::{
+        Deletion, DimensionKey, DimensionName, Id, Member, PeriodLength, StatPattern, UnixSeconds,
+    },
     store::{Deleted, DeletionRun, Mode, Pacer, Settings, Store},
 };
 
 const HOW_TO_REACH_IT: &str = "\
 AWS's own variables say where it is and who asks: AWS_REGION; AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
 AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL_DYNAMODB for a DynamoDB elsewhere. A preview needs the permissions \
-dynamodb:BatchGetItem and dynamodb:Query. Deleting also needs dynamodb:ConditionCheckItem, dynamodb:DeleteItem, \
+dynamodb:BatchGetItem, dynamodb:Query and dynamodb:Scan. Deleting also needs dynamodb:ConditionCheckItem, dynamodb:DeleteItem, \
 dynamodb:PutItem and dynamodb:UpdateItem.";
 
 /// After how long without any progress a deletion gives up.
@@ -33,7 +35,9 @@ Without --yes nothing is deleted: a preview says what there is, and what it take
 A deletion is safe beside live traffic: whatever others report stays exact. If it is killed, run it again: it \
 does what is left. Reads and writes together stay below --units-per-second on average.
 
-Names are taken as clients send them. The case of ids and members counts.
+--id and --member read what they need. --dim and --stat read the whole table.
+
+Names are taken as clients send them. The case of ids, members and stats counts.
 
 What it means for what remains, and what keeps names elsewhere (the archive in BigQuery, backups), is in \
 docs/operations.md.
@@ -41,7 +45,10 @@ docs/operations.md.
 Examples:
   AWS_REGION=eu-west-1 statshub delete --id myid1
   AWS_REGION=eu-west-1 statshub delete --id myid1 --yes
-  AWS_REGION=eu-west-1 statshub delete --member item1 --yes --units-per-second 500"
+  AWS_REGION=eu-west-1 statshub delete --member item1 --yes --units-per-second 500
+  AWS_REGION=eu-west-1 statshub delete --dim user --key bob --yes
+  AWS_REGION=eu-west-1 statshub delete --stat 'debug_*' --yes
+  AWS_REGION=eu-west-1 statshub delete --dim user --yes --confirm user"
 )]
 pub struct DeleteOptions {
     /// An id: all that is kept of it, and exactly its part of every rollup
@@ -50,6 +57,19 @@ pub struct DeleteOptions {
     /// A member: it is removed from every set, under whatever key and stat
     #[arg(long, group = "what", value_parser = Member::new)]
     member: Option<Member>,
+    /// A dimension: all of its keys, or the one that --key names
+    #[arg(long, group = "what", value_name = "NAME", value_parser = DimensionName::new)]
+    dim: Option<DimensionName>,
+    /// A key of the dimension: what counts there, and the key
+    #[arg(long, requires = "dim", value_parser = DimensionKey::new)]
+    key: Option<DimensionKey>,
+    /// Stats under all keys, of all ids: `*` stands for any text, `?` for any character
+    #[arg(long, group = "what", value_name = "PATTERN", value_parser = StatPattern::new)]
+    stat: Option<StatPattern>,
+    /// With --yes, the name of the dimension once more, if all of its keys go
+    #[arg(long, requires = "dim", conflicts_with = "key", value_name = "NAME")]
+    #[arg(value_parser = DimensionName::new)]
+    confirm: Option<DimensionName>,
     /// Delete it. It can't be undone
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
@@ -85,6 +105,7 @@ struct Report {
 /// # Errors
 /// The table can't be read or written; the message says what to do.
 pub fn run(options: &DeleteOptions) -> anyhow::Result<()> {
+    options.check_confirmation()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let sdk = aws_config::load_from_env().await;
@@ -111,12 +132,14 @@ async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report
         patience: PATIENCE,
         deleted: Deleted::default(),
     };
-    let (what, result) = match (&options.id, &options.member) {
-        (Some(id), _) => (format!("the id {id}"), store.delete_id(id, &mut run).await),
-        (_, Some(member)) => {
-            (format!("the member {member}"), store.delete_member(member, &mut run).await)
-        }
-        (None, None) => anyhow::bail!("name an --id or a --member"),
+    let what = options.what();
+    let result = match (&options.id, &options.member) {
+        (Some(id), _) => store.delete_id(id, &mut run).await,
+        (_, Some(member)) => store.delete_member(member, &mut run).await,
+        (None, None) => match options.deletion() {
+            Some(deletion) => store.delete_of_all_ids(&deletion, &mut run).await,
+            None => bail!("say what to delete: see statshub delete --help"),
+        },
     };
     let deleted = run.deleted;
     result.with_context(|| match options.yes {
@@ -138,39 +161,91 @@ async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report
     })
 }
 
+impl DeleteOptions {
+    /// What it is, in words.
+    fn what(&self) -> String {
+        match self {
+            Self { id: Some(id), .. } => format!("the id {id}"),
+            Self { member: Some(member), .. } => format!("the member {member}"),
+            Self { dim: Some(dimension), key: Some(key), .. } => {
+                format!("the key {key} of {dimension}")
+            }
+            Self { dim: Some(dimension), .. } => format!("the dimension {dimension}"),
+            _ => "these stats".to_owned(),
+        }
+    }
+
+    /// What it is of all ids; none if it is one id or a member.
+    fn deletion(&self) -> Option<Deletion> {
+        let keys = |dim: &DimensionName| Deletion::Keys(dim.clone(), self.key.clone());
+        let stats = || self.stat.clone().map(Deletion::Stats);
+        self.dim.as_ref().map(keys).or_else(stats)
+    }
+
+    /// # Errors
+    /// A whole dimension would go, and nobody has confirmed its name.
+    fn check_confirmation(&self) -> anyhow::Result<()> {
+        match (&self.dim, &self.key) {
+            (Some(dimension), None) if self.yes && self.confirm.as_ref() != Some(dimension) => {
+                bail!(
+                    "all keys of {dimension} would go. Add --confirm '{dimension}' if that is what you want, or \
+                     --key for one of them"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Report {
     fn text(&self) -> String {
         let Self { what, deleted, .. } = self;
         if *deleted == Deleted::default() {
             return format!("nothing is kept of {what}");
         }
-        let found = self.found();
-        match self.is_done {
-            true => format!(
-                "{what} is deleted: {found}\n{} read units, {} write units",
-                self.read_units, self.write_units
-            ),
-            false => format!(
-                "{what}: {found}\nNothing is deleted yet. To delete it, add --yes. It can't be undone, and takes \
-                 at least {} write units.",
-                deleted.least_write_units()
-            ),
+        let mut lines = match self.is_done {
+            true => vec![
+                format!("{what}, deleted: {}", self.found()),
+                format!("{} read units, {} write units", self.read_units, self.write_units),
+            ],
+            false => vec![
+                format!("{what}: {}", self.found()),
+                format!(
+                    "Nothing is deleted yet. To delete it, add --yes. It can't be undone, and takes at least {} \
+                     write units.",
+                    deleted.least_write_units()
+                ),
+            ],
+        };
+        if deleted.keys_left > 0 {
+            lines.push(format!(
+                "{} keys still hold something: somebody reports there, or gauges of the last 12 minutes have not \
+                 expired, or cells are being merged. Run the same command again in an hour.",
+                deleted.keys_left
+            ));
         }
+        lines.join("\n")
     }
 
     /// What there is, in words.
     fn found(&self) -> String {
-        let Deleted { departures, rollups, sums, members, bytes, .. } = self.deleted;
-        if members > 0 {
-            return format!("it is in {members} sets");
-        }
-        format!(
-            "{sums} sums in {rollups} rollups ({departures} of keys that it has left), and {bytes} bytes of its own"
-        )
+        let Deleted { ids, departures, rollups, sums, members, shards, keys, bytes, .. } =
+            self.deleted;
+        let parts = [
+            (ids, format!("{ids} ids")),
+            (sums, format!("{sums} sums in {} rollups", rollups.saturating_sub(shards))),
+            (departures, format!("{departures} of them of keys that ids have left")),
+            (members, format!("{members} members of sets")),
+            (keys, format!("{keys} keys")),
+            (bytes, format!("{bytes} bytes")),
+        ];
+        let parts = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, words)| words);
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     fn json(&self) -> serde_json::Value {
-        let Deleted { ids, departures, rollups, sums, members, bytes } = self.deleted;
+        let Deleted { ids, departures, rollups, sums, members, keys, keys_left, bytes, .. } =
+            self.deleted;
         json!({
             "deleted": self.is_done,
             "ids": ids,
@@ -178,6 +253,8 @@ impl Report {
             "rollups": rollups,
             "sums": sums,
             "members": members,
+            "keys": keys,
+            "keysLeft": keys_left,
             "bytes": bytes,
             "leastWriteUnits": self.deleted.least_write_units(),
             "readUnits": self.read_units,

@@ -36,7 +36,7 @@ enum Command {
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),
-    /// Delete an id or a member from a table; without --yes, say what there is to delete
+    /// Delete an id, a member, a key, a dimension or stats; without --yes, say what there is
     Delete(delete_data::DeleteOptions),
     /// Check that the rollups of a table are the sums of what its ids reported
     Audit(audit_table::AuditOptions),

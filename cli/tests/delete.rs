@@ -75,12 +75,12 @@ async fn an_id_is_previewed_then_deleted_and_then_nothing_is_kept_of_it() {
     let before = table.total("country").await;
     for arguments in [&["delete", "--id", "a"][..], &["delete", "--id", "a", "-n"]] {
         let preview = stdout(&table.statshub(arguments).await);
-        assert!(preview.starts_with("the id a: 3 sums in 2 rollups (1 of keys that it has left)"));
+        assert!(preview.starts_with("the id a: 1 ids, 3 sums in 2 rollups, 1 of them of"));
         assert!(preview.contains("Nothing is deleted yet. To delete it, add --yes."), "{preview}");
         assert_eq!(table.total("country").await, before);
     }
     let done = stdout(&table.statshub(&["delete", "--id", "a", "--yes"]).await);
-    assert!(done.starts_with("the id a is deleted: 3 sums in 2 rollups"), "{done}");
+    assert!(done.starts_with("the id a, deleted: 1 ids, 3 sums in 2 rollups"), "{done}");
     assert_eq!(table.total("country").await, [Sum::from(1), Sum::ZERO]);
     assert_eq!(
         stdout(&table.statshub(&["delete", "--id", "a", "--yes"]).await),
@@ -100,7 +100,7 @@ async fn what_was_found_is_printed_as_json_with_its_units() {
     let done = stdout(&table.statshub(&["delete", "--member", "item1", "--yes", "--json"]).await);
     let done: Value = serde_json::from_str(&done).unwrap();
     assert_eq!((&done["deleted"], &done["members"]), (&true.into(), &2.into()));
-    assert_eq!(done["writeUnits"].as_f64().unwrap(), preview["leastWriteUnits"].as_f64().unwrap());
+    assert_eq!(format!("{}.0", preview["leastWriteUnits"]), done["writeUnits"].to_string());
     assert_eq!(table.total("d").await, [Sum::ZERO]);
     assert!(table.statshub(&["audit"]).await.status.success());
 }
@@ -118,7 +118,33 @@ async fn a_failure_says_what_to_do_and_a_wrong_command_line_deletes_nothing() {
         &["delete", "--id", "a", "--member", "b"],
         &["delete", "--id", "a", "--yes", "--dry-run"],
         &["delete", "--id", "a", "--yes", "--units-per-second", "0"],
+        &["delete", "--key", "a"],
+        &["delete", "--dim", "d", "--id", "a"],
+        &["delete", "--dim", "d", "--key", "total"],
+        &["delete", "--stat", "a.b"],
     ] {
         assert_eq!(table.statshub(wrong).await.status.code(), Some(2), "{wrong:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_dimension_goes_only_if_its_name_is_confirmed() {
+    let table = Table::new().await;
+    table.post("a", r#"{"dims":{"user":"bob","country":"es"},"counters":{"x":5}}"#).await;
+    for unconfirmed in [
+        &["delete", "--dim", "user", "--yes"][..],
+        &["delete", "--dim", "user", "--yes", "--confirm", "country"],
+    ] {
+        let refused = table.statshub(unconfirmed).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert!(error.contains("--confirm 'user'"), "{error}");
+    }
+    assert_eq!(table.total("user").await, [Sum::from(5)]);
+    stdout(&table.statshub(&["delete", "--dim", "user", "--yes", "--confirm", "user"]).await);
+    assert!(table.total("user").await.is_empty());
+    assert_eq!(table.total("country").await, [Sum::from(5)]);
+    stdout(&table.statshub(&["delete", "--stat", "?", "--yes"]).await);
+    assert!(table.total("country").await.is_empty());
+    assert!(table.statshub(&["audit"]).await.status.success());
 }

@@ -22,7 +22,7 @@ use fastrand::Rng;
 use fault_proxy::{Fault, FaultPlan, Operation, Which};
 use futures_util::future::join_all;
 use shared::{
-    domain::{KeyStats, Member, Sum},
+    domain::{Deletion, DimensionKey, DimensionName, KeyStats, Member, StatPattern, Sum},
     store::{Deleted, DeletionRun, Mode, Pacer, Store, StoreError},
 };
 use support::{NOW, TestStore, id, post, soon};
@@ -54,6 +54,19 @@ async fn delete_id(store: &Store, mode: Mode, name: &str) -> Result<Deleted, Sto
 async fn delete_member(store: &Store, mode: Mode, name: &str) -> Result<Deleted, StoreError> {
     let member = Member::new(name).unwrap();
     run(store, mode, async |store, run| store.delete_member(&member, run).await).await
+}
+
+async fn delete(store: &Store, mode: Mode, deletion: &Deletion) -> Result<Deleted, StoreError> {
+    run(store, mode, async |store, run| store.delete_of_all_ids(deletion, run).await).await
+}
+
+fn key(dimension: &str, key: &str) -> Deletion {
+    let key = DimensionKey::new(key).unwrap();
+    Deletion::Keys(DimensionName::new(dimension).unwrap(), Some(key))
+}
+
+fn stats(pattern: &str) -> Deletion {
+    Deletion::Stats(StatPattern::new(pattern).unwrap())
 }
 
 async fn assert_exact(test: &TestStore, when: &str) {
@@ -369,4 +382,174 @@ async fn members_that_are_reported_during_a_deletion_are_counted_once() {
     let all = test.summary_at(NOW, "e").await;
     let all = all.total().members.values().next().copied().unwrap();
     assert!([Sum::from(260), Sum::from(261)].contains(&all), "{all}");
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
+    let test = TestStore::new().await;
+    let report = |key: &str, x: u32| {
+        format!(
+            r#"{{"dims":{{"d":"{key}","e":"k"}},"counters":{{"x":{x},"z":0}},"members":{{"m":"{x}"}}}}"#
+        )
+    };
+    test.post("a", &report("gone", 5)).await;
+    test.post("b", &report("gone", 7)).await;
+    test.post("b", &report("stays", 9)).await;
+    let others = test.shown("e").await;
+    let preview = delete(&test.store, Mode::Preview, &key("d", "gone")).await.unwrap();
+    assert_eq!((preview.ids, preview.departures, preview.members, preview.keys), (1, 1, 2, 1));
+    assert_exact(&test, "previewed").await;
+    let deleted = delete(&test.store, Mode::Delete, &key("d", "gone")).await.unwrap();
+    assert_eq!(deleted, preview);
+    assert_exact(&test, "deleted").await;
+    assert_eq!(test.shown("d").await, "stays: c.x=2 c.z=0 m.m=1\ntotal: c.x=2 c.z=0 m.m=1");
+    assert_eq!(test.shown("e").await, others, "what counts elsewhere stays");
+    let mut scan =
+        test.client.scan().table_name(&test.settings.table).into_paginator().items().send();
+    while let Some(item) = scan.next().await {
+        assert!(!format!("{item:?}").contains("gone"), "{item:?}");
+    }
+    let again = delete(&test.store, Mode::Delete, &key("d", "gone")).await.unwrap();
+    assert_eq!(again, Deleted::default(), "nothing is left of it");
+
+    // This process knows the key, and that is what it is wrong about.
+    test.post("a", &report("gone", 6)).await;
+    test.post("c", &report("gone", 100)).await;
+    assert_exact(&test, "reported again").await;
+    let shown = test.shown("d").await;
+    assert!(shown.starts_with("gone: c.x=101 c.z=0 m.m=2\n"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_key_that_an_id_is_at_without_counting_there_comes_back_with_its_first_count() {
+    let test = TestStore::new().await;
+    test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":5}}"#).await;
+    test.post("b", r#"{"dims":{"d":"k"},"members":{"m":"1"}}"#).await;
+    delete(&test.store, Mode::Delete, &key("d", "k")).await.unwrap();
+    // Members that are known are not counted again, so b comes to the key and counts nothing.
+    let other = test.another();
+    post(&other, NOW, "b", r#"{"dims":{"d":"k"},"members":{"m":"1"}}"#).await.unwrap();
+    post(&other, NOW, "b", r#"{"dims":{"d":"k"},"counters":{"x":3}}"#).await.unwrap();
+    post(&test.store, NOW, "a", r#"{"dims":{"d":"k"},"counters":{"x":6}}"#).await.unwrap();
+    assert_exact(&test, "reported again").await;
+    assert_eq!(test.shown("d").await, "k: c.x=4 m.m=1\ntotal: c.x=4 m.m=1");
+}
+
+#[tokio::test]
+async fn a_whole_dimension_loses_its_keys_with_long_names_too() {
+    let test = TestStore::new().await;
+    let (long_key, long_stat) = ("k".repeat(300), "s".repeat(290));
+    for (i, key) in ["a", "b#c", &long_key].into_iter().enumerate() {
+        let body = format!(
+            r#"{{"dims":{{"d":"{key}","e":"k"}},"counters":{{"{long_stat}":{i},"x":1}},"members":{{"{long_stat}":"{i}"}}}}"#
+        );
+        test.post("a", &body).await;
+        test.post(&format!("i{i}"), &body).await;
+    }
+    let others = test.shown("e").await;
+    let all = Deletion::Keys(DimensionName::new("d").unwrap(), None);
+    let preview = delete(&test.store, Mode::Preview, &all).await.unwrap();
+    let deleted = delete(&test.store, Mode::Delete, &all).await.unwrap();
+    assert_eq!(deleted, preview);
+    assert_eq!((deleted.keys, deleted.members), (3, 3));
+    assert_exact(&test, "deleted").await;
+    assert_eq!(test.shown("d").await, "total:");
+    assert_eq!(test.shown("e").await, others);
+}
+
+#[tokio::test]
+async fn a_deleted_stat_is_shown_nowhere_and_counts_from_zero_as_in_the_first_statshub() {
+    let test = TestStore::new().await;
+    let report = r#"{"dims":{"d":"k","e":"k"},"counters":{"bad_a":5,"good":1},"increments":{"bad_b":2},
+        "gauges":{"bad_g":3},"members":{"bad_m":"1","good_m":"1"}}"#;
+    test.post("a", report).await;
+    test.post("b", r#"{"dims":{"d":"k","e":"k"},"counters":{"bad_a":5,"good":1}}"#).await;
+    test.post("b", r#"{"dims":{"d":"other"},"counters":{"bad_a":9,"good":2}}"#).await;
+    let preview = delete(&test.store, Mode::Preview, &stats("bad*")).await.unwrap();
+    let deleted = delete(&test.store, Mode::Delete, &stats("bad*")).await.unwrap();
+    assert_eq!(deleted, preview);
+    assert_exact(&test, "deleted").await;
+    assert_eq!(
+        test.shown("d").await,
+        "k: c.good=2 m.good_m=1\nother: c.good=1\ntotal: c.good=3 m.good_m=1"
+    );
+    let again = delete(&test.store, Mode::Delete, &stats("bad*")).await.unwrap();
+    assert_eq!(again, Deleted::default(), "nothing is left of it");
+    test.post("a", report).await;
+    assert_exact(&test, "reported again").await;
+    let shown = test.shown("e").await;
+    assert!(shown.starts_with("k: c.bad_a=5 c.bad_b=2 c.good=2 now.bad_g=3 m.bad_m=1"), "{shown}");
+}
+
+#[tokio::test]
+async fn keys_and_stats_are_deleted_exactly_whatever_is_lost_whenever_the_program_is_killed() {
+    for deletion in [key("d", "k1"), stats("?")] {
+        let (proxy, test) = TestStore::behind_a_proxy().await;
+        for name in 0..12 {
+            for key in 0..3 {
+                let body = format!(
+                    r#"{{"dims":{{"d":"k{key}"}},"counters":{{"x":{name},"y":{key}}},"members":{{"m":"{name}"}}}}"#
+                );
+                test.post(&format!("i{name}"), &body).await;
+            }
+        }
+        let faults = [Fault::DropAnswer, Fault::Cut, Fault::ErrorAfterCommit, Fault::DropRequest];
+        let some = (0..4_000).step_by(3).map(|at| {
+            let fault = faults[usize::try_from(at / 3).unwrap() % faults.len()].clone();
+            (Operation::TransactWriteItems, at, fault)
+        });
+        proxy.set_plan(FaultPlan::script(some));
+        let transactions = || proxy.counts().requests_of(Operation::TransactWriteItems);
+        let mut kills = 0;
+        loop {
+            let before = transactions();
+            let killed = async {
+                while transactions() < before + 8 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = killed => kills += 1,
+                done = delete(&test.store, Mode::Delete, &deletion) => {
+                    done.unwrap();
+                    break;
+                }
+            }
+            proxy.settle().await;
+            assert_exact(&test, &format!("{deletion:?} killed {kills} times")).await;
+        }
+        proxy.set_plan(FaultPlan::none());
+        proxy.settle().await;
+        assert_exact(&test, &format!("{deletion:?}")).await;
+        assert!(kills >= 2, "{kills}");
+        let shown = test.shown("d").await;
+        let gone = if matches!(deletion, Deletion::Stats(_)) { "x=" } else { "k1" };
+        assert!(!shown.contains(gone), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_reported_while_a_key_is_deleted_is_exact_wherever_it_counts() {
+    let test = TestStore::new().await;
+    for name in 0..6 {
+        for key in 0..4 {
+            let body = format!(r#"{{"dims":{{"d":"k{key}","e":"k"}},"counters":{{"x":{key}}}}}"#);
+            test.post(&format!("i{name}"), &body).await;
+        }
+    }
+    let stopped = AtomicBool::new(false);
+    let deletions = async {
+        for _ in 0..5 {
+            for name in ["k0", "k1", "k2", "k3"] {
+                delete(&test.store, Mode::Delete, &key("d", name)).await.unwrap();
+            }
+        }
+        stopped.store(true, Relaxed);
+    };
+    let (last, ()) = tokio::join!(write_until(&test, &stopped, 0..6, 20), deletions);
+    assert_exact(&test, "beside writers").await;
+    let counted = test.summary_at(NOW, "e").await;
+    let counted = counted.total().counters.values().next().copied().unwrap();
+    assert_eq!(counted, Sum::from(last.values().sum::<i64>()));
 }

@@ -10,16 +10,18 @@ use std::collections::BTreeMap;
 
 use super::{
     CellSums, Detail, DimensionKey, DimensionName, Overflow, Period, Placement, RollupKey, Share,
-    Shares, StatName, Sum, Sums,
+    Shares, StatName, StatPattern, Sum, Sums,
 };
 
 /// What is deleted of all that ids have reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Deletion {
     /// All of it.
     Everything,
     /// What counts under a key of a dimension, or under all of them if none is named.
     Keys(DimensionName, Option<DimensionKey>),
+    /// The stats that match a pattern, under whatever key.
+    Stats(StatPattern),
 }
 
 /// A step of a deletion, for one id.
@@ -55,8 +57,17 @@ impl Deletion {
     #[must_use]
     pub fn covers_key(&self, dimension: &DimensionName, key: &DimensionKey) -> bool {
         match self {
-            Self::Everything => true,
+            Self::Everything | Self::Stats(_) => true,
             Self::Keys(of, only) => of == dimension && only.as_ref().is_none_or(|only| only == key),
+        }
+    }
+
+    /// Whether this stat is deleted, of a key that is covered.
+    #[must_use]
+    pub fn covers_stat(&self, stat: &StatName) -> bool {
+        match self {
+            Self::Everything | Self::Keys(..) => true,
+            Self::Stats(pattern) => pattern.matches(stat),
         }
     }
 
@@ -72,7 +83,8 @@ impl Deletion {
         size: StepSize,
     ) -> Result<Option<DeletionStep>, Overflow> {
         let period = before.gauge_period.filter(|period| counts(*period));
-        let mut step = Step { before, period, room: size, rollups: BTreeMap::new() };
+        let mut step =
+            Step { deletion: self, before, period, room: size, rollups: BTreeMap::new() };
         let mut partly = before.clone();
         let mut is_last = true;
         for (dimension, placement) in &mut partly.placements {
@@ -99,12 +111,29 @@ impl Deletion {
                     .retain(|dimension, placement| !self.covers_key(dimension, &placement.key));
                 Some(after)
             }
+            Self::Stats(_) => Some(self.without_stats(before.clone())),
         }
+    }
+
+    fn without_stats(&self, mut detail: Detail) -> Detail {
+        for placement in detail.placements.values_mut() {
+            // Names that are no longer there have no shares.
+            for stat in detail.counters.keys().filter(|stat| self.covers_stat(stat)) {
+                placement.counters.set(stat, Share::Whole);
+            }
+            for stat in detail.gauges.keys().filter(|stat| self.covers_stat(stat)) {
+                placement.gauges.set(stat, Share::Whole);
+            }
+        }
+        detail.counters.retain(|stat, _| !self.covers_stat(stat));
+        detail.gauges.retain(|stat, _| !self.covers_stat(stat));
+        detail
     }
 }
 
 /// A step as it is made.
 struct Step<'a> {
+    deletion: &'a Deletion,
     before: &'a Detail,
     /// The period of the gauges, if they still count.
     period: Option<Period>,
@@ -149,8 +178,10 @@ impl Step<'_> {
         gains: &mut Sums,
     ) -> Result<bool, Overflow> {
         // A zero has to leave no rollup.
-        let held = shares.of(values)?.into_iter().filter(|(_, sum)| *sum != Sum::ZERO);
-        for (stat, sum) in held {
+        let deletion = self.deletion;
+        let is_taken =
+            |(stat, sum): &(StatName, Sum)| *sum != Sum::ZERO && deletion.covers_stat(stat);
+        for (stat, sum) in shares.of(values)?.into_iter().filter(is_taken) {
             let Some(left) = self.room.sums.checked_sub(1) else {
                 return Ok(false);
             };
@@ -251,5 +282,27 @@ mod tests {
         let left = step.after.unwrap();
         assert_eq!(left.counters, detail.counters);
         assert!(!left.placements.contains_key(&d) && left.placements.len() == 2);
+    }
+
+    #[test]
+    fn stats_that_match_are_taken_from_everywhere_and_count_from_zero_when_they_come_back() {
+        let (detail, mut rollups) = after(&UPDATES);
+        let stats = |pattern| Deletion::Stats(StatPattern::new(pattern).unwrap());
+        let none = stats("pg").step(&detail, |_| true, StepSize::UNLIMITED).unwrap();
+        assert_eq!(none, None);
+        let step = stats("?").step(&detail, |_| true, StepSize::UNLIMITED).unwrap().unwrap();
+        for (of, gain) in &step.rollups {
+            rollups.get_mut(of).unwrap().add(gain).unwrap();
+        }
+        assert!(rollups.values().all(is_zero), "{rollups:?}");
+        let left = step.after.unwrap();
+        assert!(left.counters.is_empty() && left.gauges.is_empty());
+        assert!(left.placements.values().all(|placement| placement.counters.all_whole()));
+        assert_eq!(left.placements.len(), 3);
+        let again = Update::from_json(UPDATES[0].as_bytes()).unwrap();
+        let plan = plan(&left, &again, period(), BTreeMap::new()).unwrap();
+        let p = StatName::new("p").unwrap();
+        let sums: Vec<_> = plan.rollups.values().map(|gain| gain.counters[&p]).collect();
+        assert_eq!(sums, [Sum::from(5), Sum::from(5)]);
     }
 }

@@ -34,6 +34,11 @@ impl JointPlan {
         *self == Self::default()
     }
 
+    /// The keys whose rollups gain something. A key may come twice.
+    pub fn all_keys(&self) -> impl Iterator<Item = &RollupKey> {
+        self.rollups.keys().chain(self.members.keys().map(|set| &set.of))
+    }
+
     /// Adds the plan of another update, one of `id`. If there is one of that id already, it was
     /// made for the detail that is in `details`.
     ///

@@ -18,6 +18,12 @@ pub struct KeyStats {
 }
 
 impl KeyStats {
+    /// The names of its stats. One may come more than once.
+    pub fn names(&self) -> impl Iterator<Item = &StatName> {
+        let groups = [&self.counters, &self.gauges, &self.gauges_current, &self.members];
+        groups.into_iter().flat_map(Sums::keys)
+    }
+
     /// Adds `other`, stat by stat.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
 
 use super::{StoreError, store_error::Cause};
 use crate::{
-    domain::{Overflow, SpreadSum},
+    domain::{Cell, Overflow, RollupKey, SpreadSum},
     table::Target,
 };
 
@@ -69,8 +69,9 @@ impl Failure {
 pub(super) enum Verdict {
     /// It can never be carried out.
     Refused(StoreError),
-    /// What its plan was made from has changed, or is being changed.
-    Replan,
+    /// What its plan was made from has changed, or is being changed. These keys are not in the table
+    /// any more.
+    Replan(BTreeSet<RollupKey>),
     /// It can be tried again: as it is, or on other cells if it was cancelled.
     Again(Failure, Crowded),
 }
@@ -144,10 +145,15 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
     let mut replan = false;
     let mut failure = None;
     let mut crowded = Crowded::default();
+    let mut gone = BTreeSet::new();
     let mut is_table_throttled = false;
     for (target, reason) in targets.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), target) {
             ("None", _) => {}
+            ("ConditionalCheckFailed", Target::Cell(SpreadSum::Rollup(of), Cell::FIRST)) => {
+                gone.insert(of.clone());
+                replan = true;
+            }
             ("ConditionalCheckFailed", Target::Cell(sum, _)) => {
                 crowded.folded.insert(sum.clone());
             }
@@ -181,7 +187,7 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
         crowded.throttled.clear();
     }
     match replan {
-        true => Verdict::Replan,
+        true => Verdict::Replan(gone),
         false => Verdict::Again(failure.unwrap_or(Failure::InTheWay), crowded),
     }
 }
@@ -202,7 +208,7 @@ fn refusal(message: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Cell, DimensionName};
+    use crate::domain::{DimensionKey, DimensionName};
 
     fn judged(reasons: &[(Target, &str, &str)]) -> Verdict {
         let targets: Vec<_> = reasons.iter().map(|(target, ..)| target.clone()).collect();
@@ -228,14 +234,14 @@ mod tests {
             (Target::Departure, "ThrottlingError", ""),
             (cell("a"), "TransactionConflict", ""),
         ]);
-        assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
+        assert!(matches!(verdict, Verdict::Replan(_)), "{verdict:?}");
     }
 
     #[test]
     fn a_conflict_calls_for_a_new_plan_if_the_plan_depends_on_the_item() {
         for target in [Target::Detail, Target::Marker, Target::Members, Target::NewKey] {
             let verdict = judged(&[(target, "TransactionConflict", "")]);
-            assert!(matches!(verdict, Verdict::Replan), "{verdict:?}");
+            assert!(matches!(verdict, Verdict::Replan(_)), "{verdict:?}");
         }
         for target in [Target::Departure, Target::Dimension] {
             let verdict =
@@ -258,6 +264,19 @@ mod tests {
         assert_eq!(crowded.contended, [sum("a")].into());
         assert_eq!(crowded.throttled, [sum("c")].into());
         assert_eq!(crowded.folded, [sum("d")].into());
+    }
+
+    #[test]
+    fn a_first_cell_that_is_absent_calls_for_a_new_plan_that_has_its_key_as_a_new_one() {
+        let dimension = DimensionName::new("d").unwrap();
+        let of = RollupKey { dimension, key: DimensionKey::new("k").unwrap() };
+        let rollup = SpreadSum::Rollup(of.clone());
+        let first = Target::Cell(rollup.clone(), Cell::FIRST);
+        let verdict = judged(&[(first, "ConditionalCheckFailed", ""), (cell("a"), "None", "")]);
+        assert!(matches!(&verdict, Verdict::Replan(gone) if *gone == [of].into()), "{verdict:?}");
+        let other = Target::Cell(rollup.clone(), Cell::new(1).unwrap());
+        let verdict = judged(&[(other, "ConditionalCheckFailed", "")]);
+        assert!(matches!(&verdict, Verdict::Again(_, crowded) if crowded.folded.contains(&rollup)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
         },
         put_item::{PutItemError, PutItemOutput, builders::PutItemFluentBuilder},
         query::{QueryError, QueryOutput, builders::QueryFluentBuilder},
+        scan::{ScanError, ScanOutput, builders::ScanFluentBuilder},
         transact_write_items::{
             TransactWriteItemsError, TransactWriteItemsOutput,
             builders::TransactWriteItemsFluentBuilder,
@@ -66,6 +67,7 @@ macro_rules! table_request {
 }
 
 table_request!(QueryFluentBuilder, QueryOutput, QueryError, usage::note_read);
+table_request!(ScanFluentBuilder, ScanOutput, ScanError, usage::note_read);
 table_request!(BatchGetItemFluentBuilder, BatchGetItemOutput, BatchGetItemError, usage::note_read);
 table_request!(UpdateItemFluentBuilder, UpdateItemOutput, UpdateItemError, usage::note_written);
 table_request!(PutItemFluentBuilder, PutItemOutput, PutItemError, usage::note_written);

@@ -53,6 +53,9 @@ pub(super) const ABSORBED: &str = "absorbed";
 /// In a first cell: when the last step of folding was done, in seconds since the Unix epoch.
 pub(super) const FOLDING_SINCE: &str = "folding_since";
 
+/// In a first cell: that a deletion found nothing in it. Whoever writes to the cell removes it.
+pub(super) const VACATED: &str = "vacated";
+
 /// Within a placement: the key of the dimension.
 pub(super) const PLACEMENT_KEY: &str = "key";
 /// Within a placement: the shares of the counters, in the order of the counters' names.

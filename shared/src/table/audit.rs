@@ -143,10 +143,15 @@ impl Audit {
         let detail = decode_detail(item)?.detail;
         for (dimension, placement) in &detail.placements {
             let of = format!("{}#{}", part(dimension.as_str()), part(placement.key.as_str()));
-            for (stat, sum) in placement.counters.of(&detail.counters)? {
+            let counters = placement.counters.of(&detail.counters)?;
+            let gauges = placement.gauges.of(&detail.gauges)?;
+            // A key that was deleted after the id had come to it is back once the id reports there.
+            if !counters.is_empty() || !gauges.is_empty() {
+                self.placed.insert(of.clone());
+            }
+            for (stat, sum) in counters {
                 gain(&mut self.computed, format!("{of}#c:{}", part(stat.as_str())), sum)?;
             }
-            self.placed.insert(of);
         }
         Ok(())
     }

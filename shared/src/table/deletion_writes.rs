@@ -7,15 +7,18 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    attribute::{self, MEMBERS, PARTITION_KEY},
+    attribute::{self, MEMBERS, VACATED},
+    escape,
     expression::UpdateExpression,
-    item::{CorruptItem, Item, Revision, UpdateToken, decode_departure, number, text},
+    item::{
+        CorruptItem, Item, Revision, UpdateToken, decode_departure, decode_members, number, text,
+    },
     key::{ItemKey, Shard},
-    transaction::{Condition, add_sums, is_unchanged, name_if_hashed, put_detail},
+    transaction::{Condition, add_sums, exists, is_unchanged, name_if_hashed, put_detail},
 };
 use crate::domain::{
-    Cell, CellSums, Deletion, DeletionStep, Id, Member, MemberSet, Overflow, RollupKey, StepSize,
-    Sum, Sums, UnixSeconds,
+    Cell, CellSums, Deletion, DeletionStep, Id, Member, MemberSet, Overflow, RollupKey, StatName,
+    StepSize, Sum, Sums, UnixSeconds,
 };
 
 /// What an id has left behind under a key.
@@ -24,7 +27,10 @@ pub struct StoredDeparture {
     key: ItemKey,
     /// The first cell of the rollup that holds it.
     rollup: ItemKey,
+    /// What of it is deleted.
     counters: Sums,
+    /// Whether that is all.
+    is_all: bool,
 }
 
 impl StoredDeparture {
@@ -40,7 +46,12 @@ impl StoredDeparture {
         let Some(rollup) = key.rollup_of_departure() else {
             return Ok(None);
         };
-        Ok(Some(Self { key, rollup, counters: decode_departure(item)? }))
+        let mut counters = decode_departure(item)?;
+        let all = counters.len();
+        counters.retain(|stat, _| deletion.covers_stat(stat));
+        let is_all = counters.len() == all;
+        // An item without any counters may go, too.
+        Ok((is_all || !counters.is_empty()).then_some(Self { key, rollup, counters, is_all }))
     }
 
     /// How many sums it holds.
@@ -49,10 +60,9 @@ impl StoredDeparture {
         self.counters.len()
     }
 
-    /// The same in parts, each of which fits into an expression: what is left behind, and all but
-    /// the last of which leave something.
+    /// The same in parts, each of which fits into an expression.
     #[must_use]
-    pub fn parts(self) -> Vec<Self> {
+    pub fn into_parts(self) -> DepartureParts {
         let all: Vec<_> = self.counters.iter().collect();
         let chunks = all.chunks(StepSize::OF_TRANSACTION.sums);
         let mut parts: Vec<_> = chunks
@@ -61,10 +71,90 @@ impl StoredDeparture {
                 ..self.clone()
             })
             .collect();
-        if parts.is_empty() {
-            parts.push(self);
-        }
-        parts
+        let last = self.is_all.then(|| parts.pop().unwrap_or(self));
+        DepartureParts { first: parts, last }
+    }
+}
+
+/// What an id has left behind under a key, in parts that are deleted one after the other.
+#[derive(Debug, Clone)]
+pub struct DepartureParts {
+    /// Those after which more is left.
+    pub first: Vec<StoredDeparture>,
+    /// The one with which all is gone; none if something stays.
+    pub last: Option<StoredDeparture>,
+}
+
+/// A shard of a set that is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredShard {
+    /// Its key.
+    pub key: ItemKey,
+    /// The first cell of the rollup that has the number of its members.
+    pub rollup: ItemKey,
+    /// The stat; none if its name is so long that the key has its hash.
+    stat: Option<StatName>,
+    /// The stat in the escaped form of keys.
+    stat_part: String,
+    /// How many members it has.
+    pub members: usize,
+}
+
+impl StoredShard {
+    /// The shard of a set that an item is, if the deletion covers its key. Its stat may have to be
+    /// found out before it is known whether that is covered.
+    ///
+    /// # Errors
+    /// The item can't be read.
+    pub fn of_key_covered_by(
+        deletion: &Deletion,
+        item: &Item,
+    ) -> Result<Option<Self>, CorruptItem> {
+        let Some(key) = ItemKey::of_item(item) else {
+            return Ok(None);
+        };
+        let Some((rollup, stat)) = key.shard_covered_by(deletion) else {
+            return Ok(None);
+        };
+        let stat_part = stat.to_owned();
+        let stat = escape::name(stat).and_then(|name| StatName::new(&name).ok());
+        let members = decode_members(item)?.len();
+        Ok(Some(Self { key, rollup, stat, stat_part, members }))
+    }
+
+    /// The stat; none if it has to be found among those of the rollup.
+    #[must_use]
+    pub fn stat(&self) -> Option<&StatName> {
+        self.stat.as_ref()
+    }
+
+    /// Finds the stat among those of the rollup, by its hash.
+    pub fn find_stat<'a>(&mut self, stats: impl IntoIterator<Item = &'a StatName>) {
+        let mut stats = stats.into_iter();
+        self.stat = stats.find(|stat| escape::part(stat.as_str()) == self.stat_part).cloned();
+    }
+
+    /// Deletes it, if it still has as many members: one transaction. `None` as long as its stat is
+    /// unknown.
+    ///
+    /// # Errors
+    /// Never, as long as this module sets what the SDK requires.
+    pub fn deleted(&self, table: &str) -> Result<Option<Vec<TransactWriteItem>>, BuildError> {
+        let (Some(stat), Ok(members)) = (&self.stat, i64::try_from(self.members)) else {
+            return Ok(None);
+        };
+        let delete = Delete::builder()
+            .table_name(table)
+            .set_key(Some(self.key.attributes()))
+            .condition_expression(format!("size({MEMBERS}) = :members"))
+            .expression_attribute_values(":members", number(members))
+            .build()?;
+        let fewer = Sums::from([(stat.clone(), Sum::from(-members))]);
+        let gain = CellSums { members: fewer, ..CellSums::default() };
+        Ok(Some(vec![
+            TransactWriteItem::builder().delete(delete).build(),
+            add_to_rollup(table, &self.rollup, None, &gain)?,
+        ]))
     }
 }
 
@@ -254,6 +344,7 @@ pub(super) fn add_to_rollup(
     if let Some(of) = of {
         name_if_hashed(&mut expression, of);
     }
+    expression.remove_what_fits([VACATED.to_owned()]);
     let condition = (of.is_none() && first_cell.rollup_key().is_none()).then(exists);
     let update = Update::builder()
         .table_name(table)
@@ -264,8 +355,4 @@ pub(super) fn add_to_rollup(
         .set_expression_attribute_values(Some(expression.values))
         .build()?;
     Ok(TransactWriteItem::builder().update(update).build())
-}
-
-fn exists() -> String {
-    format!("attribute_exists({PARTITION_KEY})")
 }

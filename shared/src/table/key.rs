@@ -101,15 +101,53 @@ impl ItemKey {
             return false;
         };
         match deletion {
-            Deletion::Everything => true,
+            Deletion::Everything | Deletion::Stats(_) => true,
             Deletion::Keys(dimension, key) => {
                 let names = of.split_once(SEPARATOR);
                 names.is_some_and(|(of_dimension, of_key)| {
-                    of_dimension == part(dimension.as_str())
-                        && key.as_ref().is_none_or(|key| of_key == part(key.as_str()))
+                    is_covered(of_dimension, of_key, dimension, key.as_ref())
                 })
             }
         }
+    }
+
+    /// What a deletion has to know of this shard of a set: the first cell of its rollup, and its
+    /// stat in the escaped form of keys. `None` if it is not a shard, or its key is not covered.
+    pub(super) fn shard_covered_by(&self, deletion: &Deletion) -> Option<(Self, &str)> {
+        let Some(ItemKind::Members(set)) = self.kind() else {
+            return None;
+        };
+        let (of, stat) = set.rsplit_once(SEPARATOR)?;
+        let (of_dimension, of_key) = of.split_once(SEPARATOR)?;
+        let is_covered = match deletion {
+            Deletion::Everything | Deletion::Stats(_) => true,
+            Deletion::Keys(dimension, key) => {
+                is_covered(of_dimension, of_key, dimension, key.as_ref())
+            }
+        };
+        let first = Cell::FIRST.number().to_string();
+        is_covered.then(|| (Self::new([DIMENSION, of_dimension, &first], [of_key]), stat))
+    }
+
+    /// Whether this is the first cell of a key that a deletion deletes.
+    #[must_use]
+    pub fn is_key_covered_by(&self, deletion: &Deletion) -> bool {
+        let (Deletion::Keys(dimension, key), Some(ItemKind::Rollup(of, Cell::FIRST))) =
+            (deletion, self.kind())
+        else {
+            return false;
+        };
+        of.split_once(SEPARATOR).is_some_and(|(of_dimension, of_key)| {
+            is_covered(of_dimension, of_key, dimension, key.as_ref())
+        })
+    }
+
+    /// The first cells of the rollup that this is a cell of, so many of them.
+    #[must_use]
+    pub fn cells(&self, many: u8) -> Vec<Self> {
+        let dimension = self.partition.rsplit_once(SEPARATOR).map_or("", |(of, _)| of);
+        let cell = |cell: Cell| Self::new([dimension, &cell.number().to_string()], [&self.sort]);
+        Cell::first(many).map(cell).collect()
     }
 
     /// A cell of a key's rollup.
@@ -265,6 +303,16 @@ impl Partition {
         let values = HashMap::from([(":p".to_owned(), AttributeValue::S(self.0.clone()))]);
         (format!("{PARTITION_KEY} = :p"), values)
     }
+}
+
+/// Whether names in the escaped form are those of a dimension and its key, or of any of its keys.
+fn is_covered(
+    of_dimension: &str,
+    of_key: &str,
+    dimension: &DimensionName,
+    key: Option<&DimensionKey>,
+) -> bool {
+    of_dimension == part(dimension.as_str()) && key.is_none_or(|key| of_key == part(key.as_str()))
 }
 
 fn joined(parts: &[impl AsRef<str>]) -> String {

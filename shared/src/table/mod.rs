@@ -4,6 +4,7 @@
 
 mod attribute;
 mod audit;
+mod clear_writes;
 mod definition;
 mod deletion_writes;
 mod escape;
@@ -18,8 +19,11 @@ mod sweep_writes;
 mod transaction;
 
 pub use audit::{Audit, AuditError, Discrepancy};
+pub use clear_writes::{ClearError, Removable, StoredRollup, delete_key, mark_vacated};
 pub use definition::{create_table, time_to_live};
-pub use deletion_writes::{DeletionError, IdDeletion, StoredDeparture, delete_member};
+pub use deletion_writes::{
+    DeletionError, DepartureParts, IdDeletion, StoredDeparture, StoredShard, delete_member,
+};
 pub use fold_writes::fold_writes;
 pub use item::{
     CorruptItem, DimensionEntry, Item, Marker, Revision, StoredDetail, Sweep, SweepPosition,

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 use super::{
     attribute::{
         self, EXPIRES_AT, FOLDED, INCARNATION, KEY_COUNT, MEMBERS, NAME, PARTITION_KEY,
-        RECENT_UPDATES, VERSION, WRITES, WRITTEN_AT,
+        RECENT_UPDATES, VACATED, VERSION, WRITES, WRITTEN_AT,
     },
     escape,
     expression::UpdateExpression,
@@ -30,7 +30,7 @@ pub enum Target {
     Detail,
     /// The idempotency marker, unless there is one.
     Marker,
-    /// A cell of a sum, unless it is being folded.
+    /// A cell of a sum, unless it is being folded, or is the first one and absent.
     Cell(SpreadSum, Cell),
     /// The first cell of a key that is new to its dimension, unless it is there.
     NewKey,
@@ -250,10 +250,17 @@ impl Writing<'_> {
         members: &[ShardOfSet],
     ) -> Result<Action, BuildError> {
         let mut expression = added(of, gain, members);
-        let condition = (cell != Cell::FIRST).then(|| self.mark_write(&mut expression));
+        let condition = match cell == Cell::FIRST {
+            // A key may have been deleted that this process knows.
+            true => {
+                expression.remove_what_fits([VACATED.to_owned()]);
+                exists()
+            }
+            false => self.mark_write(&mut expression),
+        };
         expression.remove_what_fits(self.gauges_to_remove(gain));
         let target = Target::Cell(SpreadSum::Rollup(of.clone()), cell);
-        self.update_if(target, &ItemKey::rollup(of, cell), expression, condition)
+        self.update_if(target, &ItemKey::rollup(of, cell), expression, Some(condition))
     }
 
     /// Gauges that a rollup may still have of periods that have expired. To remove what is not
@@ -416,6 +423,10 @@ pub(super) fn add_sums(expression: &mut UpdateExpression, gain: &CellSums) {
 
 fn is_absent() -> String {
     format!("attribute_not_exists({PARTITION_KEY})")
+}
+
+pub(super) fn exists() -> String {
+    format!("attribute_exists({PARTITION_KEY})")
 }
 
 /// Where the item's key has only the hash of the dimension key, its name is kept beside.

@@ -48,6 +48,13 @@ pub struct Deleted {
     pub sums: u64,
     /// Members that were taken out of sets, counted for each set.
     pub members: u64,
+    /// Items of sets that were deleted or changed.
+    pub shards: u64,
+    /// Keys of dimensions that were deleted.
+    pub keys: u64,
+    /// Keys of which something could not be removed yet: somebody reports there, gauges have not
+    /// expired, or their dimension is spread over several partitions.
+    pub keys_left: u64,
     /// Bytes of the items that were deleted or changed, as DynamoDB counts them. Rollups are not
     /// among them.
     pub bytes: u64,
@@ -195,27 +202,23 @@ impl Store {
             let Some(departure) = StoredDeparture::covered_by(deletion, item)? else {
                 continue;
             };
-            found.departures += 1;
-            found.rollups += 1;
-            found.sums += count(departure.sums());
-            found.bytes += count(item_bytes(item));
-            let mut parts = departure.parts();
-            whole.extend(parts.pop());
-            for part in parts {
+            found.add_departure(&departure, item);
+            let parts = departure.into_parts();
+            whole.extend(parts.last);
+            for part in parts.first {
                 let writes = of_id.part_of_departure(&part)?;
                 if let Some(cause) = self.write(writes, run).await? {
                     return Ok(Some(cause));
                 }
             }
         }
-        if whole.is_empty() {
-            return Ok(None);
+        if !whole.is_empty()
+            && let Some(cause) = self.write(of_id.departures(&whole)?, run).await?
+        {
+            return Ok(Some(cause));
         }
-        let overtaken = self.write(of_id.departures(&whole)?, run).await?;
-        if overtaken.is_none() {
-            run.deleted.add(&found);
-        }
-        Ok(overtaken)
+        run.deleted.add(&found);
+        Ok(None)
     }
 
     /// Carries out a transaction, unless this is a preview; the cause, if another writer was
@@ -251,11 +254,12 @@ impl DeletionRun<'_> {
 }
 
 impl Deleted {
-    /// The write units that the deletion takes if no item has more than 1 KB. A transaction takes
-    /// two for each.
+    /// The write units that the deletion takes if no item has more than 1 KB: two for each item of a
+    /// transaction.
     #[must_use]
     pub fn least_write_units(&self) -> u64 {
-        2 * (self.ids + self.departures + self.rollups + self.members)
+        // A key is marked; then it is deleted in a transaction of three items.
+        2 * (self.ids + self.departures + self.rollups + self.shards) + 8 * self.keys
     }
 
     fn add(&mut self, more: &Self) {
@@ -264,10 +268,20 @@ impl Deleted {
         self.rollups += more.rollups;
         self.sums += more.sums;
         self.members += more.members;
+        self.shards += more.shards;
+        self.keys += more.keys;
+        self.keys_left += more.keys_left;
         self.bytes += more.bytes;
     }
 
-    fn add_step(&mut self, step: &DeletionStep) {
+    pub(super) fn add_departure(&mut self, departure: &StoredDeparture, item: &Item) {
+        self.departures += 1;
+        self.rollups += 1;
+        self.sums += count(departure.sums());
+        self.bytes += count(item_bytes(item));
+    }
+
+    pub(super) fn add_step(&mut self, step: &DeletionStep) {
         self.rollups += count(step.rollups.len());
         self.sums += step.rollups.values().map(CellSums::count).map(count).sum::<u64>();
     }

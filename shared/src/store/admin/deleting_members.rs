@@ -41,7 +41,7 @@ impl Store {
     }
 
     /// The next keys of a dimension, and their stats; none at the end.
-    async fn stats_after(
+    pub(super) async fn stats_after(
         &self,
         dimension: &DimensionName,
         after: Option<&DimensionKey>,
@@ -93,6 +93,7 @@ impl Store {
                     }
                     None => {
                         run.deleted.members += 1;
+                        run.deleted.shards += 1;
                         run.deleted.rollups += 1;
                         run.deleted.bytes += count(item_bytes(&item));
                     }

@@ -2,6 +2,7 @@
 
 mod auditing;
 mod deleting;
+mod deleting_keys;
 mod deleting_members;
 mod folding;
 mod housekeeping;

@@ -49,6 +49,8 @@ pub(in crate::store) struct KnownNames(Mutex<Remembered>);
 struct Remembered {
     dimensions: LruCache<DimensionName, ()>,
     keys: LruCache<RollupKey, ()>,
+    /// Keys that were deleted, and may have come back.
+    gone: LruCache<RollupKey, ()>,
     stats: LruCache<u64, ()>,
     hasher: RandomState,
     room: LruCache<DimensionName, Room>,
@@ -107,6 +109,7 @@ impl KnownNames {
         Self(Mutex::new(Remembered {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
             keys: LruCache::sparse(MAX_REMEMBERED),
+            gone: LruCache::sparse(MAX_REMEMBERED),
             stats: LruCache::sparse(MAX_REMEMBERED_STATS),
             hasher: RandomState::new(),
             room: LruCache::sparse(MAX_REMEMBERED),
@@ -122,8 +125,20 @@ impl KnownNames {
         for key in &plan.keys {
             names.keys.put(key.clone(), ());
         }
+        for of in plan.all_keys() {
+            names.gone.pop(of);
+        }
         for (of, stats) in &plan.stats {
             names.remember_stats(of, stats);
+        }
+    }
+
+    /// Notes that these keys are not in the table any more, whoever reports under them.
+    pub(super) fn note_gone(&self, gone: impl IntoIterator<Item = RollupKey>) {
+        let mut names = lock(&self.0);
+        for of in gone {
+            names.keys.pop(&of);
+            names.gone.put(of, ());
         }
     }
 
@@ -157,6 +172,11 @@ impl KnownNames {
         for key in &plan.keys {
             if names.keys.get(key).is_none() {
                 unknown.keys.insert(key.clone());
+            }
+        }
+        for of in plan.all_keys().filter(|_| !names.gone.is_empty()) {
+            if names.gone.contains(of) {
+                unknown.keys.insert(of.clone());
             }
         }
         unknown

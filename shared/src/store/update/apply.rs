@@ -68,7 +68,10 @@ impl Store {
             let next = |error| {
                 let (failure, crowded) = match judge(&targets, &error) {
                     Verdict::Refused(refusal) => return Err(refusal),
-                    Verdict::Replan => return Ok(Next::Stop(Obstacle::Stale(error.into()))),
+                    Verdict::Replan(gone) => {
+                        self.known_names.note_gone(gone);
+                        return Ok(Next::Stop(Obstacle::Stale(error.into())));
+                    }
                     Verdict::Again(failure, crowded) => (failure, crowded),
                 };
                 if failure == Failure::Lost {

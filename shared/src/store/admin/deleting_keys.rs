@@ -1,0 +1,338 @@
+//! Deleting what counts under some keys, or some stats under all of them.
+//!
+//! Only details know what rollups hold of them, and only a scan finds the details. So the whole
+//! table is read once: what ids hold there is taken out, and sets are deleted, each with its number
+//! of members. Then the rollups have nothing but zeros, and what was reported in the meantime. The
+//! zeros are removed, and keys of which nothing is left.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{operation::scan::ScanOutput, types::AttributeValue};
+
+use super::{
+    DeletionRun,
+    deleting::{Mode, count},
+};
+use crate::{
+    domain::{Cell, Deletion, RollupKey, Spread, StepSize},
+    store::{Store, StoreError, failure::Failure, store_error::Cause, update::Consistency},
+    table::{
+        ClearError, Item, ItemKey, StoredDeparture, StoredRollup, StoredShard, decode_detail,
+        decode_dimension, decode_key_count, decode_rollup, delete_key, item_bytes, mark_vacated,
+    },
+};
+
+/// The most items of a page of the scan.
+const ITEMS_AT_ONCE: i32 = 500;
+
+impl Store {
+    /// Deletes what a deletion covers, of all ids. What ids report there meanwhile may be deleted
+    /// too; from then on they count from zero, or from what they reported last if it is their key
+    /// that was deleted.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. Each transaction is complete or was not carried out, and a repetition
+    /// does what is left.
+    pub async fn delete_of_all_ids(
+        &self,
+        deletion: &Deletion,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<(), StoreError> {
+        let mut last = None;
+        let mut start = None;
+        loop {
+            let page = self.scan_page(start, run).await?;
+            for item in page.items.unwrap_or_default() {
+                self.delete_found(&item, deletion, &mut last, run).await?;
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        match run.mode {
+            Mode::Preview => Ok(()),
+            Mode::Delete => self.clear(deletion, run).await,
+        }
+    }
+
+    async fn scan_page(
+        &self,
+        start: Option<HashMap<String, AttributeValue>>,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<ScanOutput, StoreError> {
+        let is_consistent = run.mode == Mode::Delete;
+        let read = self.read(run.deadline(), || {
+            self.client
+                .scan()
+                .table_name(&self.settings.table)
+                .consistent_read(is_consistent)
+                .limit(ITEMS_AT_ONCE)
+                .set_exclusive_start_key(start.clone())
+        });
+        run.pacer.run(read).await
+    }
+
+    /// Deletes what an item says that there is to delete. The items of an id come one after the
+    /// other, and all of it is deleted with the first of them: `last` is the detail of that id.
+    async fn delete_found(
+        &self,
+        item: &Item,
+        deletion: &Deletion,
+        last: &mut Option<ItemKey>,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(key) = ItemKey::of_item(item) else {
+            return Ok(());
+        };
+        if let Some(detail) = key.detail_of_id() {
+            let is_found = match detail == key {
+                true => self.note_detail(item, deletion, run)?,
+                false => note_departure(item, deletion, run)?,
+            };
+            if is_found && run.mode == Mode::Delete && last.as_ref() != Some(&detail) {
+                self.delete_of_id(&detail, deletion, run).await?;
+                *last = Some(detail);
+            }
+        } else if let Some(shard) = StoredShard::of_key_covered_by(deletion, item)? {
+            self.delete_shard(shard, item, deletion, run).await?;
+        } else if run.mode == Mode::Preview && key.is_key_covered_by(deletion) {
+            run.deleted.keys += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether there is something of a detail to delete. A preview notes it.
+    fn note_detail(
+        &self,
+        item: &Item,
+        deletion: &Deletion,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<bool, StoreError> {
+        let now = (run.clock)();
+        let counts = |period| !self.settings.period_length.has_expired(period, now);
+        let detail = decode_detail(item)?.detail;
+        let Some(step) = deletion.step(&detail, counts, StepSize::UNLIMITED)? else {
+            return Ok(false);
+        };
+        if run.mode == Mode::Preview {
+            run.deleted.ids += 1;
+            run.deleted.bytes += count(item_bytes(item));
+            run.deleted.add_step(&step);
+        }
+        Ok(true)
+    }
+
+    /// Deletes a shard of a set, if it still is as it was read, or as it is found to be.
+    async fn delete_shard(
+        &self,
+        mut shard: StoredShard,
+        item: &Item,
+        deletion: &Deletion,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<(), StoreError> {
+        let mut backoff = self.backoff(run.deadline());
+        let bytes = count(item_bytes(item));
+        loop {
+            if shard.stat().is_none() {
+                let cells = self.cells_of(&shard.rollup, run).await?;
+                let cells = cells.iter().map(decode_rollup).collect::<Result<Vec<_>, _>>()?;
+                shard.find_stat(cells.iter().flat_map(|cell| cell.sums.members.keys()));
+            }
+            if !shard.stat().is_some_and(|stat| deletion.covers_stat(stat)) {
+                return Ok(());
+            }
+            let Some(actions) = shard.deleted(&self.settings.table)? else {
+                return Ok(());
+            };
+            let Some(cause) = self.write(actions, run).await? else {
+                run.deleted.members += count(shard.members);
+                run.deleted.shards += 1;
+                run.deleted.rollups += 1;
+                run.deleted.bytes += bytes;
+                return Ok(());
+            };
+            backoff.wait(Failure::InTheWay, cause).await?;
+            let read = self.get([shard.key.clone()].into(), Consistency::Strong, run.deadline());
+            let found = run.pacer.run(read).await?.remove(&shard.key);
+            let Some(found) = found else {
+                return Ok(());
+            };
+            let Some(found) = StoredShard::of_key_covered_by(deletion, &found)? else {
+                return Ok(());
+            };
+            shard = found;
+        }
+    }
+
+    /// The cells of the rollup with this first cell, as far as they exist.
+    async fn cells_of(
+        &self,
+        first_cell: &ItemKey,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<Vec<Item>, StoreError> {
+        let cells = first_cell.cells(Cell::MOST);
+        let read = self.get(cells.iter().cloned().collect(), Consistency::Strong, run.deadline());
+        let mut found = run.pacer.run(read).await?;
+        // In their order: the first cell says which of the others count.
+        Ok(cells.iter().filter_map(|cell| found.remove(cell)).collect())
+    }
+
+    /// Removes what is zero now, and keys of which nothing is left.
+    async fn clear(
+        &self,
+        deletion: &Deletion,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<(), StoreError> {
+        if let Deletion::Keys(dimension, Some(key)) = deletion {
+            let of = RollupKey { dimension: dimension.clone(), key: key.clone() };
+            return self.clear_key(&of, deletion, run).await;
+        }
+        for dimension in self.dimensions(run.deadline()).await? {
+            if matches!(deletion, Deletion::Keys(of, _) if *of != dimension) {
+                continue;
+            }
+            let mut after = None;
+            loop {
+                let page = self.stats_after(&dimension, after.as_ref(), run).await?;
+                let Some((last, _)) = page.last() else {
+                    break;
+                };
+                after = Some(last.clone());
+                for (key, stats) in page {
+                    let of = RollupKey { dimension: dimension.clone(), key };
+                    let is_affected = match deletion {
+                        Deletion::Stats(_) => stats.names().any(|stat| deletion.covers_stat(stat)),
+                        _ => true,
+                    };
+                    if is_affected {
+                        self.clear_key(&of, deletion, run).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn clear_key(
+        &self,
+        of: &RollupKey,
+        deletion: &Deletion,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<(), StoreError> {
+        let mut backoff = self.backoff(run.deadline());
+        loop {
+            match self.try_to_clear(of, deletion, run).await? {
+                Cleared::Done => return Ok(()),
+                Cleared::Left => {
+                    run.deleted.keys_left += 1;
+                    return Ok(());
+                }
+                Cleared::MoreLeft => {}
+                Cleared::Overtaken(cause) => backoff.wait(Failure::InTheWay, cause).await?,
+            }
+        }
+    }
+
+    async fn try_to_clear(
+        &self,
+        of: &RollupKey,
+        deletion: &Deletion,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<Cleared, StoreError> {
+        let (first_cell, entry) =
+            (ItemKey::rollup(of, Cell::FIRST), ItemKey::dimension(&of.dimension));
+        let read = self.get([entry.clone()].into(), Consistency::Strong, run.deadline());
+        let entry = run.pacer.run(read).await?.remove(&entry);
+        let entry = entry.as_ref().map(decode_dimension).transpose()?;
+        let spread = entry.map_or(Spread::ONE, |entry| entry.spread);
+        let cells = first_cell.cells(spread.cells);
+        let read = self.get(cells.iter().cloned().collect(), Consistency::Strong, run.deadline());
+        let mut found = run.pacer.run(read).await?;
+        let rollup = StoredRollup::new(cells.iter().filter_map(|cell| found.remove(cell)))?;
+
+        let now = (run.clock)();
+        let has_expired = |period| self.settings.period_length.has_expired(period, now);
+        let Some(removable) = rollup.removable(|stat| deletion.covers_stat(stat), has_expired)?
+        else {
+            return Ok(Cleared::Left);
+        };
+        if !removable.is_empty() {
+            let actions = rollup.clear(&self.settings.table, &removable)?;
+            let overtaken = self.write(actions, run).await?;
+            return Ok(overtaken.map_or(Cleared::MoreLeft, Cleared::Overtaken));
+        }
+        if matches!(deletion, Deletion::Stats(_)) || rollup.is_absent() {
+            return Ok(Cleared::Done);
+        }
+        match rollup.is_empty_key() && spread == Spread::ONE {
+            true => self.delete_empty_key(of, run).await,
+            false => Ok(Cleared::Left),
+        }
+    }
+
+    /// Deletes a key of which only the first cell is left, unless somebody writes to it. The mark is
+    /// what the deletion goes by: whoever writes to the cell removes it.
+    async fn delete_empty_key(
+        &self,
+        of: &RollupKey,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<Cleared, StoreError> {
+        let (table, mark) = (&self.settings.table, self.new_update_token());
+        if let Some(cause) = self.write(mark_vacated(table, of, mark)?, run).await? {
+            return Ok(Cleared::Overtaken(cause));
+        }
+        let first_cell = ItemKey::rollup(of, Cell::FIRST);
+        let key_count = ItemKey::key_count(&of.dimension, Cell::FIRST);
+        let keys = [first_cell.clone(), key_count.clone()].into();
+        let read = self.get(keys, Consistency::Strong, run.deadline());
+        let mut found = run.pacer.run(read).await?;
+        if !StoredRollup::new(found.remove(&first_cell))?.is_vacated_by(mark) {
+            return Ok(Cleared::MoreLeft);
+        }
+        let keys = found.get(&key_count).map(decode_key_count).transpose()?;
+        let is_counted = keys.is_some_and(|keys| keys > 0);
+        let actions = delete_key(table, of, mark, is_counted)?;
+        if let Some(cause) = self.write(actions, run).await? {
+            return Ok(Cleared::Overtaken(cause));
+        }
+        run.deleted.keys += 1;
+        Ok(Cleared::Done)
+    }
+}
+
+/// How far the clearing of a key has come.
+enum Cleared {
+    /// There is nothing left to remove.
+    Done,
+    /// Something is left that this run can't remove.
+    Left,
+    /// It has to be looked at again.
+    MoreLeft,
+    /// Another writer was faster.
+    Overtaken(Cause),
+}
+
+/// Whether this is something to delete that an id left behind. A preview notes it.
+fn note_departure(
+    item: &Item,
+    deletion: &Deletion,
+    run: &mut DeletionRun<'_>,
+) -> Result<bool, StoreError> {
+    let Some(departure) = StoredDeparture::covered_by(deletion, item)? else {
+        return Ok(false);
+    };
+    if run.mode == Mode::Preview {
+        run.deleted.add_departure(&departure, item);
+    }
+    Ok(true)
+}
+
+impl From<ClearError> for StoreError {
+    fn from(error: ClearError) -> Self {
+        match error {
+            ClearError::Corrupt(corrupt) => corrupt.into(),
+            ClearError::Overflow(overflow) => overflow.into(),
+        }
+    }
+}

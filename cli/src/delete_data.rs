@@ -13,7 +13,7 @@ use shared::{
     domain::{
         Deletion, DimensionKey, DimensionName, Id, Member, PeriodLength, StatPattern, UnixSeconds,
     },
-    store::{Deleted, DeletionRun, Mode, Pacer, Settings, Store},
+    store::{Deleted, DeletionMode, DeletionRun, Pacer, Settings, Store},
 };
 
 const HOW_TO_REACH_IT: &str = "\
@@ -123,7 +123,7 @@ pub fn run(options: &DeleteOptions) -> anyhow::Result<()> {
 }
 
 async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report> {
-    let mode = if options.yes { Mode::Delete } else { Mode::Preview };
+    let mode = if options.yes { DeletionMode::Delete } else { DeletionMode::Preview };
     let mut pacer = Pacer::new(options.units_per_second);
     let mut run = DeletionRun {
         mode,
@@ -219,9 +219,9 @@ impl Report {
         };
         if deleted.keys_left > 0 {
             lines.push(format!(
-                "{} keys still hold something: somebody reports there, or gauges of the last 12 minutes have not \
-                 expired, or cells are being merged. Run the same command again in an hour.",
-                deleted.keys_left
+                "{} can't go yet: somebody reports there, gauges have not expired, or the dimension is spread over \
+                 several partitions. Run the same command again in an hour.",
+                counted(deleted.keys_left, "key")
             ));
         }
         lines.join("\n")
@@ -232,12 +232,19 @@ impl Report {
         let Deleted { ids, departures, rollups, sums, members, shards, keys, bytes, .. } =
             self.deleted;
         let parts = [
-            (ids, format!("{ids} ids")),
-            (sums, format!("{sums} sums in {} rollups", rollups.saturating_sub(shards))),
+            (ids, counted(ids, "id")),
+            (
+                sums,
+                format!(
+                    "{} in {}",
+                    counted(sums, "sum"),
+                    counted(rollups.saturating_sub(shards), "rollup")
+                ),
+            ),
             (departures, format!("{departures} of them of keys that ids have left")),
-            (members, format!("{members} members of sets")),
-            (keys, format!("{keys} keys")),
-            (bytes, format!("{bytes} bytes")),
+            (members, format!("{} of sets", counted(members, "member"))),
+            (keys, counted(keys, "key")),
+            (bytes, counted(bytes, "byte")),
         ];
         let parts = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, words)| words);
         parts.collect::<Vec<_>>().join(", ")
@@ -260,5 +267,12 @@ impl Report {
             "readUnits": self.read_units,
             "writeUnits": self.write_units,
         })
+    }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
     }
 }

@@ -75,12 +75,12 @@ async fn an_id_is_previewed_then_deleted_and_then_nothing_is_kept_of_it() {
     let before = table.total("country").await;
     for arguments in [&["delete", "--id", "a"][..], &["delete", "--id", "a", "-n"]] {
         let preview = stdout(&table.statshub(arguments).await);
-        assert!(preview.starts_with("the id a: 1 ids, 3 sums in 2 rollups, 1 of them of"));
+        assert!(preview.starts_with("the id a: 1 id, 3 sums in 2 rollups, 1 of them of"));
         assert!(preview.contains("Nothing is deleted yet. To delete it, add --yes."), "{preview}");
         assert_eq!(table.total("country").await, before);
     }
     let done = stdout(&table.statshub(&["delete", "--id", "a", "--yes"]).await);
-    assert!(done.starts_with("the id a, deleted: 1 ids, 3 sums in 2 rollups"), "{done}");
+    assert!(done.starts_with("the id a, deleted: 1 id, 3 sums in 2 rollups"), "{done}");
     assert_eq!(table.total("country").await, [Sum::from(1), Sum::ZERO]);
     assert_eq!(
         stdout(&table.statshub(&["delete", "--id", "a", "--yes"]).await),

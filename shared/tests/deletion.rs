@@ -19,11 +19,11 @@ use std::{
 };
 
 use fastrand::Rng;
-use fault_proxy::{Fault, FaultPlan, Operation, Which};
+use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Throttle, Which};
 use futures_util::future::join_all;
 use shared::{
     domain::{Deletion, DimensionKey, DimensionName, KeyStats, Member, StatPattern, Sum},
-    store::{Deleted, DeletionRun, Mode, Pacer, Store, StoreError},
+    store::{Deleted, DeletionMode, DeletionRun, Pacer, Store, StoreError},
 };
 use support::{NOW, TestStore, id, post, soon};
 
@@ -32,7 +32,7 @@ const UNBOUNDED: NonZeroU32 = NonZeroU32::MAX;
 
 async fn run(
     store: &Store,
-    mode: Mode,
+    mode: DeletionMode,
     work: impl AsyncFnOnce(&Store, &mut DeletionRun<'_>) -> Result<(), StoreError>,
 ) -> Result<Deleted, StoreError> {
     let mut pacer = Pacer::new(UNBOUNDED);
@@ -47,16 +47,24 @@ async fn run(
     Ok(run.deleted)
 }
 
-async fn delete_id(store: &Store, mode: Mode, name: &str) -> Result<Deleted, StoreError> {
+async fn delete_id(store: &Store, mode: DeletionMode, name: &str) -> Result<Deleted, StoreError> {
     run(store, mode, async |store, run| store.delete_id(&id(name), run).await).await
 }
 
-async fn delete_member(store: &Store, mode: Mode, name: &str) -> Result<Deleted, StoreError> {
+async fn delete_member(
+    store: &Store,
+    mode: DeletionMode,
+    name: &str,
+) -> Result<Deleted, StoreError> {
     let member = Member::new(name).unwrap();
     run(store, mode, async |store, run| store.delete_member(&member, run).await).await
 }
 
-async fn delete(store: &Store, mode: Mode, deletion: &Deletion) -> Result<Deleted, StoreError> {
+async fn delete(
+    store: &Store,
+    mode: DeletionMode,
+    deletion: &Deletion,
+) -> Result<Deleted, StoreError> {
     run(store, mode, async |store, run| store.delete_of_all_ids(deletion, run).await).await
 }
 
@@ -126,14 +134,14 @@ async fn what_is_left_after_an_id_is_deleted_is_what_the_others_have_reported() 
                 others.post(&name, &update).await;
             }
         }
-        delete_id(&test.store, Mode::Delete, "i0").await.unwrap();
+        delete_id(&test.store, DeletionMode::Delete, "i0").await.unwrap();
         for dimension in ["d", "e", "f"] {
             let left = nonzero(&test, dimension).await;
             assert_eq!(left, nonzero(&others, dimension).await, "seed {seed}, {dimension}");
         }
         assert_exact(&test, &format!("seed {seed}")).await;
         assert_eq!(test.store.detail(&id("i0"), soon()).await.unwrap(), None);
-        let again = delete_id(&test.store, Mode::Delete, "i0").await.unwrap();
+        let again = delete_id(&test.store, DeletionMode::Delete, "i0").await.unwrap();
         assert_eq!(again, Deleted::default(), "nothing is left of it");
     }
 }
@@ -144,7 +152,7 @@ async fn a_deleted_id_counts_from_zero_again_and_its_gauges_are_gone() {
     let report = r#"{"dims":{"d":"k"},"counters":{"x":5},"increments":{"y":2},"gauges":{"g":7}}"#;
     test.post("a", report).await;
     test.post("b", r#"{"dims":{"d":"k"},"counters":{"x":1},"gauges":{"g":1}}"#).await;
-    delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    delete_id(&test.store, DeletionMode::Delete, "a").await.unwrap();
     assert_eq!(test.shown("d").await, "k: c.x=1 c.y=0 now.g=1\ntotal: c.x=1 c.y=0 now.g=1");
     test.post("a", report).await;
     assert_eq!(test.shown("d").await, "k: c.x=6 c.y=2 now.g=8\ntotal: c.x=6 c.y=2 now.g=8");
@@ -171,11 +179,11 @@ async fn a_preview_finds_what_is_deleted_and_writes_nothing() {
     let test = TestStore::new().await;
     post_widely(&test, "a").await;
     test.requests.take();
-    let preview = delete_id(&test.store, Mode::Preview, "a").await.unwrap();
+    let preview = delete_id(&test.store, DeletionMode::Preview, "a").await.unwrap();
     let (operations, _) = test.requests.take();
     assert!(operations.iter().all(|operation| ["BatchGetItem", "Query"].contains(&&**operation)));
     assert!(preview.departures > 100 && preview.rollups > 160, "{preview:?}");
-    let deleted = delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    let deleted = delete_id(&test.store, DeletionMode::Delete, "a").await.unwrap();
     assert_eq!(deleted, preview);
     assert_exact(&test, "deleted").await;
 }
@@ -194,7 +202,7 @@ async fn a_deletion_that_is_killed_after_any_transaction_is_completed_by_another
                 tokio::task::yield_now().await;
             }
         };
-        let deletion = delete_id(&test.store, Mode::Delete, "a");
+        let deletion = delete_id(&test.store, DeletionMode::Delete, "a");
         tokio::select! {
             biased;
             () = killed => kills += 1,
@@ -222,7 +230,7 @@ async fn a_deletion_whose_answers_are_lost_takes_out_nothing_twice() {
         (Operation::TransactWriteItems, at, fault)
     });
     proxy.set_plan(FaultPlan::script(every_other));
-    delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    delete_id(&test.store, DeletionMode::Delete, "a").await.unwrap();
     proxy.set_plan(FaultPlan::none());
     proxy.settle().await;
     assert_exact(&test, "with lost answers").await;
@@ -237,7 +245,7 @@ async fn a_deletion_waits_for_writers_of_the_same_rollups() {
     let conflict = Fault::Conflict(Which::items(|pk, _| pk.starts_with("dim#")));
     let conflicts = (0..5).map(|at| (Operation::TransactWriteItems, at, conflict.clone()));
     proxy.set_plan(FaultPlan::script(conflicts));
-    delete_id(&test.store, Mode::Delete, "a").await.unwrap();
+    delete_id(&test.store, DeletionMode::Delete, "a").await.unwrap();
     assert_eq!(test.shown("d").await, "k: c.x=1\ntotal: c.x=1");
 }
 
@@ -282,7 +290,7 @@ async fn what_others_report_during_a_deletion_stays_exact() {
     let delete = async {
         // Of these, i0 goes on reporting.
         for name in ["i0", "i1", "i0"] {
-            delete_id(&test.store, Mode::Delete, name).await.unwrap();
+            delete_id(&test.store, DeletionMode::Delete, name).await.unwrap();
         }
         assert_eq!(test.store.detail(&id("i1"), soon()).await.unwrap(), None);
         stopped.store(true, Relaxed);
@@ -293,7 +301,7 @@ async fn what_others_report_during_a_deletion_stays_exact() {
         write_until(&test, &stopped, 0..1, 100)
     );
     assert_exact(&test, "beside writers").await;
-    delete_id(&test.store, Mode::Delete, "i0").await.unwrap();
+    delete_id(&test.store, DeletionMode::Delete, "i0").await.unwrap();
     assert_exact(&test, "afterwards").await;
     let expected: i64 = last.values().sum();
     let counted = test.summary_at(NOW, "e").await;
@@ -318,15 +326,15 @@ async fn a_deleted_member_is_in_no_set_and_counts_again_when_it_is_reported_agai
     let test = TestStore::new().await;
     post_members(&test).await;
     let shown = test.summary_at(NOW, "d").await;
-    let preview = delete_member(&test.store, Mode::Preview, "m").await.unwrap();
+    let preview = delete_member(&test.store, DeletionMode::Preview, "m").await.unwrap();
     assert_eq!(preview.members, 130 + 13 + 2);
     assert_eq!(test.summary_at(NOW, "d").await, shown, "a preview changes nothing");
-    let deleted = delete_member(&test.store, Mode::Delete, "m").await.unwrap();
+    let deleted = delete_member(&test.store, DeletionMode::Delete, "m").await.unwrap();
     assert_eq!(deleted, preview);
     assert_exact(&test, "deleted").await;
     assert!(test.shown("d").await.ends_with("total: m.u=130 m.v=117"));
     assert_eq!(test.shown("e").await, "all: m.u=130 m.v=1\ntotal: m.u=130 m.v=1");
-    let again = delete_member(&test.store, Mode::Delete, "m").await.unwrap();
+    let again = delete_member(&test.store, DeletionMode::Delete, "m").await.unwrap();
     assert_eq!(again, Deleted::default(), "nothing is left of it");
     test.post("b", r#"{"dims":{"d":"k0"},"members":{"u":"m","v":"m"}}"#).await;
     assert!(test.shown("d").await.ends_with("total: m.u=131 m.v=118"));
@@ -353,11 +361,11 @@ async fn a_member_is_deleted_once_from_each_set_whatever_answers_are_lost_or_who
     tokio::select! {
         biased;
         () = killed => {}
-        _ = delete_member(&test.store, Mode::Delete, "m") => panic!("there is more to delete"),
+        _ = delete_member(&test.store, DeletionMode::Delete, "m") => panic!("there is more to delete"),
     }
     proxy.settle().await;
     assert_exact(&test, "killed").await;
-    delete_member(&test.store, Mode::Delete, "m").await.unwrap();
+    delete_member(&test.store, DeletionMode::Delete, "m").await.unwrap();
     proxy.set_plan(FaultPlan::none());
     proxy.settle().await;
     assert_exact(&test, "deleted").await;
@@ -376,7 +384,7 @@ async fn members_that_are_reported_during_a_deletion_are_counted_once() {
         post(&test.another(), NOW, &format!("i{key}"), &body).await.unwrap();
     });
     let (deleted, _) =
-        tokio::join!(delete_member(&test.store, Mode::Delete, "m"), join_all(reports));
+        tokio::join!(delete_member(&test.store, DeletionMode::Delete, "m"), join_all(reports));
     deleted.unwrap();
     assert_exact(&test, "beside writers").await;
     let all = test.summary_at(NOW, "e").await;
@@ -396,10 +404,10 @@ async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
     test.post("b", &report("gone", 7)).await;
     test.post("b", &report("stays", 9)).await;
     let others = test.shown("e").await;
-    let preview = delete(&test.store, Mode::Preview, &key("d", "gone")).await.unwrap();
+    let preview = delete(&test.store, DeletionMode::Preview, &key("d", "gone")).await.unwrap();
     assert_eq!((preview.ids, preview.departures, preview.members, preview.keys), (1, 1, 2, 1));
     assert_exact(&test, "previewed").await;
-    let deleted = delete(&test.store, Mode::Delete, &key("d", "gone")).await.unwrap();
+    let deleted = delete(&test.store, DeletionMode::Delete, &key("d", "gone")).await.unwrap();
     assert_eq!(deleted, preview);
     assert_exact(&test, "deleted").await;
     assert_eq!(test.shown("d").await, "stays: c.x=2 c.z=0 m.m=1\ntotal: c.x=2 c.z=0 m.m=1");
@@ -409,7 +417,7 @@ async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
     while let Some(item) = scan.next().await {
         assert!(!format!("{item:?}").contains("gone"), "{item:?}");
     }
-    let again = delete(&test.store, Mode::Delete, &key("d", "gone")).await.unwrap();
+    let again = delete(&test.store, DeletionMode::Delete, &key("d", "gone")).await.unwrap();
     assert_eq!(again, Deleted::default(), "nothing is left of it");
 
     // This process knows the key, and that is what it is wrong about.
@@ -425,7 +433,7 @@ async fn a_key_that_an_id_is_at_without_counting_there_comes_back_with_its_first
     let test = TestStore::new().await;
     test.post("a", r#"{"dims":{"d":"k"},"counters":{"x":5}}"#).await;
     test.post("b", r#"{"dims":{"d":"k"},"members":{"m":"1"}}"#).await;
-    delete(&test.store, Mode::Delete, &key("d", "k")).await.unwrap();
+    delete(&test.store, DeletionMode::Delete, &key("d", "k")).await.unwrap();
     // Members that are known are not counted again, so b comes to the key and counts nothing.
     let other = test.another();
     post(&other, NOW, "b", r#"{"dims":{"d":"k"},"members":{"m":"1"}}"#).await.unwrap();
@@ -448,13 +456,23 @@ async fn a_whole_dimension_loses_its_keys_with_long_names_too() {
     }
     let others = test.shown("e").await;
     let all = Deletion::Keys(DimensionName::new("d").unwrap(), None);
-    let preview = delete(&test.store, Mode::Preview, &all).await.unwrap();
-    let deleted = delete(&test.store, Mode::Delete, &all).await.unwrap();
+    let preview = delete(&test.store, DeletionMode::Preview, &all).await.unwrap();
+    let deleted = delete(&test.store, DeletionMode::Delete, &all).await.unwrap();
     assert_eq!(deleted, preview);
     assert_eq!((deleted.keys, deleted.members), (3, 3));
     assert_exact(&test, "deleted").await;
     assert_eq!(test.shown("d").await, "total:");
     assert_eq!(test.shown("e").await, others);
+    assert_eq!(test.dimensions().await, ["e"]);
+
+    // This process knows the dimension and its keys, and another one knows neither.
+    let body = r#"{"dims":{"d":"a"},"counters":{"x":3}}"#;
+    post(&test.store, NOW, "a", body).await.unwrap();
+    assert_exact(&test, "reported again").await;
+    assert_eq!(test.dimensions().await, ["d", "e"]);
+    post(&test.another(), NOW, "new", body).await.unwrap();
+    assert_exact(&test, "reported by another").await;
+    assert_eq!(test.shown("d").await, "a: c.x=5\ntotal: c.x=5");
 }
 
 #[tokio::test]
@@ -465,15 +483,15 @@ async fn a_deleted_stat_is_shown_nowhere_and_counts_from_zero_as_in_the_first_st
     test.post("a", report).await;
     test.post("b", r#"{"dims":{"d":"k","e":"k"},"counters":{"bad_a":5,"good":1}}"#).await;
     test.post("b", r#"{"dims":{"d":"other"},"counters":{"bad_a":9,"good":2}}"#).await;
-    let preview = delete(&test.store, Mode::Preview, &stats("bad*")).await.unwrap();
-    let deleted = delete(&test.store, Mode::Delete, &stats("bad*")).await.unwrap();
+    let preview = delete(&test.store, DeletionMode::Preview, &stats("bad*")).await.unwrap();
+    let deleted = delete(&test.store, DeletionMode::Delete, &stats("bad*")).await.unwrap();
     assert_eq!(deleted, preview);
     assert_exact(&test, "deleted").await;
     assert_eq!(
         test.shown("d").await,
         "k: c.good=2 m.good_m=1\nother: c.good=1\ntotal: c.good=3 m.good_m=1"
     );
-    let again = delete(&test.store, Mode::Delete, &stats("bad*")).await.unwrap();
+    let again = delete(&test.store, DeletionMode::Delete, &stats("bad*")).await.unwrap();
     assert_eq!(again, Deleted::default(), "nothing is left of it");
     test.post("a", report).await;
     assert_exact(&test, "reported again").await;
@@ -511,7 +529,7 @@ async fn keys_and_stats_are_deleted_exactly_whatever_is_lost_whenever_the_progra
             tokio::select! {
                 biased;
                 () = killed => kills += 1,
-                done = delete(&test.store, Mode::Delete, &deletion) => {
+                done = delete(&test.store, DeletionMode::Delete, &deletion) => {
                     done.unwrap();
                     break;
                 }
@@ -542,7 +560,7 @@ async fn what_is_reported_while_a_key_is_deleted_is_exact_wherever_it_counts() {
     let deletions = async {
         for _ in 0..5 {
             for name in ["k0", "k1", "k2", "k3"] {
-                delete(&test.store, Mode::Delete, &key("d", name)).await.unwrap();
+                delete(&test.store, DeletionMode::Delete, &key("d", name)).await.unwrap();
             }
         }
         stopped.store(true, Relaxed);
@@ -552,4 +570,81 @@ async fn what_is_reported_while_a_key_is_deleted_is_exact_wherever_it_counts() {
     let counted = test.summary_at(NOW, "e").await;
     let counted = counted.total().counters.values().next().copied().unwrap();
     assert_eq!(counted, Sum::from(last.values().sum::<i64>()));
+}
+
+#[tokio::test]
+async fn what_is_reported_while_dimensions_are_deleted_is_exact_and_listed() {
+    let test = TestStore::new().await;
+    let stopped = AtomicBool::new(false);
+    let all = Deletion::Keys(DimensionName::new("d").unwrap(), None);
+    let deletions = async {
+        for _ in 0..20 {
+            delete(&test.store, DeletionMode::Delete, &all).await.unwrap();
+            assert_exact(&test, "with reports that are on their way").await;
+        }
+        stopped.store(true, Relaxed);
+    };
+    // Few reports, so that the dimension is empty now and then.
+    tokio::join!(write_until(&test, &stopped, 0..2, 2_000), deletions);
+    assert_exact(&test, "beside writers").await;
+    let is_shown = test.shown("d").await != "total:";
+    assert_eq!(test.dimensions().await.contains(&"d".to_owned()), is_shown);
+}
+
+/// Lets the first partition of the dimension `d` take no writes.
+fn fill_first_partition(proxy: &Proxy) {
+    let fault = Fault::Throttle(Throttle::Cancelled(Which::items(|pk, _| pk == "dim#d#0")));
+    let faults = (0..1_000).map(|at| (Operation::TransactWriteItems, at, fault.clone()));
+    proxy.set_plan(FaultPlan::script(faults));
+}
+
+#[tokio::test]
+async fn a_key_whose_dimension_is_spread_loses_its_numbers_and_stays_until_it_is_narrow() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    for name in 0..8 {
+        test.post(&format!("i{name}"), r#"{"dims":{"d":"k"},"counters":{"x":1,"y":2}}"#).await;
+    }
+    fill_first_partition(&proxy);
+    for name in 0..8 {
+        test.post(&format!("i{name}"), r#"{"dims":{"d":"k"},"counters":{"x":5}}"#).await;
+    }
+    proxy.set_plan(FaultPlan::none());
+    let stat = delete(&test.store, DeletionMode::Delete, &stats("x")).await.unwrap();
+    assert_eq!((stat.ids, stat.keys_left), (8, 0));
+    assert_eq!(test.shown("d").await, "k: c.y=16\ntotal: c.y=16", "gone from all cells");
+    assert_exact(&test, "a stat was deleted").await;
+    let deleted = delete(&test.store, DeletionMode::Delete, &key("d", "k")).await.unwrap();
+    assert_eq!((deleted.keys, deleted.keys_left), (0, 1));
+    assert_eq!(test.shown("d").await, "total:");
+    assert_exact(&test, "a key was deleted").await;
+    // Folding and narrowing go on as if nothing had happened.
+    for minutes in [0, 15, 40, 65, 90, 135] {
+        let now = NOW.after(Duration::from_secs(minutes * 60));
+        test.store.keep_house(|| now, soon()).await.unwrap();
+        assert_exact(&test, "folded").await;
+    }
+    let deleted = delete(&test.store, DeletionMode::Delete, &key("d", "k")).await.unwrap();
+    assert_eq!((deleted.keys, deleted.keys_left), (1, 0));
+    assert_exact(&test, "deleted when it was narrow").await;
+}
+
+#[tokio::test]
+async fn a_key_stays_while_it_has_gauges_of_ids_that_have_moved_away() {
+    let test = TestStore::new().await;
+    test.post("a", r#"{"dims":{"d":"k"},"gauges":{"g":5}}"#).await;
+    test.post("a", r#"{"dims":{"d":"other"},"counters":{"x":1}}"#).await;
+    let deleted = delete(&test.store, DeletionMode::Delete, &key("d", "k")).await.unwrap();
+    assert_eq!((deleted.keys, deleted.keys_left), (0, 1));
+    assert!(test.shown("d").await.contains("k: now.g=5\n"));
+    let mut pacer = Pacer::new(UNBOUNDED);
+    let mut later = DeletionRun {
+        mode: DeletionMode::Delete,
+        clock: || NOW.after(Duration::from_secs(13 * 60)),
+        pacer: &mut pacer,
+        patience: Duration::from_secs(60),
+        deleted: Deleted::default(),
+    };
+    test.store.delete_of_all_ids(&key("d", "k"), &mut later).await.unwrap();
+    assert_eq!((later.deleted.keys, later.deleted.keys_left), (1, 0));
+    assert_exact(&test, "gauges have expired").await;
 }

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
 
 use super::{StoreError, store_error::Cause};
 use crate::{
-    domain::{Cell, Overflow, RollupKey, SpreadSum},
+    domain::{Cell, DimensionName, Overflow, RollupKey, SpreadSum},
     table::Target,
 };
 
@@ -69,11 +69,19 @@ impl Failure {
 pub(super) enum Verdict {
     /// It can never be carried out.
     Refused(StoreError),
-    /// What its plan was made from has changed, or is being changed. These keys are not in the table
-    /// any more.
-    Replan(BTreeSet<RollupKey>),
+    /// What its plan was made from has changed, or is being changed.
+    Replan(Gone),
     /// It can be tried again: as it is, or on other cells if it was cancelled.
     Again(Failure, Crowded),
+}
+
+/// Names that a plan took for known, and that are not in the table any more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// Keys that have no first cell.
+    pub(super) keys: BTreeSet<RollupKey>,
+    /// Dimensions that count no keys.
+    pub(super) dimensions: BTreeSet<DimensionName>,
 }
 
 /// The sums whose cells a transaction can't write to.
@@ -145,13 +153,17 @@ fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict 
     let mut replan = false;
     let mut failure = None;
     let mut crowded = Crowded::default();
-    let mut gone = BTreeSet::new();
+    let mut gone = Gone::default();
     let mut is_table_throttled = false;
     for (target, reason) in targets.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), target) {
             ("None", _) => {}
             ("ConditionalCheckFailed", Target::Cell(SpreadSum::Rollup(of), Cell::FIRST)) => {
-                gone.insert(of.clone());
+                gone.keys.insert(of.clone());
+                replan = true;
+            }
+            ("ConditionalCheckFailed", Target::Cell(SpreadSum::Keys(of), Cell::FIRST)) => {
+                gone.dimensions.insert(of.clone());
                 replan = true;
             }
             ("ConditionalCheckFailed", Target::Cell(sum, _)) => {
@@ -208,7 +220,7 @@ fn refusal(message: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DimensionKey, DimensionName};
+    use crate::domain::DimensionKey;
 
     fn judged(reasons: &[(Target, &str, &str)]) -> Verdict {
         let targets: Vec<_> = reasons.iter().map(|(target, ..)| target.clone()).collect();
@@ -224,6 +236,10 @@ mod tests {
 
     fn cell(name: &str) -> Target {
         Target::Cell(sum(name), Cell::FIRST)
+    }
+
+    fn second() -> Cell {
+        Cell::new(1).unwrap()
     }
 
     #[test]
@@ -256,7 +272,7 @@ mod tests {
             (cell("a"), "TransactionConflict", ""),
             (cell("b"), "None", ""),
             (cell("c"), "ThrottlingError", ""),
-            (cell("d"), "ConditionalCheckFailed", ""),
+            (Target::Cell(sum("d"), second()), "ConditionalCheckFailed", ""),
         ]);
         let Verdict::Again(Failure::Throttled, crowded) = verdict else {
             panic!("{verdict:?}");
@@ -267,14 +283,16 @@ mod tests {
     }
 
     #[test]
-    fn a_first_cell_that_is_absent_calls_for_a_new_plan_that_has_its_key_as_a_new_one() {
+    fn a_first_cell_that_is_absent_calls_for_a_new_plan_that_has_its_name_as_a_new_one() {
         let dimension = DimensionName::new("d").unwrap();
         let of = RollupKey { dimension, key: DimensionKey::new("k").unwrap() };
         let rollup = SpreadSum::Rollup(of.clone());
         let first = Target::Cell(rollup.clone(), Cell::FIRST);
         let verdict = judged(&[(first, "ConditionalCheckFailed", ""), (cell("a"), "None", "")]);
-        assert!(matches!(&verdict, Verdict::Replan(gone) if *gone == [of].into()), "{verdict:?}");
-        let other = Target::Cell(rollup.clone(), Cell::new(1).unwrap());
+        assert!(matches!(&verdict, Verdict::Replan(gone) if gone.keys == [of].into()));
+        let verdict = judged(&[(cell("d"), "ConditionalCheckFailed", "")]);
+        assert!(matches!(&verdict, Verdict::Replan(gone) if gone.dimensions.len() == 1));
+        let other = Target::Cell(rollup.clone(), second());
         let verdict = judged(&[(other, "ConditionalCheckFailed", "")]);
         assert!(matches!(&verdict, Verdict::Again(_, crowded) if crowded.folded.contains(&rollup)));
     }

@@ -17,7 +17,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
-pub use admin::{AuditFailure, Deleted, DeletionRun, Folded, Housekeeping, Mode, Pacer, audit};
+pub use admin::{
+    AuditFailure, Deleted, DeletionMode, DeletionRun, Folded, Housekeeping, Pacer, audit,
+};
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};

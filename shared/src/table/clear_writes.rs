@@ -8,14 +8,15 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    attribute::{CELLS, FOLDED, KEY_COUNT, Named, VACATED, WRITES},
+    attribute::{CELLS, FOLDED, KEY_COUNT, Named, PARTITION_KEY, VACATED, WRITES},
     expression::UpdateExpression,
     item::{CorruptItem, Item, UpdateToken, decode_rollup, number},
     key::ItemKey,
     transaction::exists,
 };
 use crate::domain::{
-    Cell, CellState, FoldStage, Overflow, Period, RollupCell, RollupKey, StatName, Sum,
+    Cell, CellState, DimensionName, FoldStage, Overflow, Period, RollupCell, RollupKey, StatName,
+    Sum,
 };
 
 /// The most attributes that one transaction removes. The condition compares each, and an expression
@@ -192,6 +193,44 @@ pub fn mark_vacated(
         .expression_attribute_values(":mark", number(mark.0))
         .build()?;
     Ok(vec![TransactWriteItem::builder().update(update).build()])
+}
+
+/// Takes a dimension off the list, if it counts no keys and has one partition: one transaction.
+/// Whether it has a count is what `is_counted` says.
+///
+/// # Errors
+/// Never, as long as this module sets what the SDK requires.
+pub fn delete_dimension(
+    table: &str,
+    dimension: &DimensionName,
+    is_counted: bool,
+) -> Result<Vec<TransactWriteItem>, BuildError> {
+    let entry = Delete::builder()
+        .table_name(table)
+        .set_key(Some(ItemKey::dimension(dimension).attributes()))
+        .condition_expression(format!("attribute_not_exists({CELLS}) OR {CELLS} = :one"))
+        .expression_attribute_values(":one", number(1))
+        .build()?;
+    let key = Some(ItemKey::key_count(dimension, Cell::FIRST).attributes());
+    let count = match is_counted {
+        true => {
+            let delete = Delete::builder()
+                .table_name(table)
+                .set_key(key)
+                .condition_expression(format!("#{KEY_COUNT} = :none"))
+                .expression_attribute_names(format!("#{KEY_COUNT}"), KEY_COUNT)
+                .expression_attribute_values(":none", number(0));
+            TransactWriteItem::builder().delete(delete.build()?).build()
+        }
+        false => {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .set_key(key)
+                .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"));
+            TransactWriteItem::builder().condition_check(check.build()?).build()
+        }
+    };
+    Ok(vec![TransactWriteItem::builder().delete(entry).build(), count])
 }
 
 /// Deletes a key, if it is marked and its dimension has one partition, and takes one off the number

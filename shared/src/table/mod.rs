@@ -19,7 +19,9 @@ mod sweep_writes;
 mod transaction;
 
 pub use audit::{Audit, AuditError, Discrepancy};
-pub use clear_writes::{ClearError, Removable, StoredRollup, delete_key, mark_vacated};
+pub use clear_writes::{
+    ClearError, Removable, StoredRollup, delete_dimension, delete_key, mark_vacated,
+};
 pub use definition::{create_table, time_to_live};
 pub use deletion_writes::{
     DeletionError, DepartureParts, IdDeletion, StoredDeparture, StoredShard, delete_member,

@@ -191,7 +191,15 @@ impl Writing<'_> {
             let mut expression = UpdateExpression::default();
             expression.add(KEY_COUNT.to_owned(), number(count));
             let key = ItemKey::key_count(dimension, cell);
-            actions.push(self.update(Target::Cell(spread, cell), &key, expression)?);
+            // A dimension may have been deleted that this process knows.
+            let is_known = !self.new_names.dimensions.contains(dimension);
+            let condition = (is_known && cell == Cell::FIRST).then(exists);
+            actions.push(self.update_if(
+                Target::Cell(spread, cell),
+                &key,
+                expression,
+                condition,
+            )?);
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ const DEPARTURES_AT_ONCE: i32 = 45;
 
 /// Whether something is deleted, or only looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum DeletionMode {
     /// Finds what there is to delete, and writes nothing.
     Preview,
     /// Deletes it.
@@ -64,7 +64,7 @@ pub struct Deleted {
 #[derive(Debug)]
 pub struct DeletionRun<'a> {
     /// Whether it writes.
-    pub mode: Mode,
+    pub mode: DeletionMode,
     /// Knows whether gauges still count.
     pub clock: fn() -> UnixSeconds,
     /// How fast it goes.
@@ -100,7 +100,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.delete_departures(detail, deletion, run).await?;
         let is_changed = self.delete_detail(detail, deletion, run).await?;
-        match is_changed && run.mode == Mode::Delete {
+        match is_changed && run.mode == DeletionMode::Delete {
             true => self.delete_departures(detail, deletion, run).await,
             false => Ok(()),
         }
@@ -229,8 +229,8 @@ impl Store {
         run: &mut DeletionRun<'_>,
     ) -> Result<Option<Cause>, StoreError> {
         match run.mode {
-            Mode::Preview => Ok(None),
-            Mode::Delete => {
+            DeletionMode::Preview => Ok(None),
+            DeletionMode::Delete => {
                 let transaction = self.transact(writes, run.deadline());
                 Ok(run.pacer.run(transaction).await?.err())
             }
@@ -247,8 +247,8 @@ impl DeletionRun<'_> {
     /// A preview has one step, however large it is.
     fn step_size(&self) -> StepSize {
         match self.mode {
-            Mode::Preview => StepSize::UNLIMITED,
-            Mode::Delete => StepSize::OF_TRANSACTION,
+            DeletionMode::Preview => StepSize::UNLIMITED,
+            DeletionMode::Delete => StepSize::OF_TRANSACTION,
         }
     }
 }

@@ -11,14 +11,15 @@ use aws_sdk_dynamodb::{operation::scan::ScanOutput, types::AttributeValue};
 
 use super::{
     DeletionRun,
-    deleting::{Mode, count},
+    deleting::{DeletionMode, count},
 };
 use crate::{
-    domain::{Cell, Deletion, RollupKey, Spread, StepSize},
+    domain::{Cell, Deletion, DimensionName, RollupKey, Spread, StepSize},
     store::{Store, StoreError, failure::Failure, store_error::Cause, update::Consistency},
     table::{
         ClearError, Item, ItemKey, StoredDeparture, StoredRollup, StoredShard, decode_detail,
-        decode_dimension, decode_key_count, decode_rollup, delete_key, item_bytes, mark_vacated,
+        decode_dimension, decode_key_count, decode_rollup, delete_dimension, delete_key,
+        item_bytes, mark_vacated,
     },
 };
 
@@ -51,8 +52,8 @@ impl Store {
             }
         }
         match run.mode {
-            Mode::Preview => Ok(()),
-            Mode::Delete => self.clear(deletion, run).await,
+            DeletionMode::Preview => Ok(()),
+            DeletionMode::Delete => self.clear(deletion, run).await,
         }
     }
 
@@ -61,7 +62,7 @@ impl Store {
         start: Option<HashMap<String, AttributeValue>>,
         run: &mut DeletionRun<'_>,
     ) -> Result<ScanOutput, StoreError> {
-        let is_consistent = run.mode == Mode::Delete;
+        let is_consistent = run.mode == DeletionMode::Delete;
         let read = self.read(run.deadline(), || {
             self.client
                 .scan()
@@ -90,13 +91,13 @@ impl Store {
                 true => self.note_detail(item, deletion, run)?,
                 false => note_departure(item, deletion, run)?,
             };
-            if is_found && run.mode == Mode::Delete && last.as_ref() != Some(&detail) {
+            if is_found && run.mode == DeletionMode::Delete && last.as_ref() != Some(&detail) {
                 self.delete_of_id(&detail, deletion, run).await?;
                 *last = Some(detail);
             }
         } else if let Some(shard) = StoredShard::of_key_covered_by(deletion, item)? {
             self.delete_shard(shard, item, deletion, run).await?;
-        } else if run.mode == Mode::Preview && key.is_key_covered_by(deletion) {
+        } else if run.mode == DeletionMode::Preview && key.is_key_covered_by(deletion) {
             run.deleted.keys += 1;
         }
         Ok(())
@@ -115,7 +116,7 @@ impl Store {
         let Some(step) = deletion.step(&detail, counts, StepSize::UNLIMITED)? else {
             return Ok(false);
         };
-        if run.mode == Mode::Preview {
+        if run.mode == DeletionMode::Preview {
             run.deleted.ids += 1;
             run.deleted.bytes += count(item_bytes(item));
             run.deleted.add_step(&step);
@@ -210,8 +211,41 @@ impl Store {
                     }
                 }
             }
+            if let Deletion::Keys(..) = deletion {
+                self.delete_empty_dimension(&dimension, run).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Takes a dimension off the list, unless it has keys.
+    async fn delete_empty_dimension(
+        &self,
+        dimension: &DimensionName,
+        run: &mut DeletionRun<'_>,
+    ) -> Result<(), StoreError> {
+        let mut backoff = self.backoff(run.deadline());
+        let (entry, key_count) =
+            (ItemKey::dimension(dimension), ItemKey::key_count(dimension, Cell::FIRST));
+        loop {
+            let keys = [entry.clone(), key_count.clone()].into();
+            let read = self.get(keys, Consistency::Strong, run.deadline());
+            let found = run.pacer.run(read).await?;
+            let Some(listed) = found.get(&entry) else {
+                return Ok(());
+            };
+            let keys = found.get(&key_count).map(decode_key_count).transpose()?;
+            let is_empty = self.stats_after(dimension, None, run).await?.is_empty();
+            let spread = decode_dimension(listed)?.spread;
+            if !is_empty || keys.unwrap_or_default() > 0 || spread != Spread::ONE {
+                return Ok(());
+            }
+            let actions = delete_dimension(&self.settings.table, dimension, keys.is_some())?;
+            let Some(cause) = self.write(actions, run).await? else {
+                return Ok(());
+            };
+            backoff.wait(Failure::InTheWay, cause).await?;
+        }
     }
 
     async fn clear_key(
@@ -322,7 +356,7 @@ fn note_departure(
     let Some(departure) = StoredDeparture::covered_by(deletion, item)? else {
         return Ok(false);
     };
-    if run.mode == Mode::Preview {
+    if run.mode == DeletionMode::Preview {
         run.deleted.add_departure(&departure, item);
     }
     Ok(true)

@@ -11,7 +11,7 @@ mod pacing;
 mod sweeping;
 
 pub use auditing::{AuditFailure, audit};
-pub use deleting::{Deleted, DeletionRun, Mode};
+pub use deleting::{Deleted, DeletionMode, DeletionRun};
 pub use folding::Folded;
 pub use housekeeping::Housekeeping;
 pub use pacing::Pacer;

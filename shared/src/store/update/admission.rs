@@ -25,7 +25,7 @@ use lru::LruCache;
 use super::load::Consistency;
 use crate::{
     domain::{Cell, DimensionName, JointPlan, RollupKey, RollupStat, Spread, UnixSeconds},
-    store::{Deadline, StatsOf, Store, StoreError, lock},
+    store::{Deadline, StatsOf, Store, StoreError, failure::Gone, lock},
     table::{Item, ItemKey, NewNames, decode_dimension, decode_key_count, decode_rollup},
 };
 
@@ -51,6 +51,8 @@ struct Remembered {
     keys: LruCache<RollupKey, ()>,
     /// Keys that were deleted, and may have come back.
     gone: LruCache<RollupKey, ()>,
+    /// Dimensions that were deleted, and may have come back.
+    gone_dimensions: LruCache<DimensionName, ()>,
     stats: LruCache<u64, ()>,
     hasher: RandomState,
     room: LruCache<DimensionName, Room>,
@@ -110,6 +112,7 @@ impl KnownNames {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
             keys: LruCache::sparse(MAX_REMEMBERED),
             gone: LruCache::sparse(MAX_REMEMBERED),
+            gone_dimensions: LruCache::sparse(MAX_REMEMBERED),
             stats: LruCache::sparse(MAX_REMEMBERED_STATS),
             hasher: RandomState::new(),
             room: LruCache::sparse(MAX_REMEMBERED),
@@ -127,19 +130,30 @@ impl KnownNames {
         }
         for of in plan.all_keys() {
             names.gone.pop(of);
+            names.gone_dimensions.pop(&of.dimension);
         }
         for (of, stats) in &plan.stats {
             names.remember_stats(of, stats);
         }
     }
 
-    /// Notes that these keys are not in the table any more, whoever reports under them.
-    pub(super) fn note_gone(&self, gone: impl IntoIterator<Item = RollupKey>) {
+    /// Notes that these names are not in the table any more, whoever reports under them.
+    pub(super) fn note_gone(&self, gone: Gone) {
         let mut names = lock(&self.0);
-        for of in gone {
+        for of in gone.keys {
             names.keys.pop(&of);
             names.gone.put(of, ());
         }
+        for dimension in gone.dimensions {
+            names.dimensions.pop(&dimension);
+            names.gone_dimensions.put(dimension, ());
+        }
+    }
+
+    /// Whether a dimension has to be listed even if it is found in the list: it may be on its way
+    /// out.
+    fn is_gone(&self, dimension: &DimensionName) -> bool {
+        lock(&self.0).gone_dimensions.contains(dimension)
     }
 
     /// Remembers that a rollup has these stats.
@@ -174,9 +188,13 @@ impl KnownNames {
                 unknown.keys.insert(key.clone());
             }
         }
-        for of in plan.all_keys().filter(|_| !names.gone.is_empty()) {
+        let has_gone = !names.gone.is_empty() || !names.gone_dimensions.is_empty();
+        for of in plan.all_keys().filter(|_| has_gone) {
             if names.gone.contains(of) {
                 unknown.keys.insert(of.clone());
+            }
+            if names.gone_dimensions.contains(&of.dimension) {
+                unknown.dimensions.insert(of.dimension.clone());
             }
         }
         unknown
@@ -223,11 +241,15 @@ impl Store {
         let items = items.chain(names.keys.iter().chain(stats.keys()).map(first_cell)).collect();
         let (found, _) =
             try_join(self.get(items, consistency, deadline), try_join_all(room)).await?;
-        names.dimensions.retain(|dimension| !found.contains_key(&ItemKey::dimension(dimension)));
+        let is_listed =
+            |dimension: &DimensionName| found.contains_key(&ItemKey::dimension(dimension));
+        names.dimensions.retain(|of| !is_listed(of) || self.known_names.is_gone(of));
         names.keys.retain(|key| !found.contains_key(&first_cell(key)));
 
-        if !names.dimensions.is_empty() {
-            self.admit_dimensions(&names.dimensions, deadline).await?;
+        let unlisted = names.dimensions.iter().filter(|dimension| !is_listed(dimension));
+        let unlisted = unlisted.count();
+        if unlisted > 0 {
+            self.admit_dimensions(unlisted, deadline).await?;
         }
         self.admit_stats(stats, found, consistency, deadline).await?;
         for (dimension, keys) in names.keys_by_dimension() {
@@ -240,14 +262,10 @@ impl Store {
     }
 
     /// # Errors
-    /// There is no room for these dimensions.
-    async fn admit_dimensions(
-        &self,
-        new: &BTreeSet<DimensionName>,
-        deadline: Deadline,
-    ) -> Result<(), StoreError> {
+    /// There is no room for so many new dimensions.
+    async fn admit_dimensions(&self, new: usize, deadline: Deadline) -> Result<(), StoreError> {
         let limit = self.settings.max_dimensions;
-        let all = self.dimension_entries(deadline).await?.len() + new.len();
+        let all = self.dimension_entries(deadline).await?.len() + new;
         match u64::try_from(all).is_ok_and(|all| all <= limit) {
             true => Ok(()),
             false => Err(StoreError::TooManyDimensions { limit }),

@@ -648,3 +648,28 @@ async fn a_key_stays_while_it_has_gauges_of_ids_that_have_moved_away() {
     assert_eq!((later.deleted.keys, later.deleted.keys_left), (1, 0));
     assert_exact(&test, "gauges have expired").await;
 }
+
+#[tokio::test]
+async fn deletions_and_reports_that_conflict_as_on_the_real_service_stay_exact() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    for name in 0..6 {
+        test.post(&format!("i{name}"), r#"{"dims":{"d":"k0","e":"k"},"counters":{"x":1}}"#).await;
+    }
+    proxy.set_hold(Some(Duration::from_millis(5)));
+    let stopped = AtomicBool::new(false);
+    let deletions = async {
+        for round in 0..12 {
+            let deletion = [key("d", "k0"), key("d", "k1"), stats("y")].into_iter().nth(round % 3);
+            delete(&test.store, DeletionMode::Delete, &deletion.unwrap()).await.unwrap();
+            delete_id(&test.store, DeletionMode::Delete, "i0").await.unwrap();
+        }
+        stopped.store(true, Relaxed);
+    };
+    let (last, ()) = tokio::join!(write_until(&test, &stopped, 1..6, 100), deletions);
+    proxy.set_hold(None);
+    assert!(proxy.counts().hold_conflicts > 0);
+    assert_exact(&test, "beside writers").await;
+    let counted = test.summary_at(NOW, "e").await;
+    let counted = counted.total().counters.values().next().copied().unwrap();
+    assert_eq!(counted, Sum::from(last.values().sum::<i64>()));
+}

@@ -94,6 +94,8 @@ pub struct DeleteOptions {
 #[derive(Debug)]
 struct Report {
     what: String,
+    /// The SQL that deletes it from the archive; none if the archive has nothing of it.
+    archive_sql: Option<String>,
     is_done: bool,
     deleted: Deleted,
     read_units: f64,
@@ -154,6 +156,7 @@ async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report
     })?;
     Ok(Report {
         what,
+        archive_sql: options.archive_sql(),
         is_done: options.yes,
         deleted,
         read_units: pacer.read_units(),
@@ -182,6 +185,19 @@ impl DeleteOptions {
         self.dim.as_ref().map(keys).or_else(stats)
     }
 
+    /// The SQL that deletes it from the archive. Of stats this would be one statement for each, and
+    /// ids and members are not in the archive.
+    fn archive_sql(&self) -> Option<String> {
+        let dimension = self.dim.as_ref()?;
+        Some(match &self.key {
+            None => format!("DROP TABLE statshub.`{dimension}`;"),
+            Some(key) => {
+                let key = key.as_str().replace('\\', "\\\\").replace('\'', "\\'");
+                format!("DELETE FROM statshub.`{dimension}` WHERE _dim = '{key}';")
+            }
+        })
+    }
+
     /// # Errors
     /// A whole dimension would go, and nobody has confirmed its name.
     fn check_confirmation(&self) -> anyhow::Result<()> {
@@ -200,8 +216,12 @@ impl DeleteOptions {
 impl Report {
     fn text(&self) -> String {
         let Self { what, deleted, .. } = self;
+        let archive = self.archive_sql.as_ref().map(|sql| {
+            format!("The archive in BigQuery is not touched. There, this deletes it:\n{sql}")
+        });
         if *deleted == Deleted::default() {
-            return format!("nothing is kept of {what}");
+            let nothing = format!("nothing is kept of {what}");
+            return [Some(nothing), archive].into_iter().flatten().collect::<Vec<_>>().join("\n");
         }
         let mut lines = match self.is_done {
             true => vec![
@@ -224,6 +244,7 @@ impl Report {
                 counted(deleted.keys_left, "key")
             ));
         }
+        lines.extend(archive);
         lines.join("\n")
     }
 
@@ -263,6 +284,7 @@ impl Report {
             "keys": keys,
             "keysLeft": keys_left,
             "bytes": bytes,
+            "archiveSql": self.archive_sql,
             "leastWriteUnits": self.deleted.least_write_units(),
             "readUnits": self.read_units,
             "writeUnits": self.write_units,
@@ -274,5 +296,37 @@ fn counted(number: u64, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         _ => format!("{number} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: DeleteOptions,
+    }
+
+    fn sql(arguments: &[&str]) -> Option<String> {
+        let line = [&["statshub"], arguments].concat();
+        Line::try_parse_from(line).unwrap().options.archive_sql()
+    }
+
+    #[test]
+    fn the_sql_for_the_archive_names_exactly_the_key_that_was_typed() {
+        let of_key = sql(&["--dim", "User", "--key", r"O'Neill\' OR 1=1"]).unwrap();
+        assert_eq!(of_key, r"DELETE FROM statshub.`user` WHERE _dim = 'o\'neill\\\' or 1=1';");
+        assert_eq!(sql(&["--dim", "user"]).unwrap(), "DROP TABLE statshub.`user`;");
+        assert_eq!(sql(&["--id", "bob"]), None);
+        assert_eq!(sql(&["--stat", "x*"]), None);
+    }
+
+    #[test]
+    fn numbers_of_one_are_singular() {
+        assert_eq!((counted(1, "key"), counted(0, "key")), ("1 key".into(), "0 keys".into()));
     }
 }

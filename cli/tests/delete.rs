@@ -141,7 +141,9 @@ async fn a_whole_dimension_goes_only_if_its_name_is_confirmed() {
         assert!(error.contains("--confirm 'user'"), "{error}");
     }
     assert_eq!(table.total("user").await, [Sum::from(5)]);
-    stdout(&table.statshub(&["delete", "--dim", "user", "--yes", "--confirm", "user"]).await);
+    let done = table.statshub(&["delete", "--dim", "user", "--yes", "--confirm", "user"]).await;
+    let done = stdout(&done);
+    assert!(done.ends_with("deletes it:\nDROP TABLE statshub.`user`;\n"), "{done}");
     assert!(table.total("user").await.is_empty());
     assert_eq!(table.total("country").await, [Sum::from(5)]);
     stdout(&table.statshub(&["delete", "--stat", "?", "--yes"]).await);

@@ -225,8 +225,8 @@ impl Store {
         run: &mut DeletionRun<'_>,
     ) -> Result<(), StoreError> {
         let mut backoff = self.backoff(run.deadline());
-        let (entry, key_count) =
-            (ItemKey::dimension(dimension), ItemKey::key_count(dimension, Cell::FIRST));
+        let entry = ItemKey::dimension(dimension);
+        let key_count = ItemKey::key_count(dimension, Cell::FIRST);
         loop {
             let keys = [entry.clone(), key_count.clone()].into();
             let read = self.get(keys, Consistency::Strong, run.deadline());
@@ -274,8 +274,8 @@ impl Store {
         deletion: &Deletion,
         run: &mut DeletionRun<'_>,
     ) -> Result<Cleared, StoreError> {
-        let (first_cell, entry) =
-            (ItemKey::rollup(of, Cell::FIRST), ItemKey::dimension(&of.dimension));
+        let first_cell = ItemKey::rollup(of, Cell::FIRST);
+        let entry = ItemKey::dimension(&of.dimension);
         let read = self.get([entry.clone()].into(), Consistency::Strong, run.deadline());
         let entry = run.pacer.run(read).await?.remove(&entry);
         let entry = entry.as_ref().map(decode_dimension).transpose()?;

@@ -7,10 +7,7 @@ use shared::{
     http::{CsvCells, Response, preferred_type},
 };
 
-use crate::{
-    prometheus_text, query_problem::QueryProblem, stats_csv, stats_json,
-    stats_rows,
-};
+use crate::{prometheus_text, query_problem::QueryProblem, stats_csv, stats_json, stats_rows};
 
 /// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +32,13 @@ pub(crate) struct DimensionText<T> {
 
 impl AnswerFormat {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Json, Self::Rows, Self::Csv(CsvCells::Plain), Self::Csv(CsvCells::Safe), Self::Prometheus];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Json,
+        Self::Rows,
+        Self::Csv(CsvCells::Plain),
+        Self::Csv(CsvCells::Safe),
+        Self::Prometheus,
+    ];
 
     /// The format that a client asks for: by the parameter `format`, or else by `Accept`.
     pub(crate) fn wanted_by(

@@ -528,7 +528,8 @@ mod tests {
 
         let mut moved = with_counter(Sum::from(7));
         let key = DimensionKey::new("es").unwrap();
-        let placement = |counters| Placement { key: key.clone(), counters, gauges: Shares::default() };
+        let placement =
+            |counters| Placement { key: key.clone(), counters, gauges: Shares::default() };
         let dimension = || DimensionName::new("country").unwrap();
         moved.placements.insert(dimension(), placement(Shares::default()));
         // A map with one field: 3 bytes and 1, and `key` with `es`.

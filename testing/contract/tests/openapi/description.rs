@@ -29,7 +29,7 @@ const GENERAL_HEADERS: [&str; 10] = [
 const WITHOUT_OPERATION: [u16; 7] = [204, 400, 401, 403, 404, 405, 413];
 
 /// A request and its answer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exchange {
     pub method: String,
     /// The path, still encoded.

@@ -29,6 +29,7 @@ pub use asked::Asked;
 pub(crate) use authorization::needs_token;
 pub use body::BodyLimit;
 pub use csv_cells::CsvCells;
+pub use endpoints::{Endpoint, endpoints};
 pub use http_event::{HttpEvent, NotAnHttpEvent};
 pub use negotiation::preferred_type;
 pub use next_page::link_next_page;

@@ -74,6 +74,7 @@ pub fn run(options: &DevOptions) -> anyhow::Result<()> {
         bigquery: emulator(options)?,
         auth,
         variables: options.archive.archive_every.variables().into_iter().collect(),
+        exchanges: None,
     })?;
     explain(options, &service.url(), is_open);
     if options.archive.bigquery {

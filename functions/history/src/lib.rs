@@ -89,7 +89,8 @@ impl Function {
                 ("application/json", body.map_err(HistoryProblem::defect)?)
             }
             AnswerFormat::Csv => {
-                let body = history_csv::body(&page.points).map_err(HistoryProblem::defect)?;
+                let body = history_csv::body(&page.points, history.cells)
+                    .map_err(HistoryProblem::defect)?;
                 ("text/csv; charset=utf-8", body)
             }
         };

@@ -3,7 +3,7 @@
 use serde_json::json;
 use shared::{
     domain::{DimensionName, Group, StatName, excerpt},
-    http::{KeyChoice, Parameters, RequestError, fingerprint},
+    http::{CsvCells, KeyChoice, Parameters, RequestError, fingerprint},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -39,6 +39,9 @@ pub(crate) enum QuestionError {
     /// There is no such aggregate.
     #[error("aggregate: \"{0}\" is not last, min, max or avg")]
     UnknownAggregate(String),
+    /// The parameter `csv` is not `safe`.
+    #[error("csv: \"{0}\" is not safe")]
+    UnknownCsv(String),
     /// The limit is not a number of points that a page may have.
     #[error("limit: \"{0}\" is not a number from 1 to {MAX_POINTS}")]
     WrongLimit(String),
@@ -63,6 +66,8 @@ pub(crate) struct HistoryRequest {
     pub(crate) limit: u32,
     /// Which page; none for the first.
     pub(crate) page: Option<PageToken>,
+    /// How keys are written in CSV.
+    pub(crate) cells: CsvCells,
 }
 
 /// What a client asks. All pages of one answer have it in common.
@@ -128,8 +133,10 @@ impl HistoryRequest {
         parameters: &Parameters,
         now: i64,
     ) -> Result<Self, QuestionError> {
-        let [from, to, step, aggregate_name, points, page] =
-            parameters.only(["from", "to", "step", "aggregate", "limit", "page"])?;
+        let [from, to, step, aggregate_name, points, page, csv] =
+            parameters.only(["from", "to", "step", "aggregate", "limit", "page", "csv"])?;
+        let not_safe = || QuestionError::UnknownCsv(excerpt(csv.unwrap_or_default()));
+        let cells = CsvCells::parse(csv).ok_or_else(not_safe)?;
         let page = page.map(|text| PageToken::parse(text).ok_or(QuestionError::NoPageToken));
         let page = page.transpose()?;
         let asked_at = page.as_ref().map_or(now, |page| page.asked_at);
@@ -145,7 +152,7 @@ impl HistoryRequest {
             return Err(QuestionError::OtherQuestion);
         }
         let limit = limit.or(page.as_ref().map(|page| page.limit)).unwrap_or(DEFAULT_POINTS);
-        Ok(Self { question, asked_at, limit, page })
+        Ok(Self { question, asked_at, limit, page, cells })
     }
 }
 

@@ -4,13 +4,10 @@
 use http::{HeaderMap, StatusCode};
 use shared::{
     domain::{DimensionName, KeyStats},
-    http::{Response, preferred_type},
+    http::{CsvCells, Response, preferred_type},
 };
 
-use crate::{
-    prometheus_text, query_problem::QueryProblem, stats_csv, stats_csv::Cells, stats_json,
-    stats_rows,
-};
+use crate::{prometheus_text, query_problem::QueryProblem, stats_csv, stats_json, stats_rows};
 
 /// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +17,7 @@ pub(crate) enum AnswerFormat {
     /// An array with an object for each number.
     Rows,
     /// A line for each number.
-    Csv(Cells),
+    Csv(CsvCells),
     /// The text format of Prometheus, version 0.0.4.
     Prometheus,
 }
@@ -35,8 +32,13 @@ pub(crate) struct DimensionText<T> {
 
 impl AnswerFormat {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Json, Self::Rows, Self::Csv(Cells::Plain), Self::Csv(Cells::Safe), Self::Prometheus];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Json,
+        Self::Rows,
+        Self::Csv(CsvCells::Plain),
+        Self::Csv(CsvCells::Safe),
+        Self::Prometheus,
+    ];
 
     /// The format that a client asks for: by the parameter `format`, or else by `Accept`.
     pub(crate) fn wanted_by(
@@ -48,13 +50,13 @@ impl AnswerFormat {
             None => Self::accepted_by(headers),
             Some("json") => Self::Json,
             Some("rows") => Self::Rows,
-            Some("csv") => Self::Csv(Cells::Plain),
+            Some("csv") => Self::Csv(CsvCells::Plain),
             Some("prometheus") => Self::Prometheus,
             Some(other) => return Err(FormatError::Unknown(shared::domain::excerpt(other))),
         };
         match (format, csv) {
             (format, None) => Ok(format),
-            (Self::Csv(_), Some("safe")) => Ok(Self::Csv(Cells::Safe)),
+            (Self::Csv(_), Some("safe")) => Ok(Self::Csv(CsvCells::Safe)),
             (Self::Csv(_), Some(other)) => {
                 Err(FormatError::UnknownCsv(shared::domain::excerpt(other)))
             }
@@ -65,7 +67,7 @@ impl AnswerFormat {
     /// Rows have no type of their own, so they are only to be had by `format`.
     fn accepted_by(headers: &HeaderMap) -> Self {
         match preferred_type(headers, &["application/json", "text/csv", "text/plain"]) {
-            Some(1) => Self::Csv(Cells::Plain),
+            Some(1) => Self::Csv(CsvCells::Plain),
             Some(2) => Self::Prometheus,
             _ => Self::Json,
         }
@@ -170,16 +172,16 @@ mod tests {
         for (format, accept, expected) in [
             (Some("json"), "text/csv", AnswerFormat::Json),
             (Some("rows"), "text/csv", AnswerFormat::Rows),
-            (Some("csv"), "*/*", AnswerFormat::Csv(Cells::Plain)),
+            (Some("csv"), "*/*", AnswerFormat::Csv(CsvCells::Plain)),
             (Some("prometheus"), "*/*", AnswerFormat::Prometheus),
             (None, "*/*", AnswerFormat::Json),
             (None, "image/png", AnswerFormat::Json),
-            (None, "text/csv", AnswerFormat::Csv(Cells::Plain)),
+            (None, "text/csv", AnswerFormat::Csv(CsvCells::Plain)),
             (None, "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", AnswerFormat::Prometheus),
         ] {
             assert_eq!(wanted(format, None, accept), Ok(expected), "{format:?} {accept}");
         }
-        assert_eq!(wanted(None, Some("safe"), "text/csv"), Ok(AnswerFormat::Csv(Cells::Safe)));
+        assert_eq!(wanted(None, Some("safe"), "text/csv"), Ok(AnswerFormat::Csv(CsvCells::Safe)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What is counted at the moment: `GET /stats/{dim}`, `GET /stats/`, `GET /metrics`, `GET
-//! /stream/…` and `GET /ids/{id}`.
+//! /stream/…` and `GET /ids/{id}`; and `GET /openapi.yaml`, which says what the API is.
 //!
 //! `stats_question.rs` makes a question of parameters, `stats_reading.rs` reads what it asks for,
 //! and `answer_format.rs` writes it.
 
 mod answer_format;
+mod api_description;
 mod cache;
 mod id_json;
 mod kind;
@@ -69,6 +70,10 @@ impl Function {
             QueryRoute::Dimension(dimension) => self.dimension(dimension, request, call).await?,
             QueryRoute::AllDimensions => self.all_dimensions(request, call).await?,
             QueryRoute::Metrics => self.metrics(request, call).await?,
+            QueryRoute::Description => {
+                let [] = request.parameters.only([])?;
+                api_description::response(request)
+            }
             QueryRoute::Id(id) => {
                 let [] = request.parameters.only([])?;
                 varying(self.id(id, call).await?, "accept-encoding")

@@ -19,6 +19,8 @@ pub(crate) enum QueryRoute<'a> {
     Metrics,
     /// `GET /stream/…`: a stat, as an event.
     Stream(StreamedStat<'a>),
+    /// `GET /openapi.yaml`: the description of the API.
+    Description,
 }
 
 /// What an event reports.
@@ -41,6 +43,7 @@ impl<'a> QueryRoute<'a> {
             (&Method::GET, "/stats/", []) => Ok(Self::AllDimensions),
             (&Method::GET, "/ids/{id+}", [PathName::Id(id)]) => Ok(Self::Id(id)),
             (&Method::GET, "/metrics", []) => Ok(Self::Metrics),
+            (&Method::GET, "/openapi.yaml", []) => Ok(Self::Description),
             (
                 &Method::GET,
                 "/stream/{dim}/{key+}/{counter|gauge}/{stat}",

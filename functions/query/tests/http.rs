@@ -398,7 +398,13 @@ async fn what_is_filtered_of_a_cached_dimension_is_fresh_and_not_kept() {
 async fn who_has_an_answer_already_gets_a_304_with_its_headers() {
     let service = Service::new().await;
     service.post(3_600, r#"{"dims":{"d":"k","country":"es"},"counters":{"x":1}}"#).await;
-    for path in ["/stats/d", "/stats/country", "/stats/d?limit=1&format=csv", "/metrics?dim=d"] {
+    for path in [
+        "/stats/d",
+        "/stats/country",
+        "/stats/d?limit=1&format=csv",
+        "/metrics?dim=d",
+        "/openapi.yaml",
+    ] {
         let whole = service.get(3_600, path).await;
         let tag = header(&whole, "etag").unwrap();
         assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
@@ -446,6 +452,23 @@ async fn an_answer_is_compressed_for_those_who_take_that() {
     }
     let head = service.ask(3_600, "HEAD", "/stats/d", gzip).await;
     assert_eq!(head.headers, compressed.headers);
+}
+
+#[tokio::test]
+async fn the_description_of_the_api_is_the_file_of_the_docs_and_is_compressed_where_asked_for() {
+    let service = Service::new().await;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.yaml");
+    let file = std::fs::read_to_string(file).unwrap();
+    let plain = service.get(3_600, "/openapi.yaml").await;
+    assert_eq!((plain.status_code, text(&plain)), (200, file.clone()));
+    assert_eq!(header(&plain, "content-type"), Some("application/yaml; charset=utf-8"));
+    let gzip = json!({"accept-encoding": "gzip"});
+    let compressed = service.ask(3_600, "GET", "/openapi.yaml", gzip).await;
+    let bytes = compressed.body.as_deref().unwrap().to_vec();
+    let decoded = std::io::read_to_string(flate2::read::GzDecoder::new(&bytes[..])).unwrap();
+    assert_eq!(decoded, file);
+    // The description of a part would be none.
+    assert_eq!(service.get(3_600, "/openapi.yaml?path=x").await.status_code, 400);
 }
 
 #[tokio::test]

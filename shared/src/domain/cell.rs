@@ -189,3 +189,80 @@ pub fn sum_of_cells(cells: Vec<RollupCell>) -> Result<CellSums, Overflow> {
     }
     Ok(sums)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{StatName, Sum};
+
+    const NOW: UnixSeconds = UnixSeconds(360 * 1_000);
+
+    fn period(number: u64) -> Period {
+        Period::starting_at(UnixSeconds(360 * number))
+    }
+
+    fn sums(value: i64) -> Sums {
+        Sums::from([(StatName::new("s").unwrap(), Sum::from(value))])
+    }
+
+    /// Counters of 1, members of 2, and a gauge of 4 in each of these periods.
+    fn cell_sums(periods: &[u64]) -> CellSums {
+        let gauges = periods.iter().map(|number| (period(*number), sums(4))).collect();
+        CellSums { counters: sums(1), members: sums(2), gauges }
+    }
+
+    fn rollup_cell(state: CellState) -> RollupCell {
+        RollupCell { key: DimensionKey::new("k").unwrap(), sums: cell_sums(&[1_000]), state }
+    }
+
+    fn other(number: u8, incarnation: u64) -> CellState {
+        CellState::Other(OtherCell {
+            cell: Cell::new(number).unwrap(),
+            incarnation: Incarnation(incarnation),
+            writes: 1,
+            written_at: NOW,
+            stage: FoldStage::Frozen,
+        })
+    }
+
+    #[test]
+    fn cells_have_numbers_from_0_to_127() {
+        assert_eq!(Cell::new(127).map(Cell::number), Some(127));
+        assert_eq!(Cell::new(128), None);
+        let numbers = |count| Cell::first(count).map(Cell::number).collect::<Vec<_>>();
+        assert_eq!(numbers(3), [0, 1, 2]);
+        assert!(numbers(0).is_empty());
+        assert_eq!(numbers(255).len(), 128);
+    }
+
+    #[test]
+    fn all_sums_count_and_expired_gauges_are_not_alive() {
+        let all = cell_sums(&[997, 999, 1_000]);
+        assert_eq!(all.count(), 5);
+        assert_eq!(CellSums::default().count(), 0);
+        let live = all.live(PeriodLength::DEFAULT, NOW);
+        assert_eq!(live, cell_sums(&[999, 1_000]));
+    }
+
+    #[test]
+    fn readers_see_the_gauges_of_two_periods_each_in_its_place() {
+        let mut all = cell_sums(&[998, 1_000]);
+        all.gauges.insert(period(999), sums(5));
+        let stats = all.stats(period(999), period(1_000));
+        assert_eq!((stats.counters, stats.members), (sums(1), sums(2)));
+        assert_eq!((stats.gauges, stats.gauges_current), (sums(5), sums(4)));
+    }
+
+    #[test]
+    fn the_cells_of_a_rollup_add_up_without_those_that_the_first_has_absorbed() {
+        let first = CellState::First(FirstCell {
+            absorbed: [(Cell::new(2).unwrap(), Incarnation(7))].into(),
+            folding_since: None,
+        });
+        let cells = [first, other(1, 7), other(2, 7), other(2, 8)].map(rollup_cell);
+        let sum = sum_of_cells(cells.into()).unwrap();
+        assert_eq!((sum.counters, sum.members), (sums(3), sums(6)));
+        assert_eq!(sum.gauges, [(period(1_000), sums(12))].into());
+        assert_eq!(sum_of_cells(Vec::new()).unwrap(), CellSums::default());
+    }
+}

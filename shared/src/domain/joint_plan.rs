@@ -69,3 +69,80 @@ impl JointPlan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::slice;
+
+    use super::*;
+    use crate::domain::{PeriodLength, StatName, Sum, UnixSeconds, Update, member_sets, plan};
+
+    fn id(name: &str) -> Id {
+        Id::new(name).unwrap()
+    }
+
+    /// The plan of an update of an id that has this detail.
+    fn plan_of(before: &Detail, body: &str) -> Plan {
+        let update = Update::from_json(body.as_bytes()).unwrap();
+        let period = PeriodLength::DEFAULT.containing(UnixSeconds(0));
+        plan(before, &update, period, member_sets(&update)).unwrap()
+    }
+
+    #[test]
+    fn the_gains_of_updates_under_one_key_add_up_and_their_members_count_once() {
+        let body = |value: i64| {
+            format!(
+                r#"{{"dims":{{"d":"k"}},"counters":{{"c":{value}}},"gauges":{{"g":1}},"members":{{"m":"x"}}}}"#
+            )
+        };
+        let mut joint = JointPlan::default();
+        assert!(joint.is_empty());
+        for (name, value) in [("a", 5), ("b", 7)] {
+            joint.add(&id(name), plan_of(&Detail::default(), &body(value))).unwrap();
+        }
+        assert!(!joint.is_empty());
+        assert_eq!(joint.details.keys().collect::<Vec<_>>(), [&id("a"), &id("b")]);
+        let [(of, gain)] = joint.rollups.iter().collect::<Vec<_>>()[..] else {
+            panic!("{joint:?}");
+        };
+        assert_eq!(gain.counters[&StatName::new("c").unwrap()], Sum::from(12));
+        assert_eq!(gain.gauges.values().next().unwrap().len(), 1);
+        assert_eq!(joint.members.values().map(BTreeSet::len).collect::<Vec<_>>(), [1]);
+        assert_eq!(joint.keys, [of.clone()].into());
+        assert_eq!(joint.dimensions, [of.dimension.clone()].into());
+        assert_eq!(joint.stats[of].len(), 3);
+    }
+
+    #[test]
+    fn what_an_id_leaves_behind_adds_up_too() {
+        let mut joint = JointPlan::default();
+        let mut detail = Detail::default();
+        for (key, value) in [("a", 5), ("b", 8), ("a", 9), ("b", 11)] {
+            let body = format!(r#"{{"dims":{{"d":"{key}"}},"counters":{{"c":{value}}}}}"#);
+            let plan = plan_of(&detail, &body);
+            detail = plan.detail.clone().unwrap();
+            joint.add(&id("i"), plan).unwrap();
+        }
+        let left = joint.departures.iter().map(|((id, from), sums)| {
+            (id.as_str(), from.key.as_str(), sums[&StatName::new("c").unwrap()])
+        });
+        // 5 and then 1 under `a`; 3 under `b`, where it is again.
+        let left: Vec<_> = left.collect();
+        assert_eq!(left, [("i", "a", Sum::from(6)), ("i", "b", Sum::from(3))]);
+        assert_eq!(joint.details.into_values().collect::<Vec<_>>(), slice::from_ref(&detail));
+    }
+
+    #[test]
+    fn gains_that_fit_alone_and_not_together_are_an_error() {
+        let stat = || StatName::new("c").unwrap();
+        let of = RollupKey {
+            dimension: DimensionName::new("d").unwrap(),
+            key: crate::domain::DimensionKey::new("k").unwrap(),
+        };
+        let gain = CellSums { counters: [(stat(), Sum::MAX)].into(), ..CellSums::default() };
+        let plan = Plan { rollups: [(of, gain)].into(), ..Plan::default() };
+        let mut joint = JointPlan::default();
+        joint.add(&id("a"), plan.clone()).unwrap();
+        assert!(joint.add(&id("b"), plan).is_err());
+    }
+}

@@ -50,3 +50,28 @@ impl CellSums {
         counters.chain(members).chain(gauges.cloned().map(RollupStat::Gauge)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Period, Sum, UnixSeconds};
+
+    #[test]
+    fn a_gauge_takes_room_for_each_period_that_a_rollup_holds() {
+        let stat = || StatName::new("ten_bytes_").unwrap();
+        assert_eq!(RollupStat::Counter(stat()).bytes(), 33);
+        assert_eq!(RollupStat::Members(stat()).bytes(), 33);
+        assert_eq!(RollupStat::Gauge(stat()).bytes(), 4 * 39);
+    }
+
+    #[test]
+    fn a_gauge_is_one_stat_in_all_periods_and_another_one_than_a_counter() {
+        let stat = || StatName::new("s").unwrap();
+        let sums = || Sums::from([(stat(), Sum::ZERO)]);
+        let periods = [0, 360].map(|start| (Period::starting_at(UnixSeconds(start)), sums()));
+        let all = CellSums { counters: sums(), members: sums(), gauges: periods.into() };
+        let expected =
+            [RollupStat::Counter(stat()), RollupStat::Gauge(stat()), RollupStat::Members(stat())];
+        assert_eq!(all.rollup_stats(), expected.into());
+    }
+}

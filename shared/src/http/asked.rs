@@ -9,7 +9,7 @@ use http::Method;
 
 use super::{
     PathName, RequestError,
-    endpoints::{TABLE, table_method},
+    endpoints::{Endpoint, endpoints, table_method},
     request_path::RequestPath,
 };
 
@@ -31,15 +31,13 @@ pub struct Asked {
 /// The API has no such path, the path does not take the method, or a name in it is not valid.
 pub(super) fn find(method: &Method, path: &RequestPath) -> Result<Asked, RequestError> {
     let mut candidates = Vec::new();
-    for entry in TABLE {
-        for pattern in entry.paths {
-            if let Some(parts) = path.parts(pattern)? {
-                candidates.push(Candidate { method: &entry.method, pattern, parts });
-            }
+    for Endpoint { method, path: pattern, .. } in endpoints() {
+        if let Some(parts) = path.parts(pattern)? {
+            candidates.push(Candidate { method, pattern, parts });
         }
     }
     let method = table_method(method);
-    let of_method = candidates.iter().filter(|candidate| candidate.method == method);
+    let of_method = candidates.iter().filter(|candidate| candidate.method == *method);
     // `/stats/` is all dimensions or a batch, rather than a dimension or an id without a name.
     match of_method.min_by_key(|candidate| candidate.parts.len()) {
         Some(candidate) => candidate.asked(path),
@@ -49,7 +47,7 @@ pub(super) fn find(method: &Method, path: &RequestPath) -> Result<Asked, Request
 
 /// An entry of the table whose path a request's path fits.
 struct Candidate<'a> {
-    method: &'static Method,
+    method: Method,
     pattern: &'static str,
     /// The names of the pattern, and what the request's path has in their places.
     parts: Vec<(&'static str, &'a str)>,
@@ -78,7 +76,7 @@ fn refusal(candidates: &[Candidate<'_>]) -> RequestError {
     let mut methods = BTreeSet::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.names_nothing()) {
         methods.insert(candidate.method.as_str());
-        if *candidate.method == Method::GET {
+        if candidate.method == Method::GET {
             methods.insert(Method::HEAD.as_str());
         }
     }
@@ -228,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_table_is_a_kind_of_name() {
-        for pattern in TABLE.iter().flat_map(|entry| entry.paths) {
+        for Endpoint { path: pattern, .. } in endpoints() {
             for name in pattern.split('/').filter(|segment| segment.starts_with('{')) {
                 let refused = PathName::parse(name, "\0").unwrap_err();
                 assert!(!matches!(refused, RequestError::NotFound), "{pattern}: {name}");

@@ -3,9 +3,10 @@
 //! A bearer token comes in a header (RFC 6750, section 2.1). The RFC's two other ways, in a form or
 //! in the URL, are not supported: URLs end up in logs.
 
-use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
+use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
-use super::endpoints;
+use super::{endpoints, request_path::RequestPath};
 use crate::auth::{Auth, Caller, Denial, Scope};
 
 /// The scheme of the header, in any case of letters (RFC 9110, section 11.1).
@@ -13,30 +14,35 @@ const SCHEME: &[u8] = b"bearer";
 /// The longest token that is worth hashing, in bytes. Those of `cargo xtask token` have 52.
 const MAX_TOKEN_BYTES: usize = 1_024;
 
-/// Whether a request with this method needs a token.
-pub(crate) fn needs_token(auth: &Auth, method: &Method) -> bool {
-    auth.needs_token(endpoints::scope(method))
+/// Whether a request needs a token.
+pub(crate) fn needs_token(auth: &Auth, request: &ApiGatewayV2httpRequest) -> bool {
+    scope(request).is_some_and(|scope| auth.needs_token(scope))
 }
 
 /// Lets a request pass, or refuses it. This takes the token out of its header, so that nothing
 /// later can show it.
 ///
-/// The method alone decides which scope is needed. So whoever may not pass gets the same answer,
-/// after the same time, whether they ask for an id that exists, for one that does not, or for a
-/// path that never did.
+/// Whatever is not public needs a scope that the method alone decides. So whoever may not pass gets
+/// the same answer, after the same time, whether they ask for an id that exists, for one that does
+/// not, or for a path that never did.
 pub(super) fn authorize(
     auth: &Auth,
-    method: &Method,
-    headers: &mut HeaderMap,
+    request: &mut ApiGatewayV2httpRequest,
 ) -> Result<Caller, Denial> {
-    let scope = endpoints::scope(method);
-    let passed = if auth.needs_token(scope) {
-        Presented::of(headers).check(auth, scope)
-    } else {
-        auth.check(scope, None)
+    let passed = match scope(request) {
+        None => Ok(Caller::Anyone),
+        Some(scope) if auth.needs_token(scope) => {
+            Presented::of(&request.headers).check(auth, scope)
+        }
+        Some(scope) => auth.check(scope, None),
     };
-    headers.remove(AUTHORIZATION);
+    request.headers.remove(AUTHORIZATION);
     passed
+}
+
+/// The scope that a request needs; none if anyone may ask for that.
+fn scope(request: &ApiGatewayV2httpRequest) -> Option<Scope> {
+    endpoints::scope(&request.request_context.http.method, &RequestPath::of(request))
 }
 
 /// What the header presents.
@@ -147,8 +153,12 @@ mod tests {
 
     #[test]
     fn a_request_that_passed_carries_no_token() {
-        let mut headers = headers(&["Bearer secret"]);
-        assert_eq!(authorize(&Auth::Off, &Method::POST, &mut headers).unwrap(), Caller::Anyone);
-        assert!(headers.is_empty());
+        for path in ["/stats/x", "/openapi.yaml"] {
+            let mut request = ApiGatewayV2httpRequest::default();
+            request.raw_path = Some(path.to_owned());
+            request.headers = headers(&["Bearer secret"]);
+            assert_eq!(authorize(&Auth::Off, &mut request).unwrap(), Caller::Anyone);
+            assert!(request.headers.is_empty(), "{path}");
+        }
     }
 }

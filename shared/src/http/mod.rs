@@ -7,6 +7,7 @@
 mod asked;
 mod authorization;
 mod body;
+mod csv_cells;
 mod endpoints;
 mod http_event;
 mod listed;
@@ -27,6 +28,8 @@ mod validator;
 pub use asked::Asked;
 pub(crate) use authorization::needs_token;
 pub use body::BodyLimit;
+pub use csv_cells::CsvCells;
+pub use endpoints::{Endpoint, endpoints};
 pub use http_event::{HttpEvent, NotAnHttpEvent};
 pub use negotiation::preferred_type;
 pub use next_page::link_next_page;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
 
@@ -35,9 +34,9 @@ impl Request {
     /// It may not pass; or it may, and is not valid.
     pub fn of(event: impl Into<HttpEvent>, auth: &Auth) -> Result<Self, RequestError> {
         let HttpEvent { request: mut event, malformed_header: malformed } = event.into();
-        let path = path(&event);
+        let path = RequestPath::of(&event);
         let auth = if is_private(&path) { auth.of_private() } else { Cow::Borrowed(auth) };
-        let caller = authorize(&auth, &event.request_context.http.method, &mut event.headers)?;
+        let caller = authorize(&auth, &mut event)?;
         if let Some(name) = malformed {
             return Err(malformed_header(&name));
         }
@@ -65,35 +64,6 @@ impl Request {
     }
 }
 
-/// The path of an event.
-///
-/// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. It
-/// decodes the path parameters of its route too, but keeps them whole. Without a route (`cargo
-/// lambda`, a function URL), `rawPath` is as the client sent it.
-fn path(event: &ApiGatewayV2httpRequest) -> RequestPath {
-    if let Some(path) = routed_path(event) {
-        return RequestPath::decoded(path);
-    }
-    let path = event.raw_path.as_deref().unwrap_or("/");
-    let stage = event.request_context.stage.as_deref().unwrap_or_default();
-    let in_stage = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
-    let path = in_stage.filter(|rest| !stage.is_empty() && rest.starts_with('/')).unwrap_or(path);
-    RequestPath::encoded(path.strip_prefix('/').unwrap_or(path))
-}
-
-/// The path of an event that came by a route such as `GET /stats/{dim+}`: the route's own path,
-/// with each parameter in its place.
-fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<String> {
-    // The key `$default` stands for no route.
-    let (_, template) = event.route_key.as_deref()?.split_once(' ')?;
-    let segments = template.strip_prefix('/')?.split('/').map(|segment| {
-        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
-        let name = name.map(|name| name.strip_suffix('+').unwrap_or(name));
-        name.map_or(Some(segment), |name| event.path_parameters.get(name).map(String::as_str))
-    });
-    Some(segments.collect::<Option<Vec<_>>>()?.join("/"))
-}
-
 fn bytes(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, RequestError> {
     let body = body.unwrap_or_default();
     if !is_base64 {
@@ -106,6 +76,7 @@ fn bytes(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, RequestError>
 
 #[cfg(test)]
 mod tests {
+    use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
     use http::Method;
 
     use super::*;

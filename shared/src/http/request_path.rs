@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use aws_lambda_events::event::apigw::ApiGatewayV2httpRequest;
+
 use super::RequestError;
 
 /// The path of a request, without its first slash. A name in it may have slashes, which a function
@@ -14,6 +16,23 @@ pub(super) struct RequestPath {
 }
 
 impl RequestPath {
+    /// The path of an event.
+    ///
+    /// An HTTP API decodes `rawPath` before a function sees it, and cuts it at a decoded `?`. It
+    /// decodes the path parameters of its route too, but keeps them whole. Without a route (`cargo
+    /// lambda`, a function URL), `rawPath` is as the client sent it.
+    pub(super) fn of(event: &ApiGatewayV2httpRequest) -> Self {
+        if let Some(path) = routed_path(event) {
+            return Self::decoded(path);
+        }
+        let path = event.raw_path.as_deref().unwrap_or("/");
+        let stage = event.request_context.stage.as_deref().unwrap_or_default();
+        let in_stage = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
+        let path =
+            in_stage.filter(|rest| !stage.is_empty() && rest.starts_with('/')).unwrap_or(path);
+        Self::encoded(path.strip_prefix('/').unwrap_or(path))
+    }
+
     /// A path as a client sent it.
     pub(super) fn encoded(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_encoded: true }
@@ -73,6 +92,19 @@ impl RequestPath {
         let decoded = percent_encoding::percent_decode_str(part).decode_utf8();
         decoded.map_err(|_| RequestError::Malformed("the path is not UTF-8".to_owned()))
     }
+}
+
+/// The path of an event that came by a route such as `GET /stats/{dim+}`: the route's own path,
+/// with each parameter in its place.
+fn routed_path(event: &ApiGatewayV2httpRequest) -> Option<String> {
+    // The key `$default` stands for no route.
+    let (_, template) = event.route_key.as_deref()?.split_once(' ')?;
+    let segments = template.strip_prefix('/')?.split('/').map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+        let name = name.map(|name| name.strip_suffix('+').unwrap_or(name));
+        name.map_or(Some(segment), |name| event.path_parameters.get(name).map(String::as_str))
+    });
+    Some(segments.collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 /// The first segment, and what is behind its slash. Without a slash there is nothing behind it, as

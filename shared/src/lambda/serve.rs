@@ -156,7 +156,7 @@ pub async fn answer_and_record<F: HttpFunction>(
     if let Some(response) = answer_preflight(method, &event.request.headers) {
         return (response.into(), None);
     }
-    let needs_token = needs_token(&auth, method);
+    let needs_token = needs_token(&auth, &event.request);
     let mut caller = Caller::Anyone;
     // Boxed, since it is large and gets moved.
     let answer = Box::pin(async {

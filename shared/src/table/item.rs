@@ -528,4 +528,32 @@ mod tests {
         assert!(!revision.was_made_by(UpdateToken(1)));
         assert!(revision.has_forgotten(&first));
     }
+
+    /// Source: *`DynamoDB` item sizes and formats*, Developer Guide.
+    #[test]
+    fn a_detail_has_the_bytes_that_dynamodb_counts() {
+        let (id, stat) = (Id::new("i").unwrap(), || StatName::new("abc").unwrap());
+        let empty = detail_bytes(&id, &Detail::default());
+        let more = |detail: &Detail| detail_bytes(&id, detail) - empty;
+        let with_counter =
+            |value: Sum| Detail { counters: [(stat(), value)].into(), ..Detail::default() };
+        // The name `c:abc`; a byte for two digits, and one.
+        assert_eq!(more(&with_counter(Sum::from(7))), 5 + 2);
+        assert_eq!(more(&with_counter(Sum::from(1_234))), 5 + 3);
+        assert_eq!(more(&with_counter(Sum::MAX)), 5 + 20);
+
+        let mut moved = with_counter(Sum::from(7));
+        let key = DimensionKey::new("es").unwrap();
+        let placement =
+            |counters| Placement { key: key.clone(), counters, gauges: Shares::default() };
+        let dimension = || DimensionName::new("country").unwrap();
+        moved.placements.insert(dimension(), placement(Shares::default()));
+        // A map with one field: 3 bytes and 1, and `key` with `es`.
+        assert_eq!(more(&moved), 7 + "d:country".len() + 3 + 1 + 5);
+        let mut shares = Shares::default();
+        shares.set(&stat(), Share::Absent);
+        moved.placements.insert(dimension(), placement(shares));
+        // A second field, `counters`, with a list of one null.
+        assert_eq!(more(&moved), 7 + "d:country".len() + 3 + 1 + 5 + 1 + 8 + 3 + 1 + 1);
+    }
 }

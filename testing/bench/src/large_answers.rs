@@ -17,9 +17,9 @@ use service::workspace::say;
 use statshub::{HttpClient, run_archive::URL_VARIABLE};
 
 /// How many ids there are, each under a key of its own.
-const IDS: usize = 60;
-/// How many stats each reports: as many as an update may have.
-const STATS: usize = 500;
+const IDS: usize = 152;
+/// How many stats each reports: a key has room for few more with such names.
+const STATS: usize = 200;
 /// How long the name of each stat is, in bytes.
 const NAME_BYTES: usize = 130;
 /// The API gives up after 30 seconds, and functions before that.

@@ -52,6 +52,7 @@ pub fn run(options: &LargeArchiveOptions) -> anyhow::Result<()> {
         bigquery: Some(Emulator { port: free_port()?, data: folder.join("bigquery") }),
         auth: OPEN.to_owned(),
         variables: Vec::new(),
+        exchanges: None,
     })?;
     let started = Instant::now();
     report(&HttpClient::new(&service.url()), options)?;

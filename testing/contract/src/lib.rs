@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+pub mod yaml;
+
 use std::path::{Path, PathBuf};
 
 /// The folder of the workspace.

@@ -16,8 +16,9 @@ use lambda_runtime::Context;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{
-    auth::Auth,
+    auth::{Auth, Scope},
     config::Config,
+    http::{Endpoint, endpoints},
     lambda::{Call, answer_event},
     store::{Settings, Store},
 };
@@ -61,6 +62,7 @@ const WRITES: &[Probe] = &[
     route(Name::Update, "POST", "/stats/%FF", 400),
     route(Name::Query, "POST", "/", 404),
     route(Name::Query, "POST", "/nowhere/at/all", 404),
+    route(Name::Query, "POST", "/openapi.yaml", 405),
     route(Name::Query, "POST", "/history/country/es/counter/x", 405),
 ];
 
@@ -85,11 +87,22 @@ const READS: &[Probe] = &[
     route(Name::Query, "PUT", "/stats/known", 405),
     route(Name::Query, "DELETE", "/stats/unknown", 405),
     route(Name::Query, "OPTIONS", "/stats/", 405),
+    route(Name::Query, "PUT", "/openapi.yaml", 405),
+    route(Name::Query, "GET", "/openapi.yaml/x", 404),
     // Nothing is archived here.
     route(Name::History, "GET", "/history/country/es/counter/x", 404),
     route(Name::History, "HEAD", "/history/country/es/counter/x", 404),
     route(Name::History, "GET", "/history/country/unknown/counter/x", 404),
     route(Name::History, "GET", "/history/country/es/nothing/x", 400),
+];
+
+/// What anyone may read, whatever is configured: it has nothing that was reported.
+const PUBLIC: &[Probe] = &[
+    route(Name::Query, "GET", "/openapi.yaml", 200),
+    route(Name::Query, "HEAD", "/openapi.yaml", 200),
+    route(Name::Query, "GET", "/openapi.yaml/", 200),
+    // Another function has no answer to that.
+    route(Name::Update, "GET", "/openapi.yaml", 404),
 ];
 
 /// The tokens that are configured, by name. A token is `token-of-<name>`.
@@ -339,6 +352,44 @@ async fn what_an_answer_has_cost_is_for_those_who_may_read() {
     }
     let open = service.send(&Auth::Off, post, None).await;
     assert!(open.headers.contains_key("x-statshub-units"));
+}
+
+#[tokio::test]
+async fn the_description_of_the_api_is_for_everyone_and_for_shared_caches() {
+    let service = Service::new().await;
+    for public_read in ["off", "stats", "on"] {
+        let auth = auth(CONFIGURED, public_read);
+        for (authorization, ..) in visitors() {
+            for route in PUBLIC {
+                let authorization = authorization.as_deref();
+                let (response, requests) = service.counted(&auth, *route, authorization).await;
+                let what = format!("{authorization:?} {route:?} public read {public_read}");
+                assert_eq!((response.status_code, requests), (route.status, 0), "{what}");
+                if route.status == 200 {
+                    assert_eq!(response.headers["cache-control"], "max-age=300", "{what}");
+                    assert_eq!(response.headers["vary"], "accept-encoding", "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// A new endpoint has to be tried above.
+#[test]
+fn every_endpoint_is_among_those_that_are_tried() {
+    for Endpoint { method, path, function, scope } in endpoints() {
+        let probes = match scope {
+            None => PUBLIC,
+            Some(Scope::Write) => WRITES,
+            Some(Scope::Read | Scope::Admin) => READS,
+        };
+        let first = path.split('{').next().unwrap();
+        let is_tried = probes.iter().any(|probe| {
+            let of_function = format!("{:?}", probe.function).to_lowercase() == function;
+            of_function && probe.method == method.as_str() && probe.path.starts_with(first)
+        });
+        assert!(is_tried, "{method} {path}");
+    }
 }
 
 #[tokio::test]

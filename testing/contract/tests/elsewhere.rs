@@ -20,14 +20,15 @@ use shared::{
     auth::Auth,
     config::Config,
     domain::PeriodLength,
+    http::{Endpoint, endpoints},
     lambda::{Call, answer_event},
     store::{Settings, Store},
 };
 
 const NOTHING: &str = "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET \
                        /stats/, GET /ids/{id}, GET /metrics, GET \
-                       /stream/{dim}/{key}/{counter|gauge}/{stat} and GET \
-                       /history/{dim}/{key}/{counter|gauge}/{stat}";
+                       /stream/{dim}/{key}/{counter|gauge}/{stat}, GET \
+                       /history/{dim}/{key}/{counter|gauge}/{stat} and GET /openapi.yaml";
 
 struct AllFunctions {
     update: update::Function,
@@ -127,6 +128,8 @@ async fn for_all_but_the_function_that_answers_there_is_nothing() {
         ("GET", "/ids/a/b", 1),
         ("GET", "/metrics", 1),
         ("HEAD", "/metrics/", 1),
+        ("GET", "/openapi.yaml", 1),
+        ("HEAD", "/openapi.yaml/", 1),
         ("GET", "/stream/country/a/b/gauge/x", 1),
         ("GET", "/history/country/*/gauge/x", 2),
         ("HEAD", "/history/country/a/b/gauge/x", 2),
@@ -139,5 +142,20 @@ async fn for_all_but_the_function_that_answers_there_is_nothing() {
                 assert_eq!((*status, error.as_str()), (404, NOTHING), "{method} {path}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn each_endpoint_is_answered_by_the_function_that_the_table_names_and_by_no_other() {
+    let functions = AllFunctions::new().await;
+    for Endpoint { method, path, function, .. } in endpoints() {
+        let sample = path.replace("{counter|gauge}", "gauge");
+        let segments = sample.split('/').map(|it| if it.starts_with('{') { "x" } else { it });
+        let sample = segments.collect::<Vec<_>>().join("/");
+        let answers = functions.answers(method.as_str(), &sample).await;
+        let answering = answers.iter().zip(["update", "query", "history"]);
+        let answering = answering.filter(|((.., error), _)| error != NOTHING);
+        let answering: Vec<_> = answering.map(|(_, name)| name).collect();
+        assert_eq!(answering, [function], "{method} {path}");
     }
 }

@@ -13,10 +13,10 @@ mod yaml;
 
 use std::{collections::BTreeSet, fs};
 
-use contract::{read, workspace};
+use contract::{read, workspace, yaml::file};
 use serde_json::Value;
 
-use yaml::{file, resources, template};
+use yaml::{resources, template};
 
 const WORKFLOWS: [&str; 3] = ["check", "deploy", "release"];
 

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use shared::{
     config::{Config, ConfigError},
     domain::limits,
+    http::{Endpoint, endpoints},
     lambda::call_metrics::LinesPer,
 };
 
@@ -291,26 +292,75 @@ fn the_routes_go_to_the_functions_that_answer_them() {
             (route["RouteKey"].as_str().unwrap().to_owned(), function.to_owned())
         })
         .collect();
-    let expected = [
-        ("$default", "Query"),
-        ("GET /history/{path+}", "History"),
-        ("GET /ids/{id+}", "Query"),
-        ("GET /metrics", "Query"),
-        ("GET /stats/", "Query"),
-        ("GET /stats/{dim+}", "Query"),
-        ("GET /stream/{path+}", "Query"),
-        ("HEAD /history/{path+}", "History"),
-        ("HEAD /ids/{id+}", "Query"),
-        ("HEAD /metrics", "Query"),
-        ("HEAD /stats/", "Query"),
-        ("HEAD /stats/{dim+}", "Query"),
-        ("HEAD /stream/{path+}", "Query"),
-        ("POST /stats", "Update"),
-        ("POST /stats/", "Update"),
-        ("POST /stats/{id+}", "Update"),
-    ];
-    let routes: Vec<_> = routes.iter().map(|(key, to)| (key.as_str(), to.as_str())).collect();
+    let mut expected = BTreeMap::from([("$default".to_owned(), "Query".to_owned())]);
+    for endpoint in endpoints() {
+        for path in gateway_paths(&endpoint) {
+            for method in methods(&endpoint) {
+                expected.insert(format!("{method} {path}"), capitalized(endpoint.function));
+            }
+        }
+    }
     assert_eq!(routes, expected);
+}
+
+/// The methods of an endpoint, with the one that comes along with `GET`.
+fn methods(endpoint: &Endpoint) -> Vec<&str> {
+    match endpoint.method.as_str() {
+        "GET" => vec!["GET", "HEAD"],
+        other => vec![other],
+    }
+}
+
+/// The paths of the routes that lead to an endpoint. In a route of API Gateway, only the last segment
+/// may stand for several. What no route takes goes to `Query`, so only the other functions need
+/// routes for paths with a slash at their ends.
+fn gateway_paths(endpoint: &Endpoint) -> Vec<String> {
+    let (before, after) = endpoint.path.split_once("+}").unwrap_or((endpoint.path, ""));
+    match (endpoint.path.contains('{'), after) {
+        (true, "") => vec![endpoint.path.to_owned()],
+        (true, _) => vec![format!("/{}/{{path+}}", before.split('/').nth(1).unwrap())],
+        (false, _) if endpoint.function == "query" => vec![endpoint.path.to_owned()],
+        (false, _) => vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)],
+    }
+}
+
+fn capitalized(name: &str) -> String {
+    name[..1].to_uppercase() + &name[1..]
+}
+
+/// `cargo lambda watch` has no route for everything else.
+#[test]
+fn the_routes_of_cargo_lambda_are_those_of_the_code() {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[workspace.metadata.lambda.watch.router]\n").nth(1).unwrap();
+    let section = section.split("\n\n").next().unwrap();
+    let mut found = BTreeSet::new();
+    for entry in section.split("\n\"").map(|entry| entry.trim_start_matches('"')) {
+        let (path, routes) = entry.split_once("\" = [").unwrap();
+        for route in routes.split('{').skip(1) {
+            let words: Vec<_> = route.split('"').collect();
+            found.insert((path.to_owned(), words[1].to_owned(), words[3].to_owned()));
+        }
+    }
+    let mut expected = BTreeSet::new();
+    for endpoint in endpoints() {
+        for path in cargo_lambda_paths(&endpoint) {
+            for method in methods(&endpoint) {
+                expected.insert((path.clone(), method.to_owned(), endpoint.function.to_owned()));
+            }
+        }
+    }
+    assert_eq!(found, expected);
+}
+
+fn cargo_lambda_paths(endpoint: &Endpoint) -> Vec<String> {
+    let first = endpoint.path.split('/').nth(1).unwrap();
+    match (endpoint.path, endpoint.path.split('/').count()) {
+        ("/stats" | "/stats/", _) => vec!["/stats".to_owned(), "/stats/".to_owned()],
+        ("/stats/{id+}" | "/stats/{dim+}" | "/ids/{id+}", _) => vec![format!("/{first}/{{*id}}")],
+        (path, 2) => vec![path.to_owned()],
+        _ => vec![format!("/{first}/{{*path}}")],
+    }
 }
 
 /// The throttle of the API bounds requests, not what one of them writes.

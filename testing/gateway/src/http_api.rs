@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use crate::{
     deployed_template::{Cors, Template},
     event::{self, Arrival, Refusal},
+    exchange_log::ExchangeLog,
     functions::{Functions, InvocationError},
     integration_response,
 };
@@ -42,6 +43,7 @@ pub struct HttpApi {
     cors: Option<Cors>,
     functions: Arc<Functions>,
     longest: Duration,
+    log: Option<ExchangeLog>,
 }
 
 impl HttpApi {
@@ -51,7 +53,13 @@ impl HttpApi {
     pub fn new(template: Template, origins: &str, longest: Duration) -> Self {
         let functions = template.functions.iter().map(|it| (it.binary.clone(), it.timeout));
         let functions = Arc::new(Functions::new(functions));
-        Self { cors: template.cors(origins), template, functions, longest }
+        Self { cors: template.cors(origins), template, functions, longest, log: None }
+    }
+
+    /// The same, which writes all exchanges with clients down.
+    #[must_use]
+    pub fn with_log(self, log: Option<ExchangeLog>) -> Self {
+        Self { log, ..self }
     }
 
     /// Its functions.
@@ -77,7 +85,11 @@ impl HttpApi {
                 let request = Request::from_parts(parts, body.to_bytes());
                 match invoked(request.uri().path()).filter(|_| peer.ip().is_loopback()) {
                     Some(function) => self.invoke(function, request.body()).await,
-                    None => self.integrate(&request, peer.ip()).await,
+                    None => {
+                        let response = self.integrate(&request, peer.ip()).await;
+                        self.note(&request, &response);
+                        response
+                    }
                 }
             }
             Err(error) if error.is::<LengthLimitError>() => {
@@ -89,6 +101,12 @@ impl HttpApi {
             allow(cors, &method, &headers, response.headers_mut());
         }
         Ok(response.map(Full::new))
+    }
+
+    fn note(&self, request: &Request<Bytes>, response: &Response<Bytes>) {
+        if let Some(Err(error)) = self.log.as_ref().map(|log| log.add(request, response)) {
+            eprintln!("an exchange can't be written down: {error}");
+        }
     }
 
     async fn integrate(&self, request: &Request<Bytes>, from: IpAddr) -> Response<Bytes> {

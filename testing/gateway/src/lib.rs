@@ -9,6 +9,7 @@
 //! - [`integration_response`] turns a function's answer into a response. Pure.
 //! - [`functions`] has the requests that wait for a function. [`http_api`] and [`runtime_api`] are
 //!   its two sides, [`listeners`] their ports.
+//! - [`exchange_log`] writes down what clients ask and get, for a test.
 //! - [`deployed_template`] reads the routes, the functions and CORS from the template.
 //!
 //! The behaviour of AWS is taken from its documentation; where that is silent, from what others
@@ -16,6 +17,7 @@
 
 pub mod deployed_template;
 pub mod event;
+pub mod exchange_log;
 pub mod functions;
 pub mod http_api;
 pub mod integration_response;

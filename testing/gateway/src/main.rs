@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use gateway::{
     deployed_template::Template,
+    exchange_log::ExchangeLog,
     http_api::{HttpApi, LONGEST_INTEGRATION},
     listeners,
 };
@@ -30,6 +31,9 @@ struct GatewayOptions {
     /// The template's parameter `CorsOrigins`
     #[arg(long, default_value = "")]
     cors_origins: String,
+    /// A file for the exchanges with clients, each as a line of JSON, without tokens
+    #[arg(long)]
+    exchanges: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -42,7 +46,9 @@ async fn main() -> anyhow::Result<()> {
     let template = std::fs::read_to_string(&options.template)
         .with_context(|| format!("{} can't be read", options.template.display()))?;
     let template = Template::parse(&template)?;
-    let api = Arc::new(HttpApi::new(template, &options.cors_origins, LONGEST_INTEGRATION));
+    let log = options.exchanges.as_deref().map(ExchangeLog::create).transpose()?;
+    let api = HttpApi::new(template, &options.cors_origins, LONGEST_INTEGRATION).with_log(log);
+    let api = Arc::new(api);
     let runtime = TcpListener::bind(options.runtime_listen).await?;
     tokio::spawn(listeners::processes(runtime, api.functions()));
     let mut listens = false;

@@ -111,6 +111,7 @@ impl CrashTest {
                 ("STATS_PERIOD_SECONDS".to_owned(), PERIOD.to_string()),
                 ("QUERY_CACHE".to_owned(), "off".to_owned()),
             ],
+            exchanges: None,
         })?;
         let client = HttpClient::with_timeout(&service.url(), CLIENT_TIMEOUT);
         let reporters = (0..).take(options.clients.max(1)).map(|number| {

@@ -4,6 +4,9 @@
 //! - [`crash`]: the processes of the service, killed under load.
 //! - [`replay`]: generated updates, sent to a running service.
 //! - [`readme_session`]: the commands of the README, as they stand.
+//! - [`documented_clients`]: the clients of docs/api.md, as they stand.
+//! - [`description_check`]: the service, tried by its description, and all its answers held against
+//!   it.
 //! - [`prometheus_scrape`]: Prometheus and its tools read `/metrics`.
 //! - [`deploy_test`]: the template, deployed into an emulator of AWS.
 //!
@@ -12,6 +15,8 @@
 mod comparison;
 pub mod crash;
 pub mod deploy_test;
+pub mod description_check;
+pub mod documented_clients;
 pub mod prometheus_scrape;
 pub mod readme_session;
 pub mod replay;

@@ -20,7 +20,7 @@ use service::{
 use statshub::{HttpClient, make_token::NewToken, run_archive};
 use ureq::http::{Method, Request};
 
-use crate::prometheus_scrape;
+use crate::{description_check, documented_clients, prometheus_scrape};
 
 /// The pages with a session, in the order in which one service gets them: the archive of
 /// docs/api.md lists all dimensions, which must not include those of README.md.
@@ -66,6 +66,8 @@ pub fn run() -> anyhow::Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
+    fs::create_dir_all(&folder)?;
+    let exchanges = folder.join("exchanges.ndjson");
     let bigquery = Emulator { port: free_port()?, data: folder.join("bigquery") };
     let mut service = Service::start(ServiceSettings {
         port: free_port()?,
@@ -78,6 +80,7 @@ pub fn run() -> anyhow::Result<()> {
             ("STATS_PERIOD_SECONDS".to_owned(), PERIOD.as_secs().to_string()),
             ("QUERY_CACHE".to_owned(), format!("country={}", CACHED.as_secs())),
         ],
+        exchanges: Some(exchanges.clone()),
     })?;
     wait_for_next_period();
     for (page, blocks) in sessions {
@@ -99,8 +102,10 @@ pub fn run() -> anyhow::Result<()> {
     large_answers::all_arrive(&client, LARGE_ANSWERS)?;
     prometheus_scrape::run(&client, &service.url())?;
     a_function_that_dies_is_started_again(&mut service)?;
+    programs_use_the_service_with_a_token(&mut service)?;
     only_who_has_a_token_is_let_in(&mut service)?;
-    without_auth_no_function_starts(&service)
+    without_auth_no_function_starts(&service)?;
+    description_check::compare_exchanges(&exchanges)
 }
 
 /// Plays the commands that need nothing but a service, in each session up to the one that waits for
@@ -206,6 +211,13 @@ fn a_function_that_dies_is_started_again(service: &mut Service) -> anyhow::Resul
         thread::sleep(Duration::from_millis(50));
     }
     bail!("a function that was killed is not started again")
+}
+
+fn programs_use_the_service_with_a_token(service: &mut Service) -> anyhow::Result<()> {
+    let token = NewToken::new("programs", "read+write")?;
+    service.let_in(&token.entry)?;
+    documented_clients::run(&service.url(), &token.secret)?;
+    description_check::try_by_schemathesis(&service.url(), &token.secret)
 }
 
 /// The tokens and entries of `cargo xtask token`, over HTTP.

@@ -80,6 +80,8 @@ pub struct ServiceSettings {
     pub auth: String,
     /// Variables for the functions, in addition to those of this process.
     pub variables: Vec<(String, String)>,
+    /// Where the exchanges with clients are written down; nowhere if there is no file.
+    pub exchanges: Option<PathBuf>,
 }
 
 impl ServiceSettings {
@@ -445,6 +447,9 @@ pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()>
 fn start_gateway(settings: &ServiceSettings, runtime_port: u16) -> anyhow::Result<Running> {
     let mut command = Command::new(binary("gateway", settings.build));
     command.args(gateway_addresses(settings, runtime_port));
+    if let Some(file) = &settings.exchanges {
+        command.arg("--exchanges").arg(file);
+    }
     Running::start("gateway", command.arg("--template").arg(root().join("template.yaml")))
 }
 
@@ -508,6 +513,7 @@ mod tests {
                 bigquery: None,
                 auth: OPEN.to_owned(),
                 variables: Vec::new(),
+                exchanges: None,
             };
             let expected = ["--listen", listen, "--runtime-listen", "127.0.0.1:9001"];
             assert_eq!(gateway_addresses(&settings, 9001), expected);

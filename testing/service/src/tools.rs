@@ -201,6 +201,14 @@ pub fn prometheus_client() -> anyhow::Result<PathBuf> {
     Ok(folder.join("bin/python"))
 }
 
+/// The program schemathesis, which tries an HTTP API by its description.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
+pub fn schemathesis() -> anyhow::Result<PathBuf> {
+    Ok(install_python_program("schemathesis", "schemathesis")?.join("bin/schemathesis"))
+}
+
 /// The folder with the emulator of BigQuery: a virtual environment, and the emulator's home folder.
 ///
 /// # Errors
@@ -348,6 +356,7 @@ mod tests {
             ("local-bigquery", "local-bigquery"),
             ("ministack", "ministack"),
             ("sam", "aws-sam-cli"),
+            ("schemathesis", "schemathesis"),
         ] {
             let version = pinned_version(list, package).unwrap();
             assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{package} {version}");

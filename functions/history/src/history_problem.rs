@@ -120,7 +120,11 @@ mod tests {
         let secret = || "secret".into();
         for (problem, status, text) in [
             (RequestError::NotFound.into(), 404, "/history/{dim}/{key}/{counter|gauge}/{stat}"),
-            (QuestionError::NoPageToken.into(), 400, "leave page out"),
+            (
+                QuestionError::from(shared::http::PageTokenError::NotAToken).into(),
+                400,
+                "leave page out",
+            ),
             (HistoryProblem::NotConfigured, 404, "GOOGLE_PROJECT"),
             (HistoryProblem::ScanTooLarge(5), 400, "more than 5 bytes"),
             (HistoryProblem::NoSuchPage, 404, "ask for the first page again"),

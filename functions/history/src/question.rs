@@ -3,7 +3,7 @@
 use serde_json::json;
 use shared::{
     domain::{DimensionName, Group, StatName, excerpt},
-    http::{CsvCells, KeyChoice, Parameters, RequestError, fingerprint},
+    http::{CsvCells, KeyChoice, PageTokenError, Parameters, RequestError, fingerprint},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -45,15 +45,9 @@ pub(crate) enum QuestionError {
     /// The limit is not a number of points that a page may have.
     #[error("limit: \"{0}\" is not a number from 1 to {MAX_POINTS}")]
     WrongLimit(String),
-    /// `page` is no page token.
-    #[error("page: it is not the next of an answer; give it back as it was, or leave page out")]
-    NoPageToken,
-    /// The page answers another question.
-    #[error(
-        "page: it belongs to another path or to other parameters; repeat those of the first page, or \
-         leave page out"
-    )]
-    OtherQuestion,
+    /// `page` is no token of this question.
+    #[error(transparent)]
+    Page(#[from] PageTokenError),
 }
 
 /// A request for a page of a history.
@@ -137,7 +131,7 @@ impl HistoryRequest {
             parameters.only(["from", "to", "step", "aggregate", "limit", "page", "csv"])?;
         let not_safe = || QuestionError::UnknownCsv(excerpt(csv.unwrap_or_default()));
         let cells = CsvCells::parse(csv).ok_or_else(not_safe)?;
-        let page = page.map(|text| PageToken::parse(text).ok_or(QuestionError::NoPageToken));
+        let page = page.map(|text| PageToken::parse(text).ok_or(PageTokenError::NotAToken));
         let page = page.transpose()?;
         let asked_at = page.as_ref().map_or(now, |page| page.asked_at);
         let from = from.map(|text| time("from", text)).transpose()?;
@@ -149,7 +143,7 @@ impl HistoryRequest {
         let HistoryRoute { dimension, keys, group, stat } = route;
         let question = Question { dimension, keys, group, stat, aggregate, tiers };
         if page.as_ref().is_some_and(|page| page.fingerprint != question.fingerprint()) {
-            return Err(QuestionError::OtherQuestion);
+            return Err(PageTokenError::OtherQuestion.into());
         }
         let limit = limit.or(page.as_ref().map(|page| page.limit)).unwrap_or(DEFAULT_POINTS);
         Ok(Self { question, asked_at, limit, page, cells })

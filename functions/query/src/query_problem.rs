@@ -141,7 +141,12 @@ mod tests {
     fn each_problem_has_a_status_its_own_words_and_a_cause_if_the_client_is_not_at_fault() {
         for (problem, status, text, cause) in [
             (RequestError::NotFound.into(), 404, "there is nothing at this path", None),
-            (QuestionError::NoPageToken.into(), 400, "page: it is not the next", None),
+            (
+                QuestionError::from(shared::http::PageTokenError::NotAToken).into(),
+                400,
+                "page: it is not the next",
+                None,
+            ),
             (QueryProblem::UnknownId, 404, "nothing is known of this id", None),
             (QueryProblem::AnswerTooLarge, 413, "the answer would exceed 6 MB", None),
             (

@@ -9,7 +9,7 @@ use shared::{
         DimensionKey, DimensionName, Direction, KeyPrefix, KeySelection, NameError, StatName, Sum,
         excerpt,
     },
-    http::{Parameters, RequestError, decode_token, encode_token, fingerprint},
+    http::{PageTokenError, Parameters, RequestError, decode_token, encode_token, fingerprint},
 };
 
 use crate::{
@@ -126,15 +126,9 @@ pub(crate) enum QuestionError {
     /// There is a page, but no limit.
     #[error("page: repeat the limit of the first page, and its other parameters")]
     PageWithoutLimit,
-    /// `page` is no page token.
-    #[error("page: it is not the next of an answer; give it back as it was, or leave page out")]
-    NoPageToken,
-    /// The page answers another question.
-    #[error(
-        "page: it belongs to another path or to other parameters; repeat those of the first page, or \
-         leave page out"
-    )]
-    OtherQuestion,
+    /// `page` is no token of this question.
+    #[error(transparent)]
+    Page(#[from] PageTokenError),
 }
 
 impl StatsQuestion {
@@ -207,21 +201,21 @@ impl StatsQuestion {
     }
 
     fn page_end(&self, dimension: &DimensionName, token: &str) -> Result<PageEnd, QuestionError> {
-        let token: PageToken = decode_token(token).ok_or(QuestionError::NoPageToken)?;
+        let token: PageToken = decode_token(token).ok_or(PageTokenError::NotAToken)?;
         if self.limit.is_none() {
             return Err(QuestionError::PageWithoutLimit);
         }
         if token.fingerprint != self.fingerprint(dimension) {
-            return Err(QuestionError::OtherQuestion);
+            return Err(PageTokenError::OtherQuestion.into());
         }
         // Somebody may have made it up.
-        let key = DimensionKey::new(&token.key).map_err(|_| QuestionError::NoPageToken)?;
+        let key = DimensionKey::new(&token.key).map_err(|_| PageTokenError::NotAToken)?;
         let number = token.number.map(|number| number.parse()).transpose();
-        let number = number.map_err(|_| QuestionError::NoPageToken)?;
+        let number = number.map_err(|_| PageTokenError::NotAToken)?;
         let is_sorted_by_it = matches!(self.sort, Sort::ByStat { .. }) || number.is_none();
         match self.keys.contains(&key) && is_sorted_by_it && self.limit != Some(0) {
             true => Ok(PageEnd { key, number }),
-            false => Err(QuestionError::NoPageToken),
+            false => Err(PageTokenError::NotAToken.into()),
         }
     }
 

@@ -33,7 +33,7 @@ pub use endpoints::{Endpoint, endpoints};
 pub use http_event::{HttpEvent, NotAnHttpEvent};
 pub use negotiation::preferred_type;
 pub use next_page::link_next_page;
-pub use opaque_token::{MAX_TOKEN_BYTES, decode_token, encode_token, fingerprint};
+pub use opaque_token::{MAX_TOKEN_BYTES, PageTokenError, decode_token, encode_token, fingerprint};
 pub use parameters::Parameters;
 pub use path_name::{KeyChoice, PathName};
 pub(crate) use preflight::answer_preflight;

@@ -12,6 +12,20 @@ pub const MAX_TOKEN_BYTES: usize = 4_096;
 /// Hex digits of a fingerprint: 128 bits.
 const FINGERPRINT_DIGITS: usize = 32;
 
+/// Why the parameter `page` is no token of the question that is asked, in words for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PageTokenError {
+    /// It is no page token.
+    #[error("page: it is not the next of an answer; give it back as it was, or leave page out")]
+    NotAToken,
+    /// The page answers another question.
+    #[error(
+        "page: it belongs to another path or to other parameters; repeat those of the first page, or \
+         leave page out"
+    )]
+    OtherQuestion,
+}
+
 /// The token that holds a content: letters, digits, `-` and `_`.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `cargo xtask torture`, `contention` and `many-keys`: they run too long for tests, or are about
+//! `cargo xtask torture`, `bench`, `contention` and `many-keys`: they run too long for tests, or are about
 //! time. They are built with the profile `bench`.
 
 use clap::Args;

@@ -32,7 +32,7 @@ use super::{
 use crate::{deadline::Deadline, usage};
 
 /// What comes of an attempt.
-type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
+pub(super) type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
 
 /// A request that the store sends, as a builder of the SDK.
 pub(super) trait TableRequest {

@@ -14,6 +14,7 @@ mod item;
 mod key;
 mod key_range;
 mod parts;
+mod rollup_page;
 mod spread_writes;
 mod sweep_writes;
 mod transaction;
@@ -35,6 +36,7 @@ pub use item::{
 pub use key::{ItemKey, Partition, RollupOrder, Shard};
 pub use key_range::KeyRange;
 pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};
+pub use rollup_page::RollupPage;
 pub use spread_writes::{move_key_count, spread_write};
 pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};
 pub use transaction::{Action, NewMarker, Target, Transaction, Writing, put_detail};

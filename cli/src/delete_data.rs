@@ -6,21 +6,21 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use aws_sdk_dynamodb::Client;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use shared::{
-    domain::{
-        Deletion, DimensionKey, DimensionName, Id, Member, PeriodLength, StatPattern, UnixSeconds,
-    },
-    store::{Deleted, DeletionMode, DeletionRun, Pacer, Settings, Store},
+    domain::{Deletion, DimensionKey, DimensionName, Id, Member, StatPattern, UnixSeconds},
+    store::{Deleted, DeletionMode, DeletionRun, Pacer, Store},
 };
 
-const HOW_TO_REACH_IT: &str = "\
-AWS's own variables say where it is and who asks: AWS_REGION; AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
-AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL_DYNAMODB for a DynamoDB elsewhere. A preview needs the permissions \
-dynamodb:BatchGetItem, dynamodb:Query and dynamodb:Scan. Deleting also needs dynamodb:ConditionCheckItem, dynamodb:DeleteItem, \
-dynamodb:PutItem and dynamodb:UpdateItem.";
+use crate::{
+    output::{OutputOptions, counted, print, print_json},
+    table_access::{HOW_TO_REACH_IT, PeriodOptions, TableOptions, run_async},
+};
+
+const PERMISSIONS: &str = "\
+A preview needs the permissions dynamodb:BatchGetItem, dynamodb:Query and dynamodb:Scan. Deleting also needs \
+dynamodb:ConditionCheckItem, dynamodb:DeleteItem, dynamodb:PutItem and dynamodb:UpdateItem.";
 
 /// After how long without any progress a deletion gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,15 +79,12 @@ pub struct DeleteOptions {
     /// How many read and write units a second it may take of the table, on average
     #[arg(long, value_name = "UNITS", default_value = "100")]
     units_per_second: NonZeroU32,
-    /// The table's name
-    #[arg(long, env = "TABLE_NAME", default_value = shared::config::DEFAULT_TABLE_NAME)]
-    table: String,
-    /// How long the service's periods of gauges are, in seconds
-    #[arg(long, value_name = "SECONDS", env = "STATS_PERIOD_SECONDS", default_value = "360")]
-    period_seconds: NonZeroU32,
-    /// Print one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    table: TableOptions,
+    #[command(flatten)]
+    period: PeriodOptions,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 /// What was found or deleted, and what it has consumed.
@@ -108,23 +105,18 @@ struct Report {
 /// The table can't be read or written; the message says what to do.
 pub fn run(options: &DeleteOptions) -> anyhow::Result<()> {
     options.check_confirmation()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
-        let sdk = aws_config::load_from_env().await;
-        let settings = Settings::new(&options.table, PeriodLength::new(options.period_seconds));
-        let client = settings.pace.client_config(aws_sdk_dynamodb::config::Builder::from(&sdk));
-        let client = Client::from_conf(client.build());
-        let store = Store::new(client, settings, fastrand::Rng::new());
-        Box::pin(delete(&store, options)).await
+    let report = run_async(async {
+        let table = options.table.open().await?;
+        Box::pin(delete(&table.store(&options.period), table.name(), options)).await
     })?;
-    match options.json {
-        true => println!("{}", report.json()),
-        false => println!("{}", report.text()),
+    match options.output.json {
+        true => print_json(&report.json())?,
+        false => print(&report.text())?,
     }
     Ok(())
 }
 
-async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report> {
+async fn delete(store: &Store, table: &str, options: &DeleteOptions) -> anyhow::Result<Report> {
     let mode = if options.yes { DeletionMode::Delete } else { DeletionMode::Preview };
     let mut pacer = Pacer::new(options.units_per_second);
     let mut run = DeletionRun {
@@ -147,12 +139,11 @@ async fn delete(store: &Store, options: &DeleteOptions) -> anyhow::Result<Report
     result.with_context(|| match options.yes {
         true => format!(
             "{what} is deleted in part at most. Every number is exact; run the same command again to delete the \
-             rest. {HOW_TO_REACH_IT}\nThe cause"
+             rest. {HOW_TO_REACH_IT} {PERMISSIONS}\nThe cause"
         ),
-        false => format!(
-            "the table {} can't be read. {HOW_TO_REACH_IT}\nThe cause",
-            options.table
-        ),
+        false => {
+            format!("the table {table} can't be read. {HOW_TO_REACH_IT} {PERMISSIONS}\nThe cause")
+        }
     })?;
     Ok(Report {
         what,
@@ -292,13 +283,6 @@ impl Report {
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
-    match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -323,10 +307,5 @@ mod tests {
         assert_eq!(sql(&["--dim", "user"]).unwrap(), "DROP TABLE statshub.`user`;");
         assert_eq!(sql(&["--id", "bob"]), None);
         assert_eq!(sql(&["--stat", "x*"]), None);
-    }
-
-    #[test]
-    fn numbers_of_one_are_singular() {
-        assert_eq!((counted(1, "key"), counted(0, "key")), ("1 key".into(), "0 keys".into()));
     }
 }

@@ -1,15 +1,28 @@
 //! The commands of `statshub`, the operator's program: one file each. `cargo xtask` and the tests
 //! use some of them as a library.
+//!
+//! What commands have in common has a home each: `table_access` and `api_access` say how they reach
+//! the table and the service, `output` and `progress` what they print and where, `prompt` what they
+//! ask, `exit` how they end.
 
+pub mod api_access;
 #[cfg(feature = "dynamodb")]
 pub mod audit_table;
+pub mod aws_cli;
 #[cfg(feature = "dynamodb")]
 pub mod delete_data;
+pub mod exit;
 mod http_client;
 pub mod make_token;
+pub mod output;
+pub mod progress;
+pub mod prompt;
 pub mod revoke_token;
 pub mod run_archive;
 pub mod run_sql;
+pub mod shell_help;
+#[cfg(feature = "dynamodb")]
+pub mod table_access;
 pub mod timestamp;
 
 pub use http_client::HttpClient;

@@ -2,57 +2,75 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use statshub::{audit_table, delete_data, make_token, revoke_token, run_archive, run_sql};
+use clap::{CommandFactory, Parser};
+use statshub::{
+    audit_table, delete_data,
+    exit::{self, Exit},
+    make_token, output, revoke_token, run_archive, run_sql, shell_help,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   statshub token --name fleet-2026 --scope write
   AWS_REGION=eu-west-1 statshub revoke --stack statshub --name fleet-2026
+  AWS_REGION=eu-west-1 statshub delete --stack statshub --id myid1
+  AWS_REGION=eu-west-1 statshub audit --table statshub-restored
   statshub archive --url http://localhost:9000
-  statshub sql 'SELECT * FROM statshub.country ORDER BY _ts, _dim'
-  AWS_REGION=eu-west-1 AWS_PROFILE=production statshub audit --table statshub
-  AWS_REGION=eu-west-1 AWS_PROFILE=production statshub delete --id myid1
 
-Exit codes:
-  0  done, or there was nothing to do
-  1  failed; the message says why
-  2  the command line is wrong
-  3  the audit found numbers that are not what they should be";
+Commands that work on the table take --table or --stack, and AWS's own variables: AWS_REGION, \
+AWS_PROFILE and others. Commands that talk to the service take --url or --stack, and the token \
+from STATSHUB_TOKEN. NO_COLOR=1 turns colours off.";
 
 #[derive(Parser)]
 #[command(
     name = "statshub",
     version,
+    max_term_width = 100,
     about = "What an operator of statshub does from a shell",
-    after_help = EXAMPLES
+    after_help = format!("{EXAMPLES}\n\n{}", exit::HELP)
 )]
 enum Command {
+    /// Delete an id, a member, keys or stats; without --yes, say what there is
+    Delete(delete_data::DeleteOptions),
+    /// Check that the rollups of a table are the sums of what its ids reported
+    Audit(audit_table::AuditOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
     Revoke(revoke_token::RevokeOptions),
-    /// Run the function `archive` of a running service once, as the schedule does
+    /// Run the function `archive` of a local service once, as the schedule does
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),
-    /// Delete an id, a member, a key, a dimension or stats; without --yes, say what there is
-    Delete(delete_data::DeleteOptions),
-    /// Check that the rollups of a table are the sums of what its ids reported
-    Audit(audit_table::AuditOptions),
+    /// Print what a shell needs to complete commands and options
+    Completions(shell_help::CompletionsOptions),
+    /// Print the manual page, or write those of all commands to a folder
+    Man(shell_help::ManOptions),
+}
+
+impl Command {
+    fn run(&self) -> anyhow::Result<Exit> {
+        let done = match self {
+            Self::Delete(options) => delete_data::run(options),
+            Self::Audit(options) => return audit_table::run(options),
+            Self::Token(options) => make_token::run(options),
+            Self::Revoke(options) => revoke_token::run(options),
+            Self::Archive(options) => run_archive::run(options),
+            Self::Sql(options) => run_sql::run(options),
+            Self::Completions(options) => shell_help::print_completions(options, Self::command()),
+            Self::Man(options) => shell_help::write_man_pages(options, Self::command()),
+        };
+        done.map(|()| Exit::Done)
+    }
 }
 
 fn main() -> ExitCode {
-    let result = match Command::parse() {
-        Command::Token(options) => make_token::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Revoke(options) => revoke_token::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Archive(options) => run_archive::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Sql(options) => run_sql::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Delete(options) => delete_data::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Audit(options) => audit_table::run(&options).map(ExitCode::from),
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("statshub: {error:#}");
-        ExitCode::FAILURE
-    })
+    match Command::parse().run() {
+        Ok(exit) => exit.into(),
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("statshub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

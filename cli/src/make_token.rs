@@ -8,9 +8,13 @@ use std::{
 use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clap::Args;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::timestamp;
+use crate::{
+    output::{OutputOptions, print, print_json},
+    timestamp,
+};
 
 /// What a token begins with, so that whoever finds one knows what it is.
 const PREFIX: &str = "statshub_";
@@ -19,7 +23,10 @@ const RANDOM_BYTES: usize = 32;
 
 /// Which token to make.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  statshub token --name fleet-2026 --scope write")]
+#[command(after_help = "\
+Examples:
+  statshub token --name fleet-2026 --scope write
+  statshub token --scope read+write --json")]
 pub struct TokenOptions {
     /// What the log calls it, not secret: A-Z a-z 0-9 . _ - [default: the scope and today's date]
     #[arg(long)]
@@ -27,6 +34,8 @@ pub struct TokenOptions {
     /// What it is good for: write, read, admin, or several joined by +
     #[arg(long, default_value = "write")]
     scope: ScopeList,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 /// A name that the functions take.
@@ -38,9 +47,10 @@ struct TokenName(String);
 struct ScopeList(String);
 
 /// A token, and how the functions know it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct NewToken {
     /// The secret that a client sends.
+    #[serde(rename = "token")]
     pub secret: String,
     /// The entry that the functions are configured with: no secret.
     pub entry: String,
@@ -54,13 +64,16 @@ pub fn run(options: &TokenOptions) -> anyhow::Result<()> {
     let scopes = &options.scope.0;
     let name = options.name.as_ref().map_or_else(|| default_name(scopes), |name| name.0.clone());
     let token = NewToken::new(&name, scopes)?;
-    println!("the token, which is not shown again:\n{}", token.secret);
-    println!("its entry in STATSHUB_AUTH, which is no secret:\n{}", token.entry);
-    println!(
+    if options.output.json {
+        return Ok(print_json(&token)?);
+    }
+    print(&format!("the token, which is not shown again:\n{}", token.secret))?;
+    print(&format!("its entry in STATSHUB_AUTH, which is no secret:\n{}", token.entry))?;
+    print(
         "To let it in, add the entry to those that are there, after a comma, and deploy. A client sends the \
          header\n\"Authorization: Bearer <token>\". To replace an older token: let this one in, give it to \
-         the clients,\nand when none of them uses the older one any more, take its entry out and deploy."
-    );
+         the clients,\nand when none of them uses the older one any more, take its entry out and deploy.",
+    )?;
     Ok(())
 }
 

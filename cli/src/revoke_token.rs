@@ -1,18 +1,16 @@
 //! `statshub revoke`: shuts out whoever holds a token, by one update of the stack that nothing can
 //! veto.
-//!
-//! It runs the AWS CLI, which knows the operator's credentials.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
-
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::make_token::NewToken;
+use crate::{
+    aws_cli::{AwsCli, Stack},
+    make_token::NewToken,
+    output::{OutputOptions, print, print_json},
+};
 
 /// The parameter of the stack that has the entries of all tokens.
 const AUTH_PARAMETER: &str = "Auth";
@@ -21,7 +19,12 @@ const NOBODY: &str = "nobody";
 
 /// Which token to shut out, and of which stack.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  AWS_REGION=eu-west-1 statshub revoke --name fleet-2026")]
+#[command(after_help = "\
+It needs the AWS CLI, and AWS's own variables: AWS_REGION, AWS_PROFILE and others.
+
+Examples:
+  AWS_REGION=eu-west-1 statshub revoke --name fleet-2026 --dry-run
+  AWS_REGION=eu-west-1 statshub revoke --name fleet-2026")]
 pub struct RevokeOptions {
     /// The name of the token's entry; repeat it for several. All entries of that name go
     #[arg(long = "name", required = true)]
@@ -29,21 +32,12 @@ pub struct RevokeOptions {
     /// The stack
     #[arg(long, default_value = "statshub")]
     pub stack: String,
-}
-
-/// The AWS CLI.
-#[derive(Debug, Clone)]
-pub struct AwsCli {
-    /// The program.
-    pub program: PathBuf,
-    /// Variables, in addition to those of this process.
-    pub variables: Vec<(String, String)>,
-}
-
-impl Default for AwsCli {
-    fn default() -> Self {
-        Self { program: "aws".into(), variables: Vec::new() }
-    }
+    /// Change nothing, and say which entries would go and which would stay
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// How to print it.
+    #[command(flatten)]
+    pub output: OutputOptions,
 }
 
 /// Removes the entries of these names from the stack, and waits until the functions know.
@@ -51,23 +45,48 @@ impl Default for AwsCli {
 /// # Errors
 /// There is no such entry, or AWS refuses the update; the message says what to do.
 pub fn run(options: &RevokeOptions) -> anyhow::Result<()> {
-    revoke(&AwsCli::default(), options)
+    let entries = revoke(&AwsCli::default(), options)?;
+    if options.output.json {
+        return Ok(print_json(&entries)?);
+    }
+    let (gone, left) = (entries.revoked.join(", "), entries.left.join(", "));
+    Ok(print(&match options.dry_run {
+        true => format!("{gone} would be shut out of {}; left: {left}", options.stack),
+        false => format!(
+            "{gone} is shut out of {}; left: {left}. If samconfig.toml has its entry, remove it there too, or the \
+             next `sam deploy` lets it in again.",
+            options.stack
+        ),
+    })?)
 }
 
-/// The same with this AWS CLI.
+/// The names of the entries of a stack.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Entries {
+    /// Those that are shut out, or would be.
+    pub revoked: Vec<String>,
+    /// Those that stay.
+    pub left: Vec<String>,
+}
+
+/// The same with this AWS CLI, and without printing what came of it.
 ///
 /// # Errors
 /// As [`run`].
-pub fn revoke(aws: &AwsCli, options: &RevokeOptions) -> anyhow::Result<()> {
+pub fn revoke(aws: &AwsCli, options: &RevokeOptions) -> anyhow::Result<Entries> {
     let mut stack = aws.stack(&options.stack)?;
+    if options.dry_run {
+        return Ok(Entries::new(&options.names, &stack.entries_without(&options.names)?));
+    }
     if stack.status() == "UPDATE_IN_PROGRESS" {
-        println!("{} is being updated; that update is cancelled first", options.stack);
-        aws.call(&["cancel-update-stack", "--stack-name", &options.stack])?;
-        aws.call(&["wait", "stack-rollback-complete", "--stack-name", &options.stack])?;
+        eprintln!("{} is being updated; that update is cancelled first", options.stack);
+        aws.cloudformation(&["cancel-update-stack", "--stack-name", &options.stack])?;
+        aws.cloudformation(&["wait", "stack-rollback-complete", "--stack-name", &options.stack])?;
         stack = aws.stack(&options.stack)?;
     }
-    let parameters = stack.parameters_without(&options.names)?;
-    aws.call(&[
+    let left = stack.entries_without(&options.names)?;
+    let parameters = stack.parameters_with(&left)?;
+    aws.cloudformation(&[
         "update-stack",
         "--stack-name",
         &options.stack,
@@ -83,71 +102,37 @@ pub fn revoke(aws: &AwsCli, options: &RevokeOptions) -> anyhow::Result<()> {
         // What fails beside this doesn't undo it either.
         "--disable-rollback",
     ])?;
-    println!("waiting until the functions know");
-    aws.call(&["wait", "stack-update-complete", "--stack-name", &options.stack])?;
-    println!(
-        "{} is shut out of {}. If samconfig.toml has its entry, remove it there too, or the next `sam deploy` \
-         lets it in again.",
-        options.names.join(", "),
-        options.stack
-    );
-    Ok(())
+    eprintln!("waiting until the functions know");
+    aws.cloudformation(&["wait", "stack-update-complete", "--stack-name", &options.stack])?;
+    Ok(Entries::new(&options.names, &left))
 }
 
-impl AwsCli {
-    fn stack(&self, name: &str) -> anyhow::Result<Stack> {
-        let answer = self.call(&["describe-stacks", "--stack-name", name])?;
-        let mut answer: Value = serde_json::from_str(&answer).context("aws printed no JSON")?;
-        let stack = answer.pointer_mut("/Stacks/0").context("aws printed no stack")?;
-        Ok(Stack(stack.take()))
-    }
-
-    /// Runs a command of `aws cloudformation`, and returns what it prints.
-    fn call(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.program);
-        command.args(["cloudformation", "--output", "json"]).args(arguments);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context(
-            "the AWS CLI can't be started, which this needs: https://aws.amazon.com/cli/",
-        )?;
-        let operation = arguments.first().copied().unwrap_or_default();
-        ensure!(
-            output.status.success(),
-            "aws cloudformation {operation} failed: {}",
-            output.status
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+impl Entries {
+    fn new(revoked: &[String], left: &str) -> Self {
+        let left = left.split(',').map(|entry| name_of(entry).to_owned()).collect();
+        Self { revoked: revoked.to_vec(), left }
     }
 }
-
-/// A stack as CloudFormation describes it.
-#[derive(Debug)]
-struct Stack(Value);
 
 impl Stack {
-    fn status(&self) -> &str {
-        self.0.pointer("/StackStatus").and_then(Value::as_str).unwrap_or_default()
+    /// The list of the entries that are left without those of these names.
+    fn entries_without(&self, names: &[String]) -> anyhow::Result<String> {
+        without(self.parameter(AUTH_PARAMETER)?, names)
     }
 
-    /// The parameters of an update that removes the entries of these names, and changes nothing
-    /// else.
-    fn parameters_without(&self, names: &[String]) -> anyhow::Result<Value> {
+    /// The parameters of an update that sets the list of entries, and changes nothing else.
+    fn parameters_with(&self, entries: &str) -> anyhow::Result<Value> {
         let parameters = self.0.pointer("/Parameters").and_then(Value::as_array);
         let parameters =
             parameters.context("the stack has no parameters: is it one of statshub?")?;
         let mut changed = Vec::new();
-        let mut auth = None;
         for parameter in parameters {
             let key = parameter.get("ParameterKey").and_then(Value::as_str).unwrap_or_default();
-            if key == AUTH_PARAMETER {
-                auth = parameter.get("ParameterValue").and_then(Value::as_str);
-            } else {
+            if key != AUTH_PARAMETER {
                 changed.push(json!({"ParameterKey": key, "UsePreviousValue": true}));
             }
         }
-        let auth = auth.context("the stack has no parameter Auth: is it one of statshub?")?;
-        let left = without(auth, names)?;
-        changed.push(json!({"ParameterKey": AUTH_PARAMETER, "ParameterValue": left}));
+        changed.push(json!({"ParameterKey": AUTH_PARAMETER, "ParameterValue": entries}));
         Ok(changed.into())
     }
 }
@@ -157,17 +142,21 @@ impl Stack {
 fn without(auth: &str, names: &[String]) -> anyhow::Result<String> {
     let entries: Vec<_> =
         auth.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
-    let name_of = |entry: &str| entry.split(':').next().unwrap_or_default().to_owned();
-    if let Some(unknown) = names.iter().find(|name| !entries.iter().any(|e| name_of(e) == **name)) {
+    let is_of = |name: &String| entries.iter().any(|entry| name_of(entry) == name);
+    if let Some(unknown) = names.iter().find(|name| !is_of(name)) {
         let known: Vec<_> = entries.iter().map(|entry| name_of(entry)).collect();
         bail!("there is no entry {unknown:?}; there are: {}", known.join(", "));
     }
-    let left = entries.into_iter().filter(|entry| !names.contains(&name_of(entry)));
+    let left = entries.into_iter().filter(|entry| !names.iter().any(|name| name == name_of(entry)));
     let left: Vec<_> = left.collect();
     if left.is_empty() {
         return Ok(NewToken::new(NOBODY, "read")?.entry);
     }
     Ok(left.join(","))
+}
+
+fn name_of(entry: &str) -> &str {
+    entry.split(':').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -207,7 +196,12 @@ mod tests {
             {"ParameterKey": "HistoryGoogleToken", "UsePreviousValue": true},
             {"ParameterKey": "Auth", "ParameterValue": "b:read:02"},
         ]);
-        assert_eq!(stack.parameters_without(&names(&["a"])).unwrap(), expected);
-        assert!(Stack(json!({})).parameters_without(&names(&["a"])).is_err());
+        let left = stack.entries_without(&names(&["a"])).unwrap();
+        assert_eq!(stack.parameters_with(&left).unwrap(), expected);
+        assert_eq!(
+            Entries::new(&names(&["a"]), &left),
+            Entries { revoked: names(&["a"]), left: names(&["b"]) }
+        );
+        assert!(Stack(json!({})).entries_without(&names(&["a"])).is_err());
     }
 }

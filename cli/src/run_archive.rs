@@ -7,26 +7,38 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{HttpClient, timestamp};
+use crate::{
+    HttpClient,
+    api_access::{LOCAL_URL, URL_VARIABLE},
+    output::print,
+    timestamp,
+};
 
 /// How long a function may run on Lambda.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// The variable with the address of the service.
-pub const URL_VARIABLE: &str = "STATSHUB_URL";
-
 /// Which service to call, and what time to name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+It prints the answer of the function, which is JSON.
+
+A deployed service archives by its schedule. To run its function once more:
+  aws lambda invoke --function-name NAME --payload file://event.json answer.json
+where NAME is the output ArchiveFunction of the stack.
+
+Examples:
+  statshub archive
   statshub archive --url http://localhost:9000 --time 2026-11-24T10:40:00Z")]
 pub struct ArchiveOptions {
     /// The time that the event is scheduled for, in the format of RFC 3339 [default: now]
     #[arg(long)]
     time: Option<String>,
-    /// The service
-    #[arg(long, env = URL_VARIABLE, default_value = "http://localhost:9000")]
+    /// The service: a local one, as `cargo xtask dev` runs it
+    #[arg(long, env = URL_VARIABLE, default_value = LOCAL_URL)]
     url: String,
+    /// Print JSON, as it does anyway
+    #[arg(long)]
+    json: bool,
 }
 
 /// Calls the function once, and prints its answer.
@@ -35,8 +47,7 @@ pub struct ArchiveOptions {
 /// The service does not answer, or the function fails.
 pub fn run(options: &ArchiveOptions) -> anyhow::Result<()> {
     let time = options.time.clone().unwrap_or_else(|| timestamp::from_seconds(now()));
-    println!("{}", invoke(&options.url, &time)?);
-    Ok(())
+    Ok(print(&invoke(&options.url, &time)?)?)
 }
 
 /// Calls the function with an event of this time (RFC 3339), and returns its answer.

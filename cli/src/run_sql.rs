@@ -27,9 +27,10 @@ const WAIT: &str = "10000";
 
 /// Which query to run, and where.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  statshub sql 'SELECT _dim, counter FROM statshub.country ORDER BY _dim'"
-)]
+#[command(after_help = "\
+Examples:
+  statshub sql 'SELECT _dim, counter FROM statshub.country ORDER BY _dim'
+  statshub sql 'SELECT * FROM statshub.country' | jq -c .counter")]
 pub struct SqlOptions {
     /// The query
     query: String,
@@ -43,6 +44,9 @@ pub struct SqlOptions {
     /// The project
     #[arg(long, env = PROJECT_VARIABLE, default_value = DEFAULT_PROJECT)]
     project: String,
+    /// Print JSON, as it does anyway: an object a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the query, and prints each row as a line of JSON.

@@ -9,7 +9,11 @@ use std::{
 };
 
 use serde_json::json;
-use statshub::revoke_token::{AwsCli, RevokeOptions, revoke};
+use statshub::{
+    aws_cli::AwsCli,
+    output::OutputOptions,
+    revoke_token::{RevokeOptions, revoke},
+};
 
 /// Notes its arguments. The first `describe-stacks` answers by the file `first`, others by `then`.
 const AWS: &str = r#"#!/bin/sh
@@ -41,8 +45,17 @@ impl FakeAws {
     }
 
     fn revoke(&self, name: &str) -> anyhow::Result<Vec<String>> {
+        self.calls_of(name, false)
+    }
+
+    fn calls_of(&self, name: &str, dry_run: bool) -> anyhow::Result<Vec<String>> {
         let aws = AwsCli { program: self.0.join("aws"), variables: Vec::new() };
-        let options = RevokeOptions { names: vec![name.to_owned()], stack: "statshub".to_owned() };
+        let options = RevokeOptions {
+            names: vec![name.to_owned()],
+            stack: "statshub".to_owned(),
+            dry_run,
+            output: OutputOptions::default(),
+        };
         revoke(&aws, &options)?;
         Ok(self.calls())
     }
@@ -98,4 +111,11 @@ fn a_wrong_name_changes_nothing() {
     aws.describe("then", "UPDATE_COMPLETE");
     assert!(aws.revoke("c").is_err());
     assert_eq!(aws.calls(), ["describe-stacks --stack-name statshub"]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing_either() {
+    let aws = FakeAws::new("revoke-dry-run");
+    aws.describe("then", "UPDATE_IN_PROGRESS");
+    assert_eq!(aws.calls_of("a", true).unwrap(), ["describe-stacks --stack-name statshub"]);
 }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::ensure;
 use clap::Args;
 use service::workspace::say;
-use statshub::{HttpClient, run_archive::URL_VARIABLE};
+use statshub::{HttpClient, api_access::URL_VARIABLE};
 
 /// How many ids there are, each under a key of its own.
 const IDS: usize = 152;

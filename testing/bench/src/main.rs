@@ -1,6 +1,8 @@
-//! What is measured on a store in this process: `contention` and `many-keys`.
+//! What is measured on a store in this process: `contention`, `many-keys` and `large-query`.
 
-use bench::{benchmarks, cold_start, contention, instructions, many_keys};
+use bench::{
+    benchmarks, cold_start, contention, instructions, large_query, many_keys,
+};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -15,6 +17,11 @@ enum Command {
     Contention(contention::ContentionOptions),
     /// Measure what an update costs among many keys, and under a single one
     ManyKeys(many_keys::ManyKeysOptions),
+    /// Measure questions about a dimension of many keys
+    LargeQuery(large_query::LargeQueryOptions),
+    /// Ask a question, and report what it took: a process of `large-query`
+    #[command(hide = true)]
+    OneQuery(large_query::OneQueryOptions),
 }
 
 #[tokio::main]
@@ -33,5 +40,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Contention(options) => contention::run(&options).await,
         Command::ManyKeys(options) => many_keys::run(&options).await,
+        Command::LargeQuery(options) => large_query::run_all(&options).await,
+        Command::OneQuery(options) => large_query::run_one(&options).await,
     }
 }

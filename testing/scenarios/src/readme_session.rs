@@ -17,7 +17,7 @@ use service::{
     ports::free_port,
     workspace::{root, say, target},
 };
-use statshub::{HttpClient, make_token::NewToken, run_archive};
+use statshub::{HttpClient, api_access::URL_VARIABLE, make_token::NewToken};
 use ureq::http::{Method, Request};
 
 use crate::{description_check, documented_clients, prometheus_scrape};
@@ -153,7 +153,7 @@ fn play(step: &Step, url: &str, bigquery: &Emulator) -> anyhow::Result<()> {
 fn shell(command: &str, url: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command.replace(PAGE_URL, url)).current_dir(root());
-    shell.env(run_archive::URL_VARIABLE, url);
+    shell.env(URL_VARIABLE, url);
     shell
 }
 

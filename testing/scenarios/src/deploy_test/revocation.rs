@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use statshub::revoke_token::{AwsCli, RevokeOptions, revoke};
+use statshub::{
+    aws_cli::AwsCli,
+    output::OutputOptions,
+    revoke_token::{RevokeOptions, revoke},
+};
 
 use super::{
     aws_calls::{list, text},
@@ -48,7 +52,12 @@ pub fn during_a_flood(stack: &mut Stack, api: &Api, access: &ClientTokens) -> an
         })
         .collect();
     let aws = AwsCli { program: aws_tools::aws_cli()?, variables: stack.variables() };
-    let options = RevokeOptions { names: vec!["leaked".to_owned()], stack: stack::NAME.to_owned() };
+    let options = RevokeOptions {
+        names: vec!["leaked".to_owned()],
+        stack: stack::NAME.to_owned(),
+        dry_run: false,
+        output: OutputOptions::default(),
+    };
     let revoked = revoke(&aws, &options);
     let refused = api.send_with(FLOOD, Some(leaked));
     ended.store(true, Relaxed);

@@ -1,0 +1,118 @@
+//! The AWS CLI, which knows the operator's credentials, and what CloudFormation says of a stack.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+/// The AWS CLI.
+#[derive(Debug, Clone)]
+pub struct AwsCli {
+    /// The program.
+    pub program: PathBuf,
+    /// Variables, in addition to those of this process.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Default for AwsCli {
+    fn default() -> Self {
+        Self { program: "aws".into(), variables: Vec::new() }
+    }
+}
+
+impl AwsCli {
+    /// What CloudFormation says of the stack of this name.
+    ///
+    /// # Errors
+    /// The AWS CLI is missing or fails. It has printed why.
+    pub fn stack(&self, name: &str) -> anyhow::Result<Stack> {
+        let answer = self.cloudformation(&["describe-stacks", "--stack-name", name])?;
+        let mut answer: Value = serde_json::from_str(&answer).context("aws printed no JSON")?;
+        let stack = answer.pointer_mut("/Stacks/0").context("aws printed no stack")?;
+        Ok(Stack(stack.take()))
+    }
+
+    /// Runs a command of `aws cloudformation`, and returns what it prints.
+    ///
+    /// # Errors
+    /// The AWS CLI is missing or fails. It has printed why.
+    pub fn cloudformation(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(["cloudformation", "--output", "json"]).args(arguments);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context(
+            "the AWS CLI can't be started, which this needs: https://aws.amazon.com/cli/",
+        )?;
+        let operation = arguments.first().copied().unwrap_or_default();
+        ensure!(
+            output.status.success(),
+            "aws cloudformation {operation} failed: {}",
+            output.status
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// A stack as CloudFormation describes it.
+#[derive(Debug)]
+pub struct Stack(pub(crate) Value);
+
+impl Stack {
+    /// Its status, such as `UPDATE_COMPLETE`.
+    #[must_use]
+    pub fn status(&self) -> &str {
+        self.0.pointer("/StackStatus").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// An output of the stack.
+    ///
+    /// # Errors
+    /// It has none of this name.
+    pub fn output(&self, name: &str) -> anyhow::Result<&str> {
+        self.value(["Outputs", "OutputKey", "OutputValue"], name).with_context(|| {
+            format!("the stack has no output {name}: is it one of statshub, and deployed?")
+        })
+    }
+
+    /// A parameter of the stack.
+    ///
+    /// # Errors
+    /// It has none of this name.
+    pub fn parameter(&self, name: &str) -> anyhow::Result<&str> {
+        self.value(["Parameters", "ParameterKey", "ParameterValue"], name)
+            .with_context(|| format!("the stack has no parameter {name}: is it one of statshub?"))
+    }
+
+    fn value(&self, [list, key, value]: [&str; 3], name: &str) -> Option<&str> {
+        let entries = self.0.get(list)?.as_array()?;
+        let entry = entries.iter().find(|entry| entry.get(key).is_some_and(|key| key == name))?;
+        entry.get(value)?.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn outputs_and_parameters_are_found_by_their_names() {
+        let stack = Stack(json!({
+            "StackStatus": "CREATE_COMPLETE",
+            "Parameters": [{"ParameterKey": "PeriodSeconds", "ParameterValue": "60"}],
+            "Outputs": [
+                {"OutputKey": "Url", "OutputValue": "https://a"},
+                {"OutputKey": "TableName", "OutputValue": "t"},
+            ],
+        }));
+        assert_eq!(stack.status(), "CREATE_COMPLETE");
+        assert_eq!(stack.output("TableName").unwrap(), "t");
+        assert_eq!(stack.parameter("PeriodSeconds").unwrap(), "60");
+        assert!(stack.output("PeriodSeconds").is_err() && stack.parameter("Url").is_err());
+        assert!(Stack(json!({})).output("Url").is_err());
+    }
+}

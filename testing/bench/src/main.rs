@@ -1,8 +1,6 @@
 //! What is measured on a store in this process: `contention`, `many-keys` and `large-query`.
 
-use bench::{
-    benchmarks, cold_start, contention, instructions, large_query, many_keys,
-};
+use bench::{benchmarks, cold_start, contention, instructions, large_query, many_keys};
 use clap::Parser;
 
 #[derive(Parser)]

@@ -101,8 +101,8 @@ fn document(tables: &[CountedTable], ratios: &[Ratio]) -> anyhow::Result<String>
     Ok(format!(
         "# Benchmarks\n\n\
          `cargo xtask bench` measures and writes this page. `cargo xtask bench --check` compares what is \
-         counted with\nthis page, and fails if it is more. `cargo test` does so with the costs of calls \
-         and the number of crates.\n\n\
+         counted with\nthis page, and fails if it is more. The tests do so with the costs of calls and the \
+         number of crates.\n\n\
          Measured on {} at commit {}.\n\n\
          ## Counted\n\n\
          These figures hardly depend on the machine: the first two tables not at all.\n\n\

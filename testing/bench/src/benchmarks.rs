@@ -97,7 +97,7 @@ fn build() -> anyhow::Result<PathBuf> {
 fn document(tables: &[CountedTable], ratios: &[Ratio]) -> anyhow::Result<String> {
     let goals = goals(tables, ratios);
     let tables: Vec<_> = tables.iter().map(CountedTable::markdown).collect();
-    let ratios: String = ratios.iter().map(|ratio| format!("{ratio}\n")).collect();
+    let ratios: Vec<_> = ratios.iter().map(ToString::to_string).collect();
     Ok(format!(
         "# Benchmarks\n\n\
          `cargo xtask bench` measures and writes this page. `cargo xtask bench --check` compares what is \
@@ -115,12 +115,13 @@ fn document(tables: &[CountedTable], ratios: &[Ratio]) -> anyhow::Result<String>
          alternation, do so much\nless. DynamoDB is an embedded one on the same machine, behind \
          TLS. The empty function is `testing/empty-function`,\nbuilt in the same way. Each figure is the \
          middle of all starts.\n\n\
-         | | ratio | time | beside |\n| --- | --: | --: | --: |\n{ratios}\n\
+         | | ratio | time | beside |\n| --- | --: | --: | --: |\n{}\n\n\
          ## Goals\n\n\
          | goal | at most | figure |\n| --- | --: | --: |\n{}",
         machine()?,
         commit()?,
         tables.join("\n"),
+        ratios.join("\n"),
         goals,
     ))
 }

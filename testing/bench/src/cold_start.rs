@@ -62,7 +62,7 @@ pub async fn measure(options: &ColdStartOptions) -> anyhow::Result<Vec<Ratio>> {
             start(&program, &variables, sent, starts).await.with_context(|| (*name).to_owned())?;
         }
     }
-    let [empty, update, query] = starts.map(|starts| starts.medians());
+    let [empty, update, query] = starts.map(Starts::medians);
     let start = |what: &str, of: &Medians| {
         Ratio::of(
             format!("{what}: start to first request, by the empty function's"),

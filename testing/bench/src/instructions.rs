@@ -18,6 +18,9 @@ use crate::{figures::CountedTable, function_process::FunctionProcess, workload};
 const KEYS: usize = 1_000;
 const STATS: usize = 20;
 
+/// From the number of a call to its method, path and body.
+type ToRequest = dyn Fn(usize) -> (Method, &'static str, String);
+
 /// Where the functions are.
 #[derive(Debug, Clone, Args)]
 pub struct InstructionsOptions {
@@ -39,7 +42,7 @@ pub async fn count(functions: &Path) -> anyhow::Result<CountedTable> {
         |number| (Method::POST, "/stats/a-client", workload::changing_update(number).to_string());
     let whole = |_| (Method::GET, "/stats/large", String::new());
     let page = |_| (Method::GET, "/stats/large?limit=100", String::new());
-    let cases: [(&str, &str, usize, &dyn Fn(usize) -> (Method, &'static str, String)); 3] = [
+    let cases: [(&str, &str, usize, &ToRequest); 3] = [
         ("update", "an update, 2 dimensions", 50, &update),
         ("query", "a query of 1,000 keys with 20 stats", 3, &whole),
         ("query", "a page of 100 of its keys", 10, &page),
@@ -65,7 +68,7 @@ async fn run(
     program: &Path,
     variables: &[(&str, OsString)],
     calls: usize,
-    request: &dyn Fn(usize) -> (Method, &'static str, String),
+    request: &ToRequest,
     counts: &Path,
 ) -> anyhow::Result<f64> {
     if counts.exists() {

@@ -82,15 +82,16 @@ enum Value<'a> {
 }
 
 impl Value<'_> {
-    fn into_attribute(self) -> Option<AttributeValue> {
-        Some(match self {
+    /// The value as the SDK has it. One that rollups don't have is null, which is as wrong.
+    fn into_attribute(self) -> AttributeValue {
+        match self {
             Self::Text(text) => AttributeValue::S(text.0.into_owned()),
             Self::Number(digits) => AttributeValue::N(digits.0.into_owned()),
             Self::Texts(texts) => {
                 AttributeValue::Ss(texts.into_iter().map(|text| text.0.into_owned()).collect())
             }
-            Self::Other => return None,
-        })
+            Self::Other => AttributeValue::Null(true),
+        }
     }
 }
 
@@ -126,15 +127,14 @@ impl<'de> Deserialize<'de> for Value<'de> {
     }
 }
 
-/// An item without values that rollups don't have.
+/// An item, such as a key.
 struct ReadItem(Item);
 
 impl<'de> Deserialize<'de> for ReadItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let values: HashMap<String, Value<'de>> = HashMap::deserialize(deserializer)?;
         let values = values.into_iter();
-        let item = values.filter_map(|(name, value)| Some((name, value.into_attribute()?)));
-        Ok(Self(item.collect()))
+        Ok(Self(values.map(|(name, value)| (name, value.into_attribute())).collect()))
     }
 }
 
@@ -164,8 +164,7 @@ impl<'de> Deserialize<'de> for ReadCell {
                             sums = sums.and_then(|sums: ReadSums| sums.with(&named, &value));
                         }
                         _ => {
-                            let value = value.into_attribute();
-                            others.extend(value.map(|value| (name.into_owned(), value)));
+                            others.insert(name.into_owned(), value.into_attribute());
                         }
                     }
                 }

@@ -393,6 +393,30 @@ async fn members_that_are_reported_during_a_deletion_are_counted_once() {
 }
 
 #[tokio::test]
+async fn a_preview_counts_every_sum_that_is_taken_out() {
+    let test = TestStore::new().await;
+    let report = |key: &str, value: u32| {
+        format!(r#"{{"dims":{{"d":"{key}"}},"counters":{{"x":{value},"y":{value},"z":{value}}}}}"#)
+    };
+    test.post("a", &report("old", 5)).await;
+    test.post("a", &report("new", 7)).await;
+    for (deletion, sums, departures) in [
+        // What it left under the old key, and what it added under the new one.
+        (Deletion::Everything, 6, 1),
+        (stats("x"), 2, 1),
+        (key("d", "old"), 3, 1),
+        (key("d", "new"), 3, 0),
+    ] {
+        let preview = run(&test.store, DeletionMode::Preview, async |store, run| match &deletion {
+            Deletion::Everything => store.delete_id(&id("a"), run).await,
+            some => store.delete_of_all_ids(some, run).await,
+        });
+        let preview = preview.await.unwrap();
+        assert_eq!((preview.sums, preview.departures), (sums, departures), "{deletion:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
     let test = TestStore::new().await;
     let report = |key: &str, x: u32| {

@@ -34,14 +34,20 @@ fn conflict(proxy: &Proxy, count: u64) {
     proxy.set_plan(FaultPlan::script(faults));
 }
 
-/// A store whose key `k` has several cells.
+/// A key of which items have only a hash, and the name beside it.
+fn long_key() -> String {
+    "k".repeat(300)
+}
+
+/// A store whose keys `k` and [`long_key`] have several cells.
 async fn with_cells() -> (Proxy, TestStore, String) {
     let (proxy, test) = TestStore::behind_a_proxy().await;
     for i in 0..5 {
         conflict(&proxy, i);
         let body = format!(
-            r#"{{"dims":{{"d":"k","e":"k"}},"counters":{{"x":{}}},"increments":{{"y":1}},
+            r#"{{"dims":{{"d":"k","e":"{}"}},"counters":{{"x":{}}},"increments":{{"y":1}},
                 "gauges":{{"g":2}},"members":{{"s":"m{i}"}}}}"#,
+            long_key(),
             10_u64.pow(i.try_into().unwrap())
         );
         post(&test.another(), NOW, &i.to_string(), &body).await.unwrap();
@@ -116,6 +122,8 @@ async fn quiet_cells_become_one_and_every_view_of_each_step_adds_up_to_the_same(
             assert_eq!(sums, expected, "after {seconds} s: {view:?}");
         }
         assert_eq!(test.shown_at(later(10_000), "d").await, shown);
+        let with_long_key = shown.replacen('k', &long_key(), 1);
+        assert_eq!(test.shown_at(later(10_000), "e").await, with_long_key);
         before = after;
     }
     assert_eq!(before.len(), 1);

@@ -14,7 +14,7 @@ Examples:
   statshub token --name fleet-2026 --scope write
   AWS_REGION=eu-west-1 statshub revoke --stack statshub --name fleet-2026
   AWS_REGION=eu-west-1 statshub delete --stack statshub --id myid1
-  AWS_REGION=eu-west-1 statshub audit --table statshub-restored
+  AWS_REGION=eu-west-1 statshub audit --stack statshub
   statshub archive --url http://localhost:9000
 
 Commands that work on the table take --table or --stack, and AWS's own variables: AWS_REGION, \
@@ -32,7 +32,7 @@ from STATSHUB_TOKEN. NO_COLOR=1 turns colours off.";
 enum Command {
     /// Delete an id, a member, keys or stats; without --yes, say what there is
     Delete(delete_data::DeleteOptions),
-    /// Check that the rollups of a table are the sums of what its ids reported
+    /// Check that the rollups of a table are the sums of what its ids reported; repair them
     Audit(audit_table::AuditOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),

@@ -18,7 +18,8 @@ use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
 pub use admin::{
-    AuditFailure, Deleted, DeletionMode, DeletionRun, Folded, Housekeeping, Pacer, audit,
+    AuditFailure, AuditMode, AuditRun, Audited, Deleted, DeletionMode, DeletionRun, Discrepancy,
+    Finding, Folded, Housekeeping, Pacer, Place, RunError, Subject, Workspace, audit,
 };
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};

@@ -70,6 +70,11 @@ impl Revision {
         usize::try_from(since).map_or(true, |since| since > MAX_RECENT)
     }
 
+    /// What distinguishes it from every other revision of the same detail.
+    pub(super) fn number_and_tokens(&self) -> (u64, Vec<u64>) {
+        (self.version, self.recent.iter().map(|token| token.0).collect())
+    }
+
     /// The number that a condition compares; `None` if there is no detail.
     pub(super) fn version(&self) -> Option<AttributeValue> {
         (self.version > 0).then(|| number(self.version))

@@ -5,10 +5,6 @@
 //! of members. Then the rollups have nothing but zeros, and what was reported in the meantime. The
 //! zeros are removed, and keys of which nothing is left.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::{operation::scan::ScanOutput, types::AttributeValue};
-
 use super::{
     DeletionRun,
     deleting::{DeletionMode, count},
@@ -42,11 +38,16 @@ impl Store {
         let mut last = None;
         let mut start = None;
         loop {
-            let page = self.scan_page(start, run).await?;
-            for item in page.items.unwrap_or_default() {
+            let consistency = match run.mode {
+                DeletionMode::Preview => Consistency::Eventual,
+                DeletionMode::Delete => Consistency::Strong,
+            };
+            let (limit, deadline) = (Some(ITEMS_AT_ONCE), run.deadline());
+            let page = self.scan_page(start, limit, consistency, run.pacer, deadline).await?;
+            for item in page.items {
                 self.delete_found(&item, deletion, &mut last, run).await?;
             }
-            start = page.last_evaluated_key;
+            start = page.next;
             if start.is_none() {
                 break;
             }
@@ -55,23 +56,6 @@ impl Store {
             DeletionMode::Preview => Ok(()),
             DeletionMode::Delete => self.clear(deletion, run).await,
         }
-    }
-
-    async fn scan_page(
-        &self,
-        start: Option<HashMap<String, AttributeValue>>,
-        run: &mut DeletionRun<'_>,
-    ) -> Result<ScanOutput, StoreError> {
-        let is_consistent = run.mode == DeletionMode::Delete;
-        let read = self.read(run.deadline(), || {
-            self.client
-                .scan()
-                .table_name(&self.settings.table)
-                .consistent_read(is_consistent)
-                .limit(ITEMS_AT_ONCE)
-                .set_exclusive_start_key(start.clone())
-        });
-        run.pacer.run(read).await
     }
 
     /// Deletes what an item says that there is to delete. The items of an id come one after the

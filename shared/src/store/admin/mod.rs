@@ -8,10 +8,17 @@ mod folding;
 mod housekeeping;
 mod narrowing;
 mod pacing;
+mod repairing;
+mod scanning;
+mod sorted_runs;
 mod sweeping;
+mod verifying;
 
-pub use auditing::{AuditFailure, audit};
+pub use auditing::{
+    AuditFailure, AuditMode, AuditRun, Audited, Discrepancy, Finding, Place, Subject, audit,
+};
 pub use deleting::{Deleted, DeletionMode, DeletionRun};
 pub use folding::Folded;
 pub use housekeeping::Housekeeping;
 pub use pacing::Pacer;
+pub use sorted_runs::{RunError, Workspace};

@@ -51,7 +51,7 @@ enum Command {
 impl Command {
     fn run(&self) -> anyhow::Result<Exit> {
         let done = match self {
-            Self::Delete(options) => delete_data::run(options),
+            Self::Delete(options) => return delete_data::run(options),
             Self::Audit(options) => return audit_table::run(options),
             Self::Token(options) => make_token::run(options),
             Self::Revoke(options) => revoke_token::run(options),

@@ -28,7 +28,7 @@ pub use cell::{
     Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, RollupCell, SpreadSum,
     sum_of_cells,
 };
-pub use deletion::{Deletion, DeletionStep, StepSize};
+pub use deletion::{Deletion, DeletionOfAllIds, DeletionStep, StepSize};
 pub use detail::{Detail, Placement, Share, Shares};
 pub use fold::{FoldStep, split_first};
 pub use group::Group;

@@ -12,7 +12,9 @@ pub mod aws_cli;
 #[cfg(feature = "dynamodb")]
 pub mod delete_data;
 pub mod exit;
+pub mod get_stats;
 mod http_client;
+mod live_values;
 pub mod make_token;
 pub mod output;
 pub mod progress;
@@ -20,9 +22,12 @@ pub mod prompt;
 pub mod revoke_token;
 pub mod run_archive;
 pub mod run_sql;
+pub mod send_update;
 pub mod shell_help;
+mod stats_rows;
 #[cfg(feature = "dynamodb")]
 pub mod table_access;
+pub mod tail_stats;
 pub mod timestamp;
 
 pub use http_client::HttpClient;

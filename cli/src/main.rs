@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 use statshub::{
     audit_table, delete_data,
     exit::{self, Exit},
-    get_stats, make_token, output, revoke_token, run_archive, run_sql, send_update,
+    get_stats, make_token, migrate_redis, output, revoke_token, run_archive, run_sql, send_update,
     shell_help, tail_stats,
 };
 
@@ -46,6 +46,8 @@ enum Command {
     Delete(delete_data::DeleteOptions),
     /// Check that the rollups of a table are the sums of what its ids reported
     Audit(audit_table::AuditOptions),
+    /// Take over what a first statshub has counted, which is in Redis
+    MigrateFromRedis(migrate_redis::MigrateOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
@@ -68,6 +70,7 @@ impl Command {
             Self::Top(options) => get_stats::top(options),
             Self::Tail(options) => tail_stats::run(options),
             Self::Delete(options) => return delete_data::run(options),
+            Self::MigrateFromRedis(options) => return migrate_redis::run(options),
             Self::Audit(options) => return audit_table::run(options),
             Self::Token(options) => make_token::run(options),
             Self::Revoke(options) => revoke_token::run(options),

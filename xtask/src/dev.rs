@@ -17,7 +17,7 @@ use service::{
     bigquery_emulator::{self, Emulator},
     workspace::{say, target},
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use statshub::run_sql::DEFAULT_PORT;
 
 use crate::archive_schedule::{Interval, start_schedule};
@@ -59,7 +59,7 @@ struct DevArchiveOptions {
 
 pub fn run(options: &DevOptions) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         // A second signal ends this process at once, whatever it is doing.
         signal_hook::flag::register_conditional_default(signal, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;

@@ -1,4 +1,4 @@
-//! `cargo xtask torture`, `contention` and `many-keys`: they run too long for tests, or are about
+//! `cargo xtask torture`, `contention`, `many-keys` and `large-query`: they run too long for tests, or are about
 //! time. They are built with the profile `bench`.
 
 use clap::Args;

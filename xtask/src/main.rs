@@ -42,6 +42,8 @@ enum Command {
     Contention(long_runs::BenchArguments),
     /// Measure what an update costs in a dimension of a million keys, and in one of a single key
     ManyKeys(long_runs::BenchArguments),
+    /// Measure how much memory questions about a dimension of a million keys take
+    LargeQuery(long_runs::BenchArguments),
     /// Measure how much memory and time it takes to archive a large dimension
     Large(large_archive::LargeArchiveOptions),
     /// Ask a running service for answers of several megabytes, on a busy machine
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Torture(options) => long_runs::run_torture(&options),
         Command::Contention(options) => long_runs::run_bench("contention", &options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
+        Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),
         Command::Large(options) => large_archive::run(&options),
         Command::LargeAnswers(options) => large_answers::run(&options),
         Command::Crash(options) => crash::run(&options),

@@ -3,12 +3,17 @@
 //! - [`contention`]: many writers on one dimension, whose transactions conflict and whose
 //!   partitions get full.
 //! - [`many_keys`]: what an update costs among a million keys.
+//! - [`large_query`]: memory and units of questions about a million keys.
 //! - [`large_archive`]: memory and time for a large dimension.
 //! - [`large_answers`]: answers of several megabytes, on a busy machine.
 
 #[cfg(feature = "dynamodb")]
 pub mod contention;
+#[cfg(feature = "dynamodb")]
+mod filling;
 pub mod large_answers;
 pub mod large_archive;
+#[cfg(feature = "dynamodb")]
+pub mod large_query;
 #[cfg(feature = "dynamodb")]
 pub mod many_keys;

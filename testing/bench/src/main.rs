@@ -1,6 +1,6 @@
-//! What is measured on a store in this process: `contention` and `many-keys`.
+//! What is measured on a store in this process: `contention`, `many-keys` and `large-query`.
 
-use bench::{contention, many_keys};
+use bench::{contention, large_query, many_keys};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -9,6 +9,11 @@ enum Command {
     Contention(contention::ContentionOptions),
     /// Measure what an update costs among many keys, and under a single one
     ManyKeys(many_keys::ManyKeysOptions),
+    /// Measure questions about a dimension of many keys
+    LargeQuery(large_query::LargeQueryOptions),
+    /// Ask a question, and report what it took: a process of `large-query`
+    #[command(hide = true)]
+    OneQuery(large_query::OneQueryOptions),
 }
 
 #[tokio::main]
@@ -16,5 +21,7 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Contention(options) => contention::run(&options).await,
         Command::ManyKeys(options) => many_keys::run(&options).await,
+        Command::LargeQuery(options) => large_query::run_all(&options).await,
+        Command::OneQuery(options) => large_query::run_one(&options).await,
     }
 }

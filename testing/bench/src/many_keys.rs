@@ -3,27 +3,20 @@
 
 use std::fmt;
 
-use anyhow::{Context, ensure};
-use aws_sdk_dynamodb::{
-    Client,
-    types::{AttributeValue, PutRequest, WriteRequest},
-};
+use anyhow::ensure;
 use clap::Args;
 use fastrand::Rng;
 use fault_proxy::Proxy;
 use shared::{
-    domain::{Cell, DimensionKey, DimensionName, Id, PeriodLength, RollupKey, UnixSeconds, Update},
+    domain::{Id, PeriodLength, UnixSeconds, Update},
     store::{Deadline, Settings, Store},
-    table::{Item, ItemKey},
     usage::{Usage, measured},
 };
-use tokio::task::JoinSet;
+
+use crate::filling::fill;
 
 const TABLE: &str = "many-keys";
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
-/// The most items of a *`BatchWriteItem`*.
-const ITEMS_OF_BATCH: usize = 25;
-const WRITERS: usize = 8;
 
 /// How many keys there are.
 #[derive(Debug, Clone, Args)]
@@ -64,7 +57,7 @@ pub async fn run(options: &ManyKeysOptions) -> anyhow::Result<()> {
     for dimension in ["one", "many"] {
         count(&store(), "first", dimension, "k0", 1).await?;
     }
-    fill(&direct, "many", options.keys).await?;
+    fill(&direct, TABLE, "many", options.keys).await?;
     for (what, id, key, value) in [
         ("a new id under a key that is there", "i", "k0", 1),
         ("its next update", "i", "k0", 2),
@@ -105,49 +98,4 @@ async fn count(
     let (result, usage) = measured(Box::pin(store.update(&id, &update, None, NOW, deadline))).await;
     result?;
     Ok(usage)
-}
-
-/// Gives a dimension more keys, with rollups like that of its key `k0`.
-async fn fill(client: &Client, dimension: &str, keys: usize) -> anyhow::Result<()> {
-    let dimension = DimensionName::new(dimension)?;
-    let rollup = |key: &str| -> anyhow::Result<Item> {
-        let of = RollupKey { dimension: dimension.clone(), key: DimensionKey::new(key)? };
-        Ok(ItemKey::rollup(&of, Cell::FIRST).attributes())
-    };
-    let first = client.get_item().table_name(TABLE).set_key(Some(rollup("k0")?)).send().await?;
-    let first = first.item.context("k0 has no rollup")?;
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        let items = (1..keys).filter(|key| key % WRITERS == writer).map(|key| {
-            let mut item = first.clone();
-            item.extend(rollup(&format!("k{key}"))?);
-            Ok(WriteRequest::builder()
-                .put_request(PutRequest::builder().set_item(Some(item)).build()?)
-                .build())
-        });
-        let items = items.collect::<anyhow::Result<Vec<_>>>()?;
-        let client = client.clone();
-        writers.spawn(async move {
-            for batch in items.chunks(ITEMS_OF_BATCH) {
-                let request = client.batch_write_item().request_items(TABLE, batch.to_vec());
-                let left = request.send().await?.unprocessed_items.unwrap_or_default();
-                ensure!(left.is_empty(), "items were left out: {left:?}");
-            }
-            Ok(())
-        });
-    }
-    while let Some(written) = writers.join_next().await {
-        written??;
-    }
-    let more = AttributeValue::N((keys - 1).to_string());
-    client
-        .update_item()
-        .table_name(TABLE)
-        .set_key(Some(ItemKey::key_count(&dimension, Cell::FIRST).attributes()))
-        .update_expression("ADD #keys :more")
-        .expression_attribute_names("#keys", "keys")
-        .expression_attribute_values(":more", more)
-        .send()
-        .await?;
-    Ok(())
 }

@@ -37,7 +37,9 @@ impl Store {
         deadline: Deadline,
     ) -> Vec<Result<Outcome, StoreError>> {
         note_dimensions(submissions);
-        let mut results: Vec<_> = submissions.iter().map(|_| Ok(Outcome::Unchanged)).collect();
+        // Whatever is overlooked must not look as if it were counted.
+        let overlooked = || Err(StoreError::Internal("the update was not tried".into()));
+        let mut results: Vec<_> = submissions.iter().map(|_| overlooked()).collect();
         let mut groups = VecDeque::from(groups(submissions));
         while let Some(group) = groups.pop_front() {
             let together: Vec<_> =
@@ -256,15 +258,22 @@ mod tests {
     use super::*;
     use crate::domain::Update;
 
-    /// The groups of these updates, each by its id and body.
-    fn grouped(updates: &[(String, String)]) -> Vec<Group> {
+    /// Does something with the submissions of these updates, each given by its id and body.
+    fn with_submissions<T>(
+        updates: &[(String, String)],
+        f: impl FnOnce(&[Submission<'_>]) -> T,
+    ) -> T {
         let parsed = updates
             .iter()
             .map(|(id, body)| (Id::new(id).unwrap(), Update::from_json(body.as_bytes()).unwrap()));
         let parsed: Vec<_> = parsed.collect();
         let submissions =
             parsed.iter().map(|(id, update)| Submission { id, update, idempotency: None });
-        groups(&submissions.collect::<Vec<_>>())
+        f(&submissions.collect::<Vec<_>>())
+    }
+
+    fn grouped(updates: &[(String, String)]) -> Vec<Group> {
+        with_submissions(updates, groups)
     }
 
     fn body(country: &str, counter: &str) -> String {
@@ -321,5 +330,31 @@ mod tests {
         };
         let updates = [("a".to_owned(), members(0)), ("b".to_owned(), members(1))];
         assert_eq!(grouped(&updates).len(), 2);
+    }
+
+    #[test]
+    fn after_a_failure_only_later_updates_of_the_same_id_are_not_tried() {
+        let updates = ["a", "a", "b", "a", "c"].map(|id| (id.to_owned(), body("es", "c")));
+        let waiting = || VecDeque::from([vec![1, 2], vec![3], vec![4]]);
+        with_submissions(&updates, |submissions| {
+            let mut left = waiting();
+            let failure = StoreError::Unavailable("no answer".into());
+            let not_tried = not_tried(&failure, &vec![0], submissions, &mut left);
+            let places = not_tried.iter().map(|(place, _)| *place);
+            assert_eq!(places.collect::<Vec<_>>(), [1, 3]);
+            assert!(not_tried.iter().all(|(_, error)| matches!(error, StoreError::Unavailable(_))));
+            assert_eq!(left, [vec![2], vec![4]]);
+        });
+        with_submissions(&updates, |submissions| {
+            let (mut left, throttled) = (waiting(), StoreError::Throttled("slow down".into()));
+            let not_tried = not_tried(&throttled, &vec![0], submissions, &mut left);
+            assert_eq!((not_tried.len(), left.len()), (4, 0));
+            assert!(not_tried.iter().all(|(_, error)| matches!(error, StoreError::Throttled(_))));
+        });
+        with_submissions(&updates, |submissions| {
+            let (mut left, refused) = (waiting(), StoreError::KeyReused);
+            assert!(not_tried(&refused, &vec![0], submissions, &mut left).is_empty());
+            assert_eq!(left, waiting());
+        });
     }
 }

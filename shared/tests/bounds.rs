@@ -90,7 +90,7 @@ async fn an_id_may_have_as_many_bytes_as_the_bound_says_and_not_one_more() {
     for (most, has_room) in [(bytes, true), (bytes - 1, false)] {
         let test = TestStore::with(|settings| settings.max_bytes_per_id = most).await;
         let result = post(&test.store, NOW, "i", body).await;
-        let is_refused = matches!(result, Err(StoreError::TooManyStats { of: StatsOf::Id(_), .. }));
+        let is_refused = matches!(result, Err(StoreError::TooManyStats { of: StatsOf::TheId, .. }));
         assert_eq!((result.is_ok(), is_refused), (has_room, !has_room));
     }
 }

@@ -28,7 +28,7 @@ pub use cell::{
     Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, RollupCell, SpreadSum,
     sum_of_cells,
 };
-pub use deletion::{Deletion, DeletionStep, StepSize};
+pub use deletion::{Deletion, DeletionOfAllIds, DeletionStep, StepSize};
 pub use detail::{Detail, Placement, Share, Shares};
 pub use fold::{FoldStep, split_first};
 pub use group::Group;
@@ -39,7 +39,7 @@ pub use name::{
     DimensionKey, DimensionName, Id, KeyPrefix, Member, NameError, StatName, TOTAL, excerpt,
 };
 pub use period::{Period, PeriodLength, UnixSeconds};
-pub use plan::{MemberSet, Plan, RollupKey, Sums, member_sets, plan};
+pub use plan::{MemberSet, Plan, RollupKey, Sums, gains, member_sets, plan};
 pub use rollup_stat::RollupStat;
 pub use spread::{Narrowing, SPREAD_IS_TRUSTED_FOR, Spread};
 pub use stat_pattern::StatPattern;

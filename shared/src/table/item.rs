@@ -63,6 +63,13 @@ impl Revision {
         self.recent.contains(&update)
     }
 
+    /// Whether it is the revision of no detail, or of one that nothing but this update has made, as
+    /// far as it remembers.
+    #[must_use]
+    pub fn was_made_only_by(&self, update: UpdateToken) -> bool {
+        self.recent.iter().all(|token| *token == update)
+    }
+
     /// Whether more updates were counted since an `earlier` revision than this one remembers.
     #[must_use]
     pub fn has_forgotten(&self, earlier: &Self) -> bool {

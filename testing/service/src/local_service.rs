@@ -431,17 +431,17 @@ fn start_database(settings: &ServiceSettings, port: u16) -> anyhow::Result<Optio
         }
     };
     let mut running = Running::start("dynamodb", &mut command)?;
-    wait_for_dynamodb(&mut running, port)?;
+    wait_for_port("DynamoDB", &mut running, port)?;
     Ok(Some(running))
 }
 
-/// Waits until a DynamoDB accepts connections.
+/// Waits until a server, of which `what` is the name, accepts connections on its port.
 ///
 /// # Errors
 /// Its process ended.
-pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
+pub fn wait_for_port(what: &str, running: &mut Running, port: u16) -> anyhow::Result<()> {
     let connect = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-    wait_for("DynamoDB", &mut [running], connect)
+    wait_for(what, &mut [running], connect)
 }
 
 fn start_gateway(settings: &ServiceSettings, runtime_port: u16) -> anyhow::Result<Running> {

@@ -23,10 +23,18 @@ const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
 const DYNAMODB_LOCAL_INTEGRITY: &str = "sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
 /// The emulator of BigQuery runs on this version of Python, and on no other.
 const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
-/// Debian's package of Prometheus, as its release 12 has had it; elsewhere Prometheus has to be
-/// installed.
-const PROMETHEUS_PACKAGES: [&str; 2] =
-    ["prometheus=2.42.0+ds-5+deb12u1", "prometheus=2.42.0+ds-5+b6"];
+/// A package of Debian, in the versions that its release 12 has had.
+type Package = &'static [&'static str];
+
+/// Debian's package of Prometheus; elsewhere Prometheus has to be installed.
+const PROMETHEUS_PACKAGES: [Package; 1] =
+    [&["prometheus=2.42.0+ds-5+deb12u1", "prometheus=2.42.0+ds-5+b6"]];
+/// Debian's package with the program of Redis, and the libraries that few machines have.
+const REDIS_PACKAGES: [Package; 3] = [
+    &["redis-tools=5:7.0.15-1~deb12u7", "redis-tools=5:7.0.15-1~deb12u6"],
+    &["liblzf1=3.6-3"],
+    &["libjemalloc2=5.3.0-1"],
+];
 /// Parts of the emulator's database that it would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
 
@@ -154,23 +162,66 @@ pub fn prometheus(program: &str) -> anyhow::Result<PathBuf> {
     let folder = target("tools/prometheus-2.42.0");
     install(&folder, |folder| {
         say("unpacking Debian's package of Prometheus");
-        fs::create_dir_all(folder)?;
-        download_package(folder).context(
+        unpack(&PROMETHEUS_PACKAGES, folder).context(
             "Prometheus is needed: https://prometheus.io/download/, or `apt install prometheus`",
-        )?;
-        let is_package = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "deb");
-        let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-        let package = files.find(is_package).context("apt-get download left no package")?;
-        run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
-        fs::remove_file(package)?;
-        Ok(())
+        )
     })?;
     Ok(folder.join("usr/bin").join(program))
 }
 
-/// Downloads the package of Prometheus into a folder. A machine may have no lists of packages, or old
-/// ones; then new ones are kept there too, which needs nobody's permission.
-fn download_package(folder: &Path) -> anyhow::Result<()> {
+/// The command that runs Redis on a loopback port, in memory. The program on the PATH, or that of
+/// Debian's package, which is unpacked rather than installed.
+///
+/// # Errors
+/// There is none, and it can't be downloaded; the message says what is missing.
+pub fn redis_command(port: u16) -> anyhow::Result<Command> {
+    let mut command = match require("redis-server", &["--version"], "") {
+        Ok(()) => Command::new("redis-server"),
+        Err(_) => unpacked_redis()?,
+    };
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args([
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]);
+    Ok(command)
+}
+
+fn unpacked_redis() -> anyhow::Result<Command> {
+    let folder = target("tools/redis-7.0.15");
+    let program = folder.join("redis-server");
+    install(&folder, |folder| {
+        say("unpacking Debian's package of Redis");
+        unpack(&REDIS_PACKAGES, folder)
+            .context("Redis is needed: https://redis.io/download, or `apt install redis-server`")?;
+        // It is one program, which goes by its name.
+        fs::copy(folder.join("usr/bin/redis-check-rdb"), folder.join("redis-server"))?;
+        Ok(())
+    })?;
+    let libraries = fs::read_dir(folder.join("usr/lib"))?;
+    let libraries = libraries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut command = Command::new(program);
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
+    Ok(command)
+}
+
+/// Unpacks Debian's packages into a folder.
+fn unpack(packages: &[Package], folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    download_packages(packages, folder)?;
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "deb");
+    let files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    for package in files.filter(is_package).collect::<Vec<_>>() {
+        run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
+        fs::remove_file(package)?;
+    }
+    Ok(())
+}
+
+/// Downloads packages into a folder. A machine may have no lists of packages, or old ones; then new
+/// ones are kept there too, which needs nobody's permission.
+fn download_packages(packages: &[Package], folder: &Path) -> anyhow::Result<()> {
     let lists = folder.join("lists");
     fs::create_dir_all(lists.join("partial"))?;
     let apt_get = |own_lists: bool| {
@@ -182,12 +233,14 @@ fn download_package(folder: &Path) -> anyhow::Result<()> {
         command
     };
     let download = |own_lists: bool| {
-        let mut packages = PROMETHEUS_PACKAGES.iter();
-        packages.any(|package| run(apt_get(own_lists).args(["download", package])).is_ok())
+        packages.iter().all(|versions| {
+            let mut versions = versions.iter();
+            versions.any(|package| run(apt_get(own_lists).args(["download", package])).is_ok())
+        })
     };
     if !download(false) {
         run(apt_get(true).arg("update"))?;
-        ensure!(download(true), "apt has none of {PROMETHEUS_PACKAGES:?}");
+        ensure!(download(true), "apt does not have all of {packages:?}");
     }
     Ok(fs::remove_dir_all(lists)?)
 }

@@ -61,7 +61,6 @@ pub struct Deleted {
 }
 
 /// A deletion on its way.
-#[derive(Debug)]
 pub struct DeletionRun<'a> {
     /// Whether it writes.
     pub mode: DeletionMode,
@@ -73,6 +72,8 @@ pub struct DeletionRun<'a> {
     pub patience: Duration,
     /// What it has found.
     pub deleted: Deleted,
+    /// Sees how far it is after each request: what it has found, and the units that it took.
+    pub watch: &'a mut dyn FnMut(&Deleted, f64),
 }
 
 impl Store {
@@ -232,7 +233,9 @@ impl Store {
             DeletionMode::Preview => Ok(None),
             DeletionMode::Delete => {
                 let transaction = self.transact(writes, run.deadline());
-                Ok(run.pacer.run(transaction).await?.err())
+                let overtaken = run.pacer.run(transaction).await?.err();
+                run.report();
+                Ok(overtaken)
             }
         }
     }
@@ -242,6 +245,12 @@ impl DeletionRun<'_> {
     /// That of a request, or of attempts none of which makes progress.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(self.patience).of_job()
+    }
+
+    /// Shows whoever watches how far it is.
+    pub(super) fn report(&mut self) {
+        let units = self.pacer.read_units() + self.pacer.write_units();
+        (self.watch)(&self.deleted, units);
     }
 
     /// A preview has one step, however large it is.

@@ -169,15 +169,16 @@ async fn a_step_notes_when_it_was_done_and_not_when_the_run_began() {
     let clock = || later(600 * (2 + looks.fetch_add(1, Relaxed)));
     let folded = fold(&test.store, clock).await;
     assert!(folded.absorbed > 0, "{folded:?}");
-    let since = async |dimension: &str| {
+    let since = async |dimension: &str, key: &str| {
         let key = RollupKey {
             dimension: DimensionName::new(dimension).unwrap(),
-            key: DimensionKey::new("k").unwrap(),
+            key: DimensionKey::new(key).unwrap(),
         };
         let key = ItemKey::rollup(&key, Cell::FIRST).attributes();
         let item = test.client.get_item().table_name(&test.settings.table).set_key(Some(key));
         let item = item.send().await.unwrap().item.unwrap();
         item["folding_since"].as_n().unwrap().parse::<u64>().unwrap()
     };
-    assert!(since("d").await < since("e").await, "one was folded after the other");
+    let (first, second) = (since("d", "k").await, since("e", &long_key()).await);
+    assert!(first < second, "one was folded after the other");
 }

@@ -74,8 +74,8 @@ export function App() {
       </header>
       <main>
         {denied && <TokenForm denied={denied} onToken={useToken} />}
-        {!denied && error && <Failure error={error} onRetry={retry} />}
-        {!names && !error && !state.table && (
+        {!denied && error && !state.error && <Failure error={error} onRetry={retry} />}
+        {!names && !error && !dim && (
           <p class="notice" aria-busy="true">
             Loading…
           </p>

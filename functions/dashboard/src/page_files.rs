@@ -24,13 +24,13 @@ pub(crate) const PAGE_FILES: &[PageFile] = &[
         gzip: include_bytes!("../../../page/dist/licenses-0a28abecb5b8.txt.gz"),
     },
     PageFile {
+        name: "main-5be42a0f27ec.js",
+        media_type: "text/javascript; charset=utf-8",
+        gzip: include_bytes!("../../../page/dist/main-5be42a0f27ec.js.gz"),
+    },
+    PageFile {
         name: "main-5bf4440d3aac.css",
         media_type: "text/css; charset=utf-8",
         gzip: include_bytes!("../../../page/dist/main-5bf4440d3aac.css.gz"),
-    },
-    PageFile {
-        name: "main-da5c8655536d.js",
-        media_type: "text/javascript; charset=utf-8",
-        gzip: include_bytes!("../../../page/dist/main-da5c8655536d.js.gz"),
     },
 ];

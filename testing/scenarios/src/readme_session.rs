@@ -274,7 +274,7 @@ fn try_token(
 }
 
 fn without_auth_no_function_starts(service: &Service) -> anyhow::Result<()> {
-    for function in ["update", "query", "history", "archive"] {
+    for function in ["update", "query", "history", "dashboard", "archive"] {
         let output = service.run_without_auth(function)?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);

@@ -18,6 +18,7 @@ pub mod crash;
 pub mod deploy_test;
 pub mod description_check;
 pub mod documented_clients;
+mod grafana_panels;
 pub mod page_in_a_browser;
 pub mod prometheus_scrape;
 pub mod readme_session;

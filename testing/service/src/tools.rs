@@ -262,21 +262,34 @@ pub fn schemathesis() -> anyhow::Result<PathBuf> {
     Ok(install_python_program("schemathesis", "schemathesis")?.join("bin/schemathesis"))
 }
 
-/// The folder with what builds the page, and with a browser that tests it: the packages of
-/// `page/package-lock.json`, and nothing that has another hash.
+/// The folder with what builds the page, and with a browser that tests it.
 ///
 /// # Errors
 /// They can't be installed; the message says what is missing.
 pub fn page_tools() -> anyhow::Result<PathBuf> {
-    let lock = fs::read(root().join("page/package-lock.json"))?;
+    npm_packages("page", &root().join("page"))
+}
+
+/// The folder with the package `jsonata`, which reads the selectors of Grafana's panels.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
+pub fn jsonata() -> anyhow::Result<PathBuf> {
+    npm_packages("jsonata", &root().join("requirements/jsonata"))
+}
+
+/// The folder with the packages of the `package-lock.json` in `lists`, and nothing that has another
+/// hash.
+fn npm_packages(name: &str, lists: &Path) -> anyhow::Result<PathBuf> {
+    let lock = fs::read(lists.join("package-lock.json"))?;
     let version: String = hex::encode(Sha512::digest(lock)).chars().take(12).collect();
-    let folder = target(&format!("tools/page-{version}"));
+    let folder = target(&format!("tools/{name}-{version}"));
     install(&folder, |folder| {
-        say("installing what builds and tests the page");
+        say(&format!("installing npm's packages for {name}"));
         require_node()?;
         fs::create_dir_all(folder)?;
         for file in ["package.json", "package-lock.json"] {
-            fs::copy(root().join("page").join(file), folder.join(file))?;
+            fs::copy(lists.join(file), folder.join(file))?;
         }
         let mut npm = Command::new("npm");
         // No package runs anything of its own while it is installed.
@@ -460,11 +473,14 @@ mod tests {
     }
 
     #[test]
-    fn every_package_of_the_page_has_a_hash() {
-        let lock = fs::read_to_string(root().join("page/package-lock.json")).unwrap();
-        let packages = lock.matches("    \"node_modules/").count();
-        let hashes = lock.matches("\"integrity\": \"sha512-").count();
-        assert!(packages > 10 && packages == hashes, "{packages} {hashes}");
+    fn every_package_of_npm_has_a_hash() {
+        for (lists, least) in [("page", 10), ("requirements/jsonata", 1)] {
+            let lock = root().join(lists).join("package-lock.json");
+            let lock = fs::read_to_string(lock).unwrap();
+            let packages = lock.matches("    \"node_modules/").count();
+            let hashes = lock.matches("\"integrity\": \"sha512-").count();
+            assert!(packages >= least && packages == hashes, "{lists}: {packages} {hashes}");
+        }
     }
 
     #[test]

@@ -12,7 +12,11 @@ pub mod aws_cli;
 #[cfg(feature = "dynamodb")]
 pub mod delete_data;
 pub mod exit;
+#[cfg(feature = "dynamodb")]
+pub mod export_table;
 mod http_client;
+#[cfg(feature = "dynamodb")]
+pub mod import_table;
 pub mod make_token;
 pub mod output;
 pub mod progress;

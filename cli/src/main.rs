@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 use statshub::{
     audit_table, delete_data,
     exit::{self, Exit},
-    make_token, output, revoke_token, run_archive, run_sql, shell_help,
+    export_table, import_table, make_token, output, revoke_token, run_archive, run_sql, shell_help,
 };
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,7 @@ Examples:
   AWS_REGION=eu-west-1 statshub revoke --stack statshub --name fleet-2026
   AWS_REGION=eu-west-1 statshub delete --stack statshub --id myid1
   AWS_REGION=eu-west-1 statshub audit --stack statshub
+  AWS_REGION=eu-west-1 statshub export --stack statshub --file statshub.ndjson.gz
   statshub archive --url http://localhost:9000
 
 Commands that work on the table take --table or --stack, and AWS's own variables: AWS_REGION, \
@@ -34,6 +35,10 @@ enum Command {
     Delete(delete_data::DeleteOptions),
     /// Check that the rollups of a table are the sums of what its ids reported; repair them
     Audit(audit_table::AuditOptions),
+    /// Write all that a table means, as lines of JSON
+    Export(export_table::ExportOptions),
+    /// Add what an export has to a table
+    Import(import_table::ImportOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
@@ -53,6 +58,8 @@ impl Command {
         let done = match self {
             Self::Delete(options) => delete_data::run(options),
             Self::Audit(options) => return audit_table::run(options),
+            Self::Export(options) => return export_table::run(options),
+            Self::Import(options) => return import_table::run(options),
             Self::Token(options) => make_token::run(options),
             Self::Revoke(options) => revoke_token::run(options),
             Self::Archive(options) => run_archive::run(options),

@@ -91,11 +91,25 @@ impl Table {
     /// A store on the table.
     #[must_use]
     pub fn store(&self, period: &PeriodOptions) -> Store {
+        self.store_with(self.settings(period))
+    }
+
+    /// A store that takes any number of keys and dimensions.
+    #[must_use]
+    pub fn store_without_bounds(&self, period: &PeriodOptions) -> Store {
+        let settings = self.settings(period);
+        self.store_with(Settings { max_keys: u64::MAX, max_dimensions: u64::MAX, ..settings })
+    }
+
+    fn settings(&self, period: &PeriodOptions) -> Settings {
         let period_length = match period.period_seconds {
             Some(seconds) => PeriodLength::new(seconds),
             None => self.period_length.unwrap_or(PeriodLength::DEFAULT),
         };
-        let settings = Settings::new(&self.name, period_length);
+        Settings::new(&self.name, period_length)
+    }
+
+    fn store_with(&self, settings: Settings) -> Store {
         let client = settings.pace.client_config(config::Builder::from(&self.sdk)).build();
         Store::new(Client::from_conf(client), settings, fastrand::Rng::new())
     }

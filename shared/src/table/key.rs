@@ -268,6 +268,19 @@ impl ItemKey {
         Self::new([KEYS, dimension, &cell.number().to_string()], [KEYS])
     }
 
+    /// The place of this shard among those of its set.
+    pub(super) fn shard(&self) -> String {
+        let first = self.partition.rsplit_once(SEPARATOR).map_or("", |(_, first)| first);
+        format!("{first}{}", self.sort)
+    }
+
+    /// The name of the id that this item belongs to, if its partition key has one that is not
+    /// hashed.
+    pub(super) fn id_name(&self) -> Option<String> {
+        let (kind, name) = self.partition.split_once(SEPARATOR)?;
+        (kind == ID).then(|| escape::name(name)).flatten()
+    }
+
     /// Its partition key.
     #[must_use]
     pub fn partition(&self) -> &str {

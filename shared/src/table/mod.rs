@@ -9,6 +9,7 @@ mod deletion_writes;
 mod escape;
 mod expression;
 mod fold_writes;
+mod inventory;
 mod item;
 mod key;
 mod key_range;
@@ -27,6 +28,7 @@ pub use deletion_writes::{
     DeletionError, DepartureParts, IdDeletion, StoredDeparture, StoredShard, delete_member,
 };
 pub use fold_writes::fold_writes;
+pub use inventory::{Inventory, inventory};
 pub use item::{
     CorruptItem, DimensionEntry, Item, Marker, Revision, StoredDetail, Sweep, SweepPosition,
     UpdateToken, decode_departure, decode_detail, decode_dimension, decode_id, decode_key_count,
@@ -39,7 +41,7 @@ pub use repair_writes::{KeyRepair, list_dimension, repair_key_count};
 pub use spread_writes::{move_key_count, spread_write};
 pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};
 pub use tally::{
-    ActiveIds, Difference, Differences, DimensionTally, KeyTally, LongNames, Number, Stocktaking,
-    SumsByName, TallyError, Watched, last_repair, member_count,
+    ActiveIds, Difference, Differences, DimensionTally, KeyTally, Leftovers, LongNames, Number,
+    Stocktaking, SumsByName, TallyError, Watched, last_repair, member_count,
 };
 pub use transaction::{Action, NewMarker, Target, Transaction, Writing, put_detail};

@@ -136,6 +136,17 @@ impl Difference {
 /// The numbers of a key that are not what they should be.
 pub type Differences = BTreeMap<Number, Difference>;
 
+/// What a rollup shows that does not follow from ids and sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Counters of which nobody holds anything.
+    pub counters: BTreeSet<String>,
+    /// Numbers of members without a set.
+    pub members: BTreeSet<String>,
+    /// Gauges, by the start of their period, less what ids hold of them.
+    pub gauges: BTreeMap<u64, SumsByName>,
+}
+
 /// The ids whose part of a key is looked at by itself, by the partition keys of their items.
 pub type ActiveIds = BTreeSet<String>;
 
@@ -215,6 +226,35 @@ impl KeyTally {
             add_all(&mut stored.gauges, &cell.gauges)?;
         }
         Ok(stored)
+    }
+
+    /// What the rollup shows that does not follow from ids and sets: stats of which nobody holds
+    /// anything, by their names, and gauges of the periods that `count`.
+    ///
+    /// # Errors
+    /// A sum would need more than 38 digits.
+    pub fn leftovers(&self, counts: impl Fn(u64) -> bool) -> Result<Leftovers, Overflow> {
+        let stored = self.stored()?;
+        let held = &self.held;
+        let counters = stored.counters.into_keys().filter(|stat| !held.counters.contains_key(stat));
+        let members =
+            stored.members.into_keys().filter(|stat| !self.sets.contains_key(&part(stat)));
+        let mut gauges = BTreeMap::new();
+        for (period, sums) in stored.gauges.into_iter().filter(|(period, _)| counts(*period)) {
+            let mut left = SumsByName::new();
+            for (stat, sum) in sums {
+                let of_ids = held.gauges.get(&period).and_then(|held| held.get(&stat));
+                match of_ids {
+                    None => drop(left.insert(stat, sum)),
+                    Some(of_ids) if *of_ids == sum => {}
+                    Some(of_ids) => drop(left.insert(stat, sum.checked_sub(*of_ids)?)),
+                }
+            }
+            if !left.is_empty() {
+                gauges.insert(period, left);
+            }
+        }
+        Ok(Leftovers { counters: counters.collect(), members: members.collect(), gauges })
     }
 
     /// The ids that have changed lately; none if there are too many of them to be looked at.

@@ -4,6 +4,7 @@ mod auditing;
 mod deleting;
 mod deleting_keys;
 mod deleting_members;
+mod exporting;
 mod folding;
 mod housekeeping;
 mod narrowing;
@@ -18,6 +19,7 @@ pub use auditing::{
     AuditFailure, AuditMode, AuditRun, Audited, Discrepancy, Finding, Place, Subject, audit,
 };
 pub use deleting::{Deleted, DeletionMode, DeletionRun};
+pub use exporting::{ExportFailure, ExportRun, ExportedCounts};
 pub use folding::Folded;
 pub use housekeeping::Housekeeping;
 pub use pacing::Pacer;

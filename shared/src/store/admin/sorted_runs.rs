@@ -20,7 +20,7 @@ const MOST_RUNS: usize = 64;
 
 /// What can be added up, and written to a file.
 pub(super) trait Addend: Serialize + DeserializeOwned {
-    /// Adds another value.
+    /// Adds another value, which came later.
     fn add(&mut self, other: Self) -> Result<(), Overflow>;
 
     /// About how many bytes of memory it takes.
@@ -89,8 +89,9 @@ impl<V: Addend> SortedRuns<V> {
     /// All values, in the order of their keys.
     pub(super) fn into_sorted(self) -> Result<Sorted<V>, RunError> {
         let directory = self.workspace.directory;
-        let mut runs: Vec<Run<V>> = vec![Run::Memory(self.held.into_iter())];
-        runs.extend(self.runs.into_iter().map(|file| Run::File(BufReader::new(file).lines())));
+        let files = self.runs.into_iter().map(|file| Run::File(BufReader::new(file).lines()));
+        // In this order, so that what came last is added last.
+        let runs = files.chain([Run::Memory(self.held.into_iter())]).collect();
         Sorted::new(runs, directory)
     }
 

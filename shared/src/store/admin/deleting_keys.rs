@@ -303,13 +303,18 @@ impl Store {
     ) -> Result<Cleared, StoreError> {
         let first_cell = ItemKey::rollup(of, Cell::FIRST);
         let entry = ItemKey::dimension(&of.dimension);
-        let read = self.get([entry.clone()].into(), Consistency::Strong, run.deadline());
-        let entry = run.pacer.run(read).await?.remove(&entry);
-        let entry = entry.as_ref().map(decode_dimension).transpose()?;
+        // Most dimensions have one partition, and most keys one cell.
+        let keys = [entry.clone(), first_cell.clone()].into();
+        let read = self.get(keys, Consistency::Strong, run.deadline());
+        let mut found = run.pacer.run(read).await?;
+        let entry = found.get(&entry).map(decode_dimension).transpose()?;
         let spread = entry.map_or(Spread::ONE, |entry| entry.spread);
         let cells = first_cell.cells(spread.cells);
-        let read = self.get(cells.iter().cloned().collect(), Consistency::Strong, run.deadline());
-        let mut found = run.pacer.run(read).await?;
+        if spread != Spread::ONE {
+            let all = cells.iter().cloned().collect();
+            let read = self.get(all, Consistency::Strong, run.deadline());
+            found = run.pacer.run(read).await?;
+        }
         let rollup = StoredRollup::new(cells.iter().filter_map(|cell| found.remove(cell)))?;
 
         let now = (run.clock)();
@@ -320,8 +325,12 @@ impl Store {
         };
         if !removable.is_empty() {
             let actions = rollup.clear(&self.settings.table, &removable)?;
-            let overtaken = self.write(actions, run).await?;
-            return Ok(overtaken.map_or(Cleared::MoreLeft, Cleared::Overtaken));
+            let is_done = matches!(deletion, Deletion::Stats(_)) && removable.is_all();
+            return Ok(match (self.write(actions, run).await?, is_done) {
+                (Some(cause), _) => Cleared::Overtaken(cause),
+                (None, true) => Cleared::Done,
+                (None, false) => Cleared::MoreLeft,
+            });
         }
         if matches!(deletion, Deletion::Stats(_)) || rollup.is_absent() {
             return Ok(Cleared::Done);

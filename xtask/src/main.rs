@@ -44,6 +44,8 @@ enum Command {
     Replay(replay::ReplayOptions),
     /// Play random updates under faults of every class for some minutes, and compare with a model
     Torture(long_runs::TortureOptions),
+    /// Count and time what docs/benchmarks.md has, and write it, or compare with it
+    Bench(long_runs::BenchArguments),
     /// Measure many writers on one key, whose transactions conflict, with cells and without
     Contention(long_runs::BenchArguments),
     /// Measure what an update costs in a dimension of a million keys, and in one of a single key
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Torture(options) => long_runs::run_torture(&options),
+        Command::Bench(options) => long_runs::run_bench("all", &options),
         Command::Contention(options) => long_runs::run_bench("contention", &options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),

@@ -1,5 +1,8 @@
 //! What is counted and timed.
 //!
+//! - [`benchmarks`]: all that docs/benchmarks.md has. [`call_costs`], [`binary_size`] and
+//!   [`instructions`] count.
+//! - [`cold_start`]: how a function starts, with TLS between it and DynamoDB.
 //! - [`contention`]: many writers on one dimension, whose transactions conflict and whose
 //!   partitions get full.
 //! - [`many_keys`]: what an update costs among a million keys.
@@ -9,9 +12,23 @@
 //! - [`large_answers`]: answers of several megabytes, on a busy machine.
 
 #[cfg(feature = "dynamodb")]
+pub mod benchmarks;
+#[cfg(feature = "dynamodb")]
+pub mod binary_size;
+#[cfg(feature = "dynamodb")]
+pub mod call_costs;
+#[cfg(feature = "dynamodb")]
+pub mod cold_start;
+#[cfg(feature = "dynamodb")]
 pub mod contention;
 #[cfg(feature = "dynamodb")]
+pub mod figures;
+#[cfg(feature = "dynamodb")]
 mod filling;
+#[cfg(feature = "dynamodb")]
+pub mod function_process;
+#[cfg(feature = "dynamodb")]
+pub mod instructions;
 pub mod large_answers;
 pub mod large_archive;
 #[cfg(feature = "dynamodb")]
@@ -20,3 +37,7 @@ pub mod large_deletion;
 pub mod large_query;
 #[cfg(feature = "dynamodb")]
 pub mod many_keys;
+#[cfg(feature = "dynamodb")]
+mod tls_end;
+#[cfg(feature = "dynamodb")]
+mod workload;

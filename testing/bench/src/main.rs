@@ -1,11 +1,19 @@
 //! What is measured on a store in this process: `contention`, `many-keys`, `large-query` and
 //! `large-deletion`.
 
-use bench::{contention, large_deletion, large_query, many_keys};
+use bench::{
+    benchmarks, cold_start, contention, instructions, large_deletion, large_query, many_keys,
+};
 use clap::Parser;
 
 #[derive(Parser)]
 enum Command {
+    /// Measure all that docs/benchmarks.md has, and write it
+    All(benchmarks::BenchmarkOptions),
+    /// Measure how functions start, with TLS between them and DynamoDB
+    ColdStart(cold_start::ColdStartOptions),
+    /// Count the instructions of functions by callgrind
+    Instructions(instructions::InstructionsOptions),
     /// Measure many writers on one dimension, with cells and with one cell
     Contention(contention::ContentionOptions),
     /// Measure what an update costs among many keys, and under a single one
@@ -22,6 +30,17 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Command::parse() {
+        Command::All(options) => benchmarks::run_all(&options).await,
+        Command::ColdStart(options) => {
+            for ratio in cold_start::measure(&options).await? {
+                println!("{ratio}");
+            }
+            Ok(())
+        }
+        Command::Instructions(options) => {
+            println!("{}", instructions::count(&options.functions).await?.markdown());
+            Ok(())
+        }
         Command::Contention(options) => contention::run(&options).await,
         Command::ManyKeys(options) => many_keys::run(&options).await,
         Command::LargeQuery(options) => large_query::run_all(&options).await,

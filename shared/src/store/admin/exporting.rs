@@ -22,7 +22,9 @@ use crate::{
         NameError, Overflow, Period, Record, RecordError, RollupKey, StatName, Sums, UnixSeconds,
     },
     store::{
-        Deadline, Store, StoreError, failure::Failure, read::partition::Stretch,
+        Deadline, Store, StoreError,
+        failure::Failure,
+        read::partition::{ReadAs, Stretch},
         update::Consistency,
     },
     table::{
@@ -254,7 +256,7 @@ impl Store {
             let before = self.item_now(&detail, run).await?;
             let (mut left, mut after) = (BTreeMap::new(), None);
             loop {
-                let read = self.item_page(&stretch, after.as_ref(), None, run.deadline());
+                let read = Item::page(self, &stretch, after.as_ref(), None, run.deadline());
                 let page = run.pacer.run(read).await?;
                 for item in &page.items {
                     if let Some(Inventory::Departure { of, .. }) = inventory(item)? {

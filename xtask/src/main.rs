@@ -44,6 +44,8 @@ enum Command {
     ManyKeys(long_runs::BenchArguments),
     /// Measure how much memory questions about a dimension of a million keys take
     LargeQuery(long_runs::BenchArguments),
+    /// Measure audits, a repair and an export of a dimension of a million keys
+    LargeAudit(long_runs::BenchArguments),
     /// Measure how much memory and time it takes to archive a large dimension
     Large(large_archive::LargeArchiveOptions),
     /// Ask a running service for answers of several megabytes, on a busy machine
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Contention(options) => long_runs::run_bench("contention", &options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),
+        Command::LargeAudit(options) => long_runs::run_bench("large-audit", &options),
         Command::Large(options) => large_archive::run(&options),
         Command::LargeAnswers(options) => large_answers::run(&options),
         Command::Crash(options) => crash::run(&options),

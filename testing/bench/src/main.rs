@@ -1,6 +1,6 @@
 //! What is measured on a store in this process: `contention`, `many-keys` and `large-query`.
 
-use bench::{contention, large_query, many_keys};
+use bench::{contention, large_audit, large_query, many_keys};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -14,6 +14,11 @@ enum Command {
     /// Ask a question, and report what it took: a process of `large-query`
     #[command(hide = true)]
     OneQuery(large_query::OneQueryOptions),
+    /// Measure an audit and an export of many keys
+    LargeAudit(large_audit::LargeAuditOptions),
+    /// Audit or export, and report what it took: a process of `large-audit`
+    #[command(hide = true)]
+    OneAudit(large_audit::OneAuditOptions),
 }
 
 #[tokio::main]
@@ -23,5 +28,7 @@ async fn main() -> anyhow::Result<()> {
         Command::ManyKeys(options) => many_keys::run(&options).await,
         Command::LargeQuery(options) => large_query::run_all(&options).await,
         Command::OneQuery(options) => large_query::run_one(&options).await,
+        Command::LargeAudit(options) => large_audit::run_all(&options).await,
+        Command::OneAudit(options) => large_audit::run_one(&options).await,
     }
 }

@@ -88,25 +88,31 @@ impl Table {
         Client::new(&self.sdk)
     }
 
+    /// How long the service's periods of gauges are.
+    #[must_use]
+    pub fn period_length(&self, options: &PeriodOptions) -> PeriodLength {
+        match options.period_seconds {
+            Some(seconds) => PeriodLength::new(seconds),
+            None => self.period_length.unwrap_or(PeriodLength::DEFAULT),
+        }
+    }
+
     /// A store on the table.
     #[must_use]
     pub fn store(&self, period: &PeriodOptions) -> Store {
-        self.store_with(self.settings(period))
+        self.store_with(Settings::new(&self.name, self.period_length(period)))
     }
 
-    /// A store that takes any number of keys and dimensions.
+    /// A store that takes as many names as there are: the operator knows why.
     #[must_use]
     pub fn store_without_bounds(&self, period: &PeriodOptions) -> Store {
-        let settings = self.settings(period);
-        self.store_with(Settings { max_keys: u64::MAX, max_dimensions: u64::MAX, ..settings })
-    }
-
-    fn settings(&self, period: &PeriodOptions) -> Settings {
-        let period_length = match period.period_seconds {
-            Some(seconds) => PeriodLength::new(seconds),
-            None => self.period_length.unwrap_or(PeriodLength::DEFAULT),
-        };
-        Settings::new(&self.name, period_length)
+        self.store_with(Settings {
+            max_keys: u64::MAX,
+            max_dimensions: u64::MAX,
+            max_bytes_per_key: u32::MAX,
+            max_bytes_per_id: u32::MAX,
+            ..Settings::new(&self.name, self.period_length(period))
+        })
     }
 
     fn store_with(&self, settings: Settings) -> Store {

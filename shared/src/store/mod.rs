@@ -25,7 +25,7 @@ pub use admin::{
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};
-pub use update::{Imported, Outcome, Submission};
+pub use update::{AdoptedIds, Imported, Outcome, Submission};
 
 use update::{HotSums, KnownNames};
 

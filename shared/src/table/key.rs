@@ -1,6 +1,6 @@
 //! The keys of items.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
@@ -159,10 +159,10 @@ impl ItemKey {
         };
         match deletion {
             Deletion::Everything | Deletion::Stats(_) => true,
-            Deletion::Keys(dimension, key) => {
+            Deletion::Keys(dimension, keys) => {
                 let names = of.split_once(SEPARATOR);
                 names.is_some_and(|(of_dimension, of_key)| {
-                    is_covered(of_dimension, of_key, dimension, key.as_ref())
+                    is_covered(of_dimension, of_key, dimension, keys.as_ref())
                 })
             }
         }
@@ -178,8 +178,8 @@ impl ItemKey {
         let (of_dimension, of_key) = of.split_once(SEPARATOR)?;
         let is_covered = match deletion {
             Deletion::Everything | Deletion::Stats(_) => true,
-            Deletion::Keys(dimension, key) => {
-                is_covered(of_dimension, of_key, dimension, key.as_ref())
+            Deletion::Keys(dimension, keys) => {
+                is_covered(of_dimension, of_key, dimension, keys.as_ref())
             }
         };
         let first = Cell::FIRST.number().to_string();
@@ -189,13 +189,13 @@ impl ItemKey {
     /// Whether this is the first cell of a key that a deletion deletes.
     #[must_use]
     pub fn is_key_covered_by(&self, deletion: &Deletion) -> bool {
-        let (Deletion::Keys(dimension, key), Some(ItemKind::Rollup(of, Cell::FIRST))) =
+        let (Deletion::Keys(dimension, keys), Some(ItemKind::Rollup(of, Cell::FIRST))) =
             (deletion, self.kind())
         else {
             return false;
         };
         of.split_once(SEPARATOR).is_some_and(|(of_dimension, of_key)| {
-            is_covered(of_dimension, of_key, dimension, key.as_ref())
+            is_covered(of_dimension, of_key, dimension, keys.as_ref())
         })
     }
 
@@ -409,13 +409,26 @@ impl Partition {
 }
 
 /// Whether names in the escaped form are those of a dimension and its key, or of any of its keys.
+/// Whether the parts of a dimension and of its key stand for names that are deleted.
 fn is_covered(
     of_dimension: &str,
     of_key: &str,
     dimension: &DimensionName,
-    key: Option<&DimensionKey>,
+    keys: Option<&BTreeSet<DimensionKey>>,
 ) -> bool {
-    of_dimension == part(dimension.as_str()) && key.is_none_or(|key| of_key == part(key.as_str()))
+    of_dimension == part(dimension.as_str()) && keys.is_none_or(|keys| is_among(of_key, keys))
+}
+
+/// Whether a part stands for one of these keys.
+fn is_among(of_key: &str, keys: &BTreeSet<DimensionKey>) -> bool {
+    match escape::name(of_key) {
+        Some(name) => DimensionKey::new(&name).is_ok_and(|key| keys.contains(&key)),
+        // Few names are so long that the table has their hashes.
+        None => {
+            let mut hashed = keys.iter().filter(|key| escape::plain(key.as_str()).is_none());
+            hashed.any(|key| part(key.as_str()) == of_key)
+        }
+    }
 }
 
 fn joined(parts: &[impl AsRef<str>]) -> String {

@@ -52,6 +52,8 @@ enum Command {
     ManyKeys(long_runs::BenchArguments),
     /// Measure how much memory questions about a dimension of a million keys take
     LargeQuery(long_runs::BenchArguments),
+    /// Measure audits, a repair and an export of a dimension of a million keys
+    LargeAudit(long_runs::BenchArguments),
     /// Delete stats of many rollups beside updates, and measure what it takes
     LargeDeletion(long_runs::BenchArguments),
     /// Measure how much memory and time it takes to archive a large dimension
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Contention(options) => long_runs::run_bench("contention", &options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),
+        Command::LargeAudit(options) => long_runs::run_bench("large-audit", &options),
         Command::LargeDeletion(options) => long_runs::run_bench("large-deletion", &options),
         Command::Large(options) => large_archive::run(&options),
         Command::LargeAnswers(options) => large_answers::run(&options),

@@ -42,6 +42,7 @@ pub use repair_writes::{KeyRepair, list_dimension, repair_key_count};
 pub use rollup_page::RollupPage;
 pub use spread_writes::{move_key_count, spread_write};
 pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};
+pub(crate) use tally::bytes_of_map;
 pub use tally::{
     ActiveIds, Difference, Differences, DimensionTally, KeyTally, Leftovers, LongNames, Number,
     Stocktaking, SumsByName, TallyError, Watched, last_repair, member_count,

@@ -1,8 +1,9 @@
-//! What is measured on a store in this process: `contention`, `many-keys`, `large-query` and
-//! `large-deletion`.
+//! What is measured on a store in this process: `contention`, `many-keys`, `large-query`,
+//! `large-audit` and `large-deletion`.
 
 use bench::{
-    benchmarks, cold_start, contention, instructions, large_deletion, large_query, many_keys,
+    benchmarks, cold_start, contention, instructions, large_audit, large_deletion, large_query,
+    many_keys,
 };
 use clap::Parser;
 
@@ -25,6 +26,11 @@ enum Command {
     /// Ask a question, and report what it took: a process of `large-query`
     #[command(hide = true)]
     OneQuery(large_query::OneQueryOptions),
+    /// Measure an audit and an export of many keys
+    LargeAudit(large_audit::LargeAuditOptions),
+    /// Audit or export, and report what it took: a process of `large-audit`
+    #[command(hide = true)]
+    OneAudit(large_audit::OneAuditOptions),
 }
 
 #[tokio::main]
@@ -46,5 +52,7 @@ async fn main() -> anyhow::Result<()> {
         Command::LargeQuery(options) => large_query::run_all(&options).await,
         Command::LargeDeletion(options) => large_deletion::run(&options).await.map(drop),
         Command::OneQuery(options) => large_query::run_one(&options).await,
+        Command::LargeAudit(options) => large_audit::run_all(&options).await,
+        Command::OneAudit(options) => large_audit::run_one(&options).await,
     }
 }

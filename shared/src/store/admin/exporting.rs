@@ -19,7 +19,8 @@ use super::{
 use crate::{
     domain::{
         Detail, DimensionKey, DimensionName, Direction, Id, IdRecord, KeyRecord, Member, MemberSet,
-        NameError, Overflow, Period, Record, RecordError, RollupKey, StatName, Sums, UnixSeconds,
+        NameError, Overflow, Period, Record, RecordError, RollupKey, StatName, Sum, Sums,
+        UnixSeconds,
     },
     store::{
         Deadline, Store, StoreError,
@@ -29,8 +30,8 @@ use crate::{
     },
     table::{
         CorruptItem, EscapedKey, Inventory, Item, ItemKey, KeyRange, KeyTally, LongNames,
-        Partition, Stocktaking, SumsByName, TallyError, decode_departure, decode_detail, decode_id,
-        inventory,
+        Partition, Stocktaking, SumsByName, TallyError, bytes_of_map, decode_departure,
+        decode_detail, decode_id, inventory,
     },
 };
 
@@ -135,15 +136,18 @@ impl Addend for Place {
     }
 
     fn bytes(&self) -> usize {
-        let sums = |sums: &SumsByName| sums.keys().map(|stat| stat.len() + 64).sum::<usize>();
-        64 + match self {
-            Self::Dimension => 0,
-            Self::Key(tally) => tally.bytes(),
-            Self::Shard(members) => members.iter().map(|member| member.len() + 48).sum(),
-            Self::Id { line, left } => {
-                line.len() + left.iter().map(|(of, left)| of.len() + 64 + sums(left)).sum::<usize>()
+        let sums = |sums: &SumsByName| bytes_of_map::<Sum>(sums.keys());
+        size_of::<Self>()
+            + match self {
+                Self::Dimension => 0,
+                Self::Key(tally) => tally.bytes(),
+                Self::Shard(members) => members.iter().map(|member| member.len() + 48).sum(),
+                Self::Id { line, left } => {
+                    line.len()
+                        + bytes_of_map::<SumsByName>(left.keys())
+                        + left.values().map(sums).sum::<usize>()
+                }
             }
-        }
     }
 }
 
@@ -209,7 +213,6 @@ impl Store {
         };
         let id = key.partition();
         match inventory(item)? {
-            None => {}
             Some(Inventory::Dimension(name)) => {
                 places.add(place(&["0", name.as_str()]), Place::Dimension)?;
             }
@@ -236,7 +239,7 @@ impl Store {
                 };
                 places.add(place(&["2", id]), Place::Id { line, left })?;
             }
-            Some(Inventory::Departure { .. }) => {}
+            Some(Inventory::Departure { .. }) | None => {}
         }
         Ok(())
     }

@@ -252,6 +252,7 @@ impl Store {
             revisions,
             token: self.new_update_token(),
             plan,
+            departures_found: None,
             new_names: &new_names,
             markers: &[],
             departures_found: None,

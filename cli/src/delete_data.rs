@@ -304,11 +304,8 @@ impl Report {
             ],
             false => vec![
                 format!("{what}: {}", found(deleted)),
-                format!(
-                    "Nothing is deleted yet. To delete it, add --yes. It can't be undone, and takes at least {} \
-                     write units.",
-                    grouped(deleted.least_write_units())
-                ),
+                "Nothing is deleted yet. To delete it, add --yes. It can't be undone.".to_owned(),
+                format!("It takes at least {} write units.", grouped(deleted.least_write_units())),
             ],
         };
         if deleted.keys_left > 0 {

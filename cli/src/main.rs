@@ -57,7 +57,7 @@ enum Command {
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
     Revoke(revoke_token::RevokeOptions),
-    /// Run the function `archive` of a local service once, as the schedule does
+    /// Run the function `archive` once, as the schedule does
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),

@@ -126,7 +126,7 @@ struct Summary {
     write_units: f64,
 }
 
-/// A stat, as Redis and as the service name it.
+/// Stats, as Redis and as the service name them.
 type Stats = Vec<(String, StatName)>;
 
 /// Sums of gauges in periods, by key.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -173,15 +173,15 @@ fn send_one(options: &SendOptions, id: &str, key: &str) -> anyhow::Result<Sent> 
         return Ok(Sent::default());
     }
     let api = options.api.open()?;
-    let advice = || format!("To send it again, add --idempotency-key {key}: it is counted once");
+    let advice = format!("To send it again, add --idempotency-key {key}: it is counted once");
     let answer = persist(|| {
         let request = Request::post(&path).header("idempotency-key", key);
         api.send(request, body.clone())
     });
-    let answer = answer.with_context(advice)?;
+    let answer = answer.map_err(|error| anyhow!("{error:#}\n{advice}"))?;
     match answer.status().as_u16() {
         200 => Ok(Sent { counted: 1, refused: 0 }),
-        status if is_passing(status) => bail!("{}\n{}", api.refusal(&answer), advice()),
+        status if is_passing(status) => bail!("{}\n{advice}", api.refusal(&answer)),
         _ => bail!(api.refusal(&answer)),
     }
 }
@@ -226,7 +226,7 @@ fn send_file(options: &SendOptions, key: &str) -> anyhow::Result<Sent> {
         }
         if batch.len() == BATCH_ENTRIES || bytes + text.len() >= BATCH_BYTES {
             send_batch(&api, std::mem::take(&mut batch), &mut sent)
-                .with_context(|| advice(key, &sent))?;
+                .map_err(|error| with_advice(&error, key, &sent))?;
             bytes = 0;
             progress.report(sent.counted, format!("{} counted", counted(sent.counted, "update")));
         }
@@ -234,14 +234,14 @@ fn send_file(options: &SendOptions, key: &str) -> anyhow::Result<Sent> {
         batch.push(Entry { line, text });
     }
     if !batch.is_empty() {
-        send_batch(&api, batch, &mut sent).with_context(|| advice(key, &sent))?;
+        send_batch(&api, batch, &mut sent).map_err(|error| with_advice(&error, key, &sent))?;
     }
     Ok(sent)
 }
 
-fn advice(key: &str, sent: &Sent) -> String {
-    format!(
-        "after {}. To go on, run it again with --idempotency-key {key}: nothing is counted twice",
+fn with_advice(error: &anyhow::Error, key: &str, sent: &Sent) -> anyhow::Error {
+    anyhow!(
+        "{error:#}\n{} counted. To go on, run it again with --idempotency-key {key}: nothing is counted twice",
         counted(sent.counted, "update")
     )
 }

@@ -23,8 +23,8 @@ use ureq::http::{Method, Request};
 use crate::{description_check, documented_clients, grafana_panels, prometheus_scrape};
 
 /// The pages with a session, in the order in which one service gets them: the archive of
-/// docs/api.md lists all dimensions, which must not include those of README.md.
-const PAGES: [&str; 2] = ["docs/api.md", "README.md"];
+/// docs/api.md lists all dimensions, which must not include those of other pages.
+const PAGES: [&str; 3] = ["docs/api.md", "README.md", "docs/operations.md"];
 
 /// The address that the commands name.
 const PAGE_URL: &str = "http://localhost:9000";
@@ -155,6 +155,9 @@ fn shell(command: &str, url: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command.replace(PAGE_URL, url)).current_dir(root());
     shell.env(URL_VARIABLE, url);
+    // The program `statshub`, as it was built with the functions.
+    let path = std::env::var("PATH").unwrap_or_default();
+    shell.env("PATH", format!("{}:{path}", target("debug").display()));
     shell
 }
 

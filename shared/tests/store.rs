@@ -477,3 +477,14 @@ async fn a_limit_holds_for_all_processes_together() {
         assert_eq!(result.is_ok(), i < 20, "{i}: {result:?}");
     }
 }
+
+#[tokio::test]
+async fn warming_up_is_one_request_whatever_comes_of_it() {
+    let test = TestStore::new().await;
+    test.store.warm_up().await;
+    assert_eq!(test.requests.take(), (vec!["BatchGetItem".to_owned()], 1));
+    // There is no such table.
+    let nowhere = TestStore::with(|settings| settings.table = "nowhere".to_owned()).await;
+    nowhere.store.warm_up().await;
+    assert_eq!(nowhere.requests.take().0, ["BatchGetItem"]);
+}

@@ -127,8 +127,10 @@ impl Response {
 /// backslash.
 #[must_use]
 pub fn length_as_string(body: &str) -> usize {
-    let escaped = body.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\r' | b'\n'));
-    body.len() + escaped.count()
+    // As a sum, which processors do for many bytes at once.
+    let escaped =
+        body.bytes().map(|byte| usize::from(matches!(byte, b'"' | b'\\' | b'\r' | b'\n')));
+    body.len() + escaped.sum::<usize>()
 }
 
 impl From<Response> for ApiGatewayV2httpResponse {

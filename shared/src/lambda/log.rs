@@ -52,7 +52,9 @@ pub fn start() {
 /// functions would be larger with.
 fn filter(level: LevelFilter, by_module: &str) -> Targets {
     let mut filter = Targets::new().with_default(level);
-    for directive in by_module.split(',').map(str::trim) {
+    // An empty text would be a level too.
+    let directives = by_module.split(',').map(str::trim).filter(|text| !text.is_empty());
+    for directive in directives {
         let (module, level) = match directive.split_once('=') {
             Some((module, level)) => (Some(module), level),
             None => (None, directive),

@@ -10,6 +10,8 @@ use crate::figures::CountedTable;
 
 /// The functions whose starts and calls are waited for.
 pub const HOT_FUNCTIONS: [&str; 2] = ["update", "query"];
+/// The title of the table of sizes.
+pub const SIZE: &str = "Size";
 /// Where they run, so that the figures are the same on any machine.
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -39,7 +41,7 @@ pub fn count_crates() -> anyhow::Result<CountedTable> {
 /// # Errors
 /// They are not there.
 pub fn measure(folder: &Path) -> anyhow::Result<CountedTable> {
-    let mut table = CountedTable::new("Size", 0.01, &["bytes", "bytes in the zip"]);
+    let mut table = CountedTable::new(SIZE, 0.01, &["bytes", "bytes in the zip"]);
     for function in HOT_FUNCTIONS {
         let program = folder.join(function);
         let program = fs::read(&program).with_context(|| program.display().to_string())?;

@@ -12,11 +12,7 @@ use clap::Args;
 use http::Method;
 use service::workspace::{say, target};
 
-use crate::{
-    figures::CountedTable,
-    function_process::FunctionProcess,
-    workload::{self, TABLE},
-};
+use crate::{figures::CountedTable, function_process::FunctionProcess, workload};
 
 /// How many keys the dimension has that is queried, and how many counters each.
 const KEYS: usize = 1_000;
@@ -36,17 +32,9 @@ pub struct InstructionsOptions {
 /// # Errors
 /// There is no valgrind, or a function fails.
 pub async fn count(functions: &Path) -> anyhow::Result<CountedTable> {
-    let endpoint = local_dynamodb::start_in_memory().await?;
-    local_dynamodb::create_table(&local_dynamodb::client(&endpoint), TABLE).await?;
-    let variables = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", OsString::from(endpoint)),
-        ("STATSHUB_AUTH", "off".into()),
-        ("QUERY_CACHE", "off".into()),
-        // Else the process would not end in order, and valgrind not count.
-        ("METRICS_NAMESPACE", "statshub".into()),
-    ];
-    fill(functions, &variables).await?;
-    let mut table = CountedTable::new("Instructions, in thousands", 0.02, &["start", "a call"]);
+    let variables = workload::variables().await?;
+    workload::report_keys(functions, &variables, KEYS, STATS).await?;
+    let mut table = CountedTable::new("Instructions, in thousands", 0.03, &["start", "a call"]);
     let update =
         |number| (Method::POST, "/stats/a-client", workload::changing_update(number).to_string());
     let whole = |_| (Method::GET, "/stats/large", String::new());
@@ -60,25 +48,16 @@ pub async fn count(functions: &Path) -> anyhow::Result<CountedTable> {
         say(&format!("counting the instructions of {what}"));
         let program = functions.join(function);
         let file = counts_file(table.rows.len())?;
+        let start = run(&program, &variables, 0, request, &file).await?;
         let few = run(&program, &variables, calls, request, &file).await?;
         let many = run(&program, &variables, 2 * calls, request, &file).await?;
         let calls = f64::from(u32::try_from(calls)?);
         let call = (many - few) / calls;
         let thousands = |instructions: f64| (instructions / 1_000.0).round();
-        let row = vec![thousands(few - call * calls), thousands(call)];
+        let row = vec![thousands(start), thousands(call)];
         table.rows.push((what.to_owned(), row));
     }
     Ok(table)
-}
-
-/// Reports every key of the dimension `large` once.
-async fn fill(functions: &Path, variables: &[(&str, OsString)]) -> anyhow::Result<()> {
-    let program = [functions.join("update").into_os_string()];
-    let mut process = FunctionProcess::start(&program, variables).await?;
-    for body in workload::batches_of_keys(KEYS, STATS) {
-        process.send(&Method::POST, "/stats", &body).await?;
-    }
-    Ok(())
 }
 
 /// How many instructions a process takes for its start and so many calls.
@@ -100,6 +79,7 @@ async fn run(
         program.into(),
     ];
     let mut process = FunctionProcess::start(&command, variables).await?;
+    process.time_to_start().await?;
     for number in 0..calls {
         let (method, path, body) = request(number + 1);
         process.send(&method, path, &body).await?;

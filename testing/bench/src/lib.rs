@@ -1,7 +1,7 @@
 //! What is counted and timed.
 //!
-//! - [`benchmarks`]: all that docs/benchmarks.md has. [`call_costs`], [`binary_size`] and
-//!   [`instructions`] count.
+//! - [`benchmarks`]: all that docs/benchmarks.md has. [`call_costs`], [`binary_size`],
+//!   [`instructions`] and [`memory`] count.
 //! - [`cold_start`]: how a function starts, with TLS between it and DynamoDB.
 //! - [`contention`]: many writers on one dimension, whose transactions conflict and whose
 //!   partitions get full.
@@ -40,6 +40,8 @@ pub mod large_deletion;
 pub mod large_query;
 #[cfg(feature = "dynamodb")]
 pub mod many_keys;
+#[cfg(feature = "dynamodb")]
+pub mod memory;
 #[cfg(feature = "dynamodb")]
 mod tls_end;
 #[cfg(feature = "dynamodb")]

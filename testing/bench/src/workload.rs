@@ -1,11 +1,43 @@
 //! What the functions are asked to do while they are measured.
 
+use std::{ffi::OsString, path::Path};
+
+use http::Method;
 use serde_json::{Map, Value, json};
+
+use crate::function_process::{FunctionProcess, program};
 
 /// The table's name, which is the functions' default.
 pub(crate) const TABLE: &str = "statshub";
 /// How many updates a batch has.
 const BATCH: usize = 100;
+
+/// Starts a DynamoDB with the table. Returns the variables by which a function finds it.
+pub(crate) async fn variables() -> anyhow::Result<Vec<(&'static str, OsString)>> {
+    let endpoint = local_dynamodb::start_in_memory().await?;
+    local_dynamodb::create_table(&local_dynamodb::client(&endpoint), TABLE).await?;
+    Ok(vec![
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.into()),
+        ("STATSHUB_AUTH", "off".into()),
+        ("QUERY_CACHE", "off".into()),
+        // With metrics, a process ends in order, which callgrind needs to write what it has counted.
+        ("METRICS_NAMESPACE", "statshub".into()),
+    ])
+}
+
+/// Reports keys of the dimension `large`, each once, by the function `update`.
+pub(crate) async fn report_keys(
+    functions: &Path,
+    variables: &[(&str, OsString)],
+    keys: usize,
+    counters: usize,
+) -> anyhow::Result<()> {
+    let mut process = FunctionProcess::start(&program(functions, "update"), variables).await?;
+    for body in batches_of_keys(keys, counters) {
+        process.send(&Method::POST, "/stats", &body).await?;
+    }
+    Ok(())
+}
 
 /// An update of 2 dimensions.
 pub(crate) fn update(value: usize) -> Value {

@@ -633,8 +633,8 @@ fn only_a_function_that_does_not_start_undoes_an_update_of_the_stack() {
     let others = serving.matches("start_failed").count() - starting.matches("start_failed").count();
     assert_eq!(
         (starting.matches("start_failed").count(), others),
-        (1, 1),
-        "configure() is the other"
+        (1, 2),
+        "configure() and start() are the others"
     );
 }
 

@@ -13,9 +13,13 @@ pub mod aws_cli;
 pub mod delete_data;
 pub mod exit;
 #[cfg(feature = "dynamodb")]
+pub mod export_table;
+#[cfg(feature = "dynamodb")]
 mod first_statshub;
 pub mod get_stats;
 mod http_client;
+#[cfg(feature = "dynamodb")]
+pub mod import_table;
 mod live_values;
 pub mod make_token;
 #[cfg(feature = "dynamodb")]

@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser};
 use statshub::{
     audit_table, delete_data,
     exit::{self, Exit},
-    get_stats, make_token, migrate_redis, output, revoke_token, run_archive, run_sql, send_update,
-    shell_help, tail_stats,
+    export_table, get_stats, import_table, make_token, migrate_redis, output, revoke_token,
+    run_archive, run_sql, send_update, shell_help, tail_stats,
 };
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,8 @@ Examples:
   statshub token --name fleet-2026 --scope write
   AWS_REGION=eu-west-1 statshub revoke --stack statshub --name fleet-2026
   AWS_REGION=eu-west-1 statshub delete --stack statshub --id myid1
-  AWS_REGION=eu-west-1 statshub audit --table statshub-restored
+  AWS_REGION=eu-west-1 statshub audit --stack statshub
+  AWS_REGION=eu-west-1 statshub export --stack statshub --file statshub.ndjson.gz
   statshub archive --url http://localhost:9000
 
 Commands that work on the table take --table or --stack, and AWS's own variables: AWS_REGION, \
@@ -44,8 +45,12 @@ enum Command {
     Tail(tail_stats::TailOptions),
     /// Delete an id, a member, keys or stats; without --yes, say what there is
     Delete(delete_data::DeleteOptions),
-    /// Check that the rollups of a table are the sums of what its ids reported
+    /// Check that the rollups of a table are the sums of what its ids reported; repair them
     Audit(audit_table::AuditOptions),
+    /// Write all that a table means, as lines of JSON
+    Export(export_table::ExportOptions),
+    /// Add what an export has to a table
+    Import(import_table::ImportOptions),
     /// Take over what a first statshub has counted, which is in Redis
     MigrateFromRedis(migrate_redis::MigrateOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
@@ -72,6 +77,8 @@ impl Command {
             Self::Delete(options) => return delete_data::run(options),
             Self::MigrateFromRedis(options) => return migrate_redis::run(options),
             Self::Audit(options) => return audit_table::run(options),
+            Self::Export(options) => return export_table::run(options),
+            Self::Import(options) => return import_table::run(options),
             Self::Token(options) => make_token::run(options),
             Self::Revoke(options) => revoke_token::run(options),
             Self::Archive(options) => run_archive::run(options),

@@ -33,7 +33,7 @@ pub struct TableOptions {
 
 /// How long the service's periods of gauges are, for commands that need to know which gauges
 /// count.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "The table")]
 pub struct PeriodOptions {
     /// How long the service's periods of gauges are [default: what the stack says, or 360]

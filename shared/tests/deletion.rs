@@ -400,6 +400,29 @@ async fn members_that_are_reported_during_a_deletion_are_counted_once() {
 }
 
 #[tokio::test]
+async fn a_preview_counts_every_sum_that_is_taken_out() {
+    let test = TestStore::new().await;
+    let report = |key: &str, value: u32| {
+        format!(r#"{{"dims":{{"d":"{key}"}},"counters":{{"x":{value},"y":{value},"z":{value}}}}}"#)
+    };
+    test.post("a", &report("old", 5)).await;
+    test.post("a", &report("new", 7)).await;
+    for (deletion, sums, departures) in [
+        // What it left under the old key, and what it added under the new one.
+        (None, 6, 1),
+        (Some(stats("x")), 2, 1),
+        (Some(key("d", "old")), 3, 1),
+        (Some(key("d", "new")), 3, 0),
+    ] {
+        let preview = match &deletion {
+            None => delete_id(&test.store, DeletionMode::Preview, "a").await.unwrap(),
+            Some(some) => delete(&test.store, DeletionMode::Preview, some).await.unwrap(),
+        };
+        assert_eq!((preview.sums, preview.departures), (sums, departures), "{deletion:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
     let test = TestStore::new().await;
     let report = |key: &str, x: u32| {

@@ -12,7 +12,11 @@ use std::process::ExitCode;
 
 use bench::{large_answers, large_archive};
 use clap::Parser;
-use scenarios::{crash, deploy_test, replay};
+use scenarios::{
+    crash, deploy_test,
+    page_in_a_browser::{self, PageFiles},
+    replay,
+};
 use service::workspace;
 use statshub::{make_token, revoke_token, run_archive, run_sql};
 
@@ -25,6 +29,8 @@ enum Command {
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),
+    /// Build the page from its sources in `page/src`
+    Page,
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
@@ -61,6 +67,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Archive(options) => run_archive::run(&options),
         Command::Sql(options) => run_sql::run(&options),
+        Command::Page => page_in_a_browser::build(PageFiles::Written),
         Command::Token(options) => make_token::run(&options),
         Command::Revoke(options) => revoke_token::run(&options),
         Command::Test(options) => steps::run(&options),

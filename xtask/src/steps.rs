@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use scenarios::{crash, readme_session};
+use scenarios::{crash, page_in_a_browser, readme_session};
 use service::{
     bigquery_emulator::Emulator,
     ports::free_port,
@@ -36,6 +36,8 @@ enum TestStep {
     DynamodbLocal,
     /// The sessions of README.md and docs/api.md, played over HTTP against the built functions
     EndToEnd,
+    /// The page, in a browser
+    Page,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,
     /// The migration from the first statshub, on a Redis
@@ -87,6 +89,7 @@ impl TestStep {
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
             Self::EndToEnd => readme_session::run(),
+            Self::Page => page_in_a_browser::test(),
             Self::CargoLambda => cargo_lambda::test(),
             Self::Bigquery => tests_on_the_bigquery_emulator(),
             Self::Redis => migration_from_redis(),

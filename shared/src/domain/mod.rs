@@ -16,6 +16,8 @@ mod key_selection;
 mod name;
 mod period;
 mod plan;
+mod record;
+mod restoring;
 mod rollup_stat;
 mod spread;
 mod stat_pattern;
@@ -40,6 +42,8 @@ pub use name::{
 };
 pub use period::{Period, PeriodLength, UnixSeconds};
 pub use plan::{MemberSet, Plan, RollupKey, Sums, gains, member_sets, plan};
+pub use record::{IdRecord, KeyRecord, Record, RecordError};
+pub use restoring::{Restoring, RestoringStep, StoredId};
 pub use rollup_stat::RollupStat;
 pub use spread::{Narrowing, SPREAD_IS_TRUSTED_FOR, Spread};
 pub use stat_pattern::StatPattern;

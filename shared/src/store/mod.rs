@@ -18,12 +18,14 @@ use aws_sdk_dynamodb::Client;
 
 pub use crate::deadline::Deadline;
 pub use admin::{
-    AuditFailure, Deleted, DeletionMode, DeletionRun, Folded, Housekeeping, Pacer, audit,
+    AuditFailure, AuditMode, AuditRun, Audited, Deleted, DeletionMode, DeletionRun, Discrepancy,
+    ExportFailure, ExportRun, ExportedCounts, Finding, Folded, Housekeeping, Pacer, Place,
+    RunError, Subject, Workspace, audit,
 };
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};
-pub use update::{AdoptedIds, Outcome, Submission};
+pub use update::{AdoptedIds, Imported, Outcome, Submission};
 
 use update::{HotSums, KnownNames};
 

@@ -71,6 +71,14 @@ impl UpdateExpression {
         }
     }
 
+    /// A condition on an attribute, such as `>= :least`.
+    pub(super) fn attribute_condition(&mut self, attribute: &str, condition: &str) -> String {
+        let name = format!("#{}", base62(self.placeholders));
+        self.placeholders += 1;
+        self.names.insert(name.clone(), attribute.to_owned());
+        format!("{name} {condition}")
+    }
+
     /// Whether it changes nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.add.is_empty() && self.set.is_empty() && self.remove.is_empty()

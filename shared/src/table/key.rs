@@ -39,6 +39,63 @@ impl Shard {
     }
 }
 
+/// A key of a dimension in the escaped form that the table's keys have: `<dimension>#<key>`. Long
+/// names are hashes there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EscapedKey(String);
+
+impl EscapedKey {
+    /// That of a key.
+    #[must_use]
+    pub fn of(dimension: &DimensionName, key: &DimensionKey) -> Self {
+        Self(joined(&[part(dimension.as_str()), part(key.as_str())]))
+    }
+
+    /// The key that this text names, as [`Self::as_str`] has it; `None` if it names none.
+    #[must_use]
+    pub fn joined(text: &str) -> Option<Self> {
+        let (dimension, key) = text.split_once(SEPARATOR)?;
+        let is_one = !dimension.is_empty() && !key.is_empty() && !key.contains(SEPARATOR);
+        is_one.then(|| Self(text.to_owned()))
+    }
+
+    /// Dimension and key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The dimension.
+    #[must_use]
+    pub fn dimension(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or("", |(dimension, _)| dimension)
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or("", |(_, key)| key)
+    }
+
+    /// The first cell of its rollup.
+    #[must_use]
+    pub fn first_cell(&self) -> ItemKey {
+        ItemKey::new([DIMENSION, self.dimension(), &Cell::FIRST.number().to_string()], [self.key()])
+    }
+
+    /// What an id has left behind there, whose items have this partition key.
+    #[must_use]
+    pub fn departure_of(&self, id: &str) -> ItemKey {
+        ItemKey { partition: id.to_owned(), sort: joined(&[LEFT, self.dimension(), self.key()]) }
+    }
+
+    /// The partition keys of the sets of a stat, which is in the escaped form too.
+    pub fn sets(&self, stat: &str) -> impl Iterator<Item = Partition> {
+        let set = joined(&[SET, self.as_str(), stat]);
+        (0..=u8::MAX).map(move |part| Partition(format!("{set}{SEPARATOR}{part:02x}")))
+    }
+}
+
 /// What an audit has to know about an item's key. The names are in the escaped form of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ItemKind<'a> {
@@ -49,8 +106,8 @@ pub(super) enum ItemKind<'a> {
     Rollup(String, Cell),
     /// Of the set `<dimension>#<key>#<stat>`.
     Members(&'a str),
-    /// Of a dimension.
-    KeyCount(&'a str),
+    /// A cell of a dimension's number of keys.
+    KeyCount(&'a str, Cell),
     /// An entry of the list of dimensions.
     Dimension,
 }
@@ -193,6 +250,43 @@ impl ItemKey {
         Some(Self { partition: text(PARTITION_KEY)?, sort: text(SORT_KEY)? })
     }
 
+    /// The detail of the id whose items have this partition key.
+    #[must_use]
+    pub fn detail_in(id: &str) -> Self {
+        Self { partition: id.to_owned(), sort: DETAIL.to_owned() }
+    }
+
+    /// The entry of a dimension, by the escaped form of its name.
+    #[must_use]
+    pub fn entry_of(dimension: &str) -> Self {
+        Self::new([DIMENSIONS], [dimension])
+    }
+
+    /// A cell of the number of keys of a dimension, by the escaped form of its name.
+    #[must_use]
+    pub fn key_count_of(dimension: &str, cell: Cell) -> Self {
+        Self::new([KEYS, dimension, &cell.number().to_string()], [KEYS])
+    }
+
+    /// The place of this shard among those of its set.
+    pub(super) fn shard(&self) -> String {
+        let first = self.partition.rsplit_once(SEPARATOR).map_or("", |(_, first)| first);
+        format!("{first}{}", self.sort)
+    }
+
+    /// The name of the id that this item belongs to, if its partition key has one that is not
+    /// hashed.
+    pub(super) fn id_name(&self) -> Option<String> {
+        let (kind, name) = self.partition.split_once(SEPARATOR)?;
+        (kind == ID).then(|| escape::name(name)).flatten()
+    }
+
+    /// Its partition key.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        &self.partition
+    }
+
     /// The key as the SDK wants it.
     #[must_use]
     pub fn attributes(&self) -> HashMap<String, AttributeValue> {
@@ -216,7 +310,10 @@ impl ItemKey {
                 Some(ItemKind::Rollup(of, self.rollup_cell()?))
             }
             (SET, _) => Some(ItemKind::Members(names.rsplit_once(SEPARATOR)?.0)),
-            (KEYS, _) => Some(ItemKind::KeyCount(names.rsplit_once(SEPARATOR)?.0)),
+            (KEYS, _) => {
+                let (dimension, _cell) = names.rsplit_once(SEPARATOR)?;
+                Some(ItemKind::KeyCount(dimension, self.rollup_cell()?))
+            }
             _ => None,
         }
     }
@@ -283,6 +380,12 @@ impl Partition {
     #[must_use]
     pub fn rollups(dimension: &DimensionName, cell: Cell) -> Self {
         Self(joined(&[DIMENSION, &part(dimension.as_str()), &cell.number().to_string()]))
+    }
+
+    /// The same, by the escaped form of the dimension's name.
+    #[must_use]
+    pub fn rollups_of(dimension: &str, cell: Cell) -> Self {
+        Self(joined(&[DIMENSION, dimension, &cell.number().to_string()]))
     }
 
     /// The items that have the same partition key as this one: of a detail, all of its id.

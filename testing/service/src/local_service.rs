@@ -130,6 +130,7 @@ const FUNCTIONS: &[FunctionSpec] = &[
     FunctionSpec::new("query", 16),
     FunctionSpec::new("history", 16),
     FunctionSpec::new("history", 16),
+    FunctionSpec::new("dashboard", 16),
     FunctionSpec::new("archive", 1),
 ];
 
@@ -190,7 +191,8 @@ impl Service {
     }
 
     /// The endpoint of its DynamoDB.
-    fn dynamodb_endpoint(&self) -> String {
+    #[must_use]
+    pub fn dynamodb_endpoint(&self) -> String {
         dynamodb_endpoint(&self.settings, self.database_port)
     }
 
@@ -370,7 +372,8 @@ impl Service {
             };
             answers(client.get("/stats/"), 200)
                 && answers(client.post("/stats/ready", "{}"), 200)
-                && answers(client.get("/"), 404)
+                && answers(client.get("/"), 200)
+                && answers(client.get("/nowhere"), 404)
         };
         let processes = self.functions.iter_mut().map(|function| &mut function.running);
         wait_for("the service", &mut processes.collect::<Vec<_>>(), ready)

@@ -262,6 +262,76 @@ pub fn schemathesis() -> anyhow::Result<PathBuf> {
     Ok(install_python_program("schemathesis", "schemathesis")?.join("bin/schemathesis"))
 }
 
+/// The folder with what builds the page, and with a browser that tests it.
+///
+/// # Errors
+/// They can't be installed; the message says what is missing.
+pub fn page_tools() -> anyhow::Result<PathBuf> {
+    npm_packages("page", &root().join("page"))
+}
+
+/// The folder with the package `jsonata`, which reads the selectors of Grafana's panels.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
+pub fn jsonata() -> anyhow::Result<PathBuf> {
+    npm_packages("jsonata", &root().join("requirements/jsonata"))
+}
+
+/// The folder with the packages of the `package-lock.json` in `lists`, and nothing that has another
+/// hash.
+fn npm_packages(name: &str, lists: &Path) -> anyhow::Result<PathBuf> {
+    let lock = fs::read(lists.join("package-lock.json"))?;
+    let version: String = hex::encode(Sha512::digest(lock)).chars().take(12).collect();
+    let folder = target(&format!("tools/{name}-{version}"));
+    install(&folder, |folder| {
+        say(&format!("installing npm's packages for {name}"));
+        require_node()?;
+        fs::create_dir_all(folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(lists.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        // No package runs anything of its own while it is installed.
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]);
+        run(npm.current_dir(folder).stdout(Stdio::null()))
+    })?;
+    Ok(folder)
+}
+
+/// Makes sure that there is a Node.js that can build the page.
+fn require_node() -> anyhow::Result<()> {
+    let how = "Node.js 20 or newer with npm is needed to build and test the page: \
+               https://nodejs.org/, or `apt install nodejs npm`";
+    let is_new = "process.exit(parseInt(process.versions.node) < 20)";
+    require("node", &["--eval", is_new], how)?;
+    require("npm", &["--version"], how)
+}
+
+/// The browser that tests the page: the Chromium on the PATH, or one that is unpacked from its npm
+/// package.
+///
+/// # Errors
+/// There is none for this processor, or it can't be unpacked.
+pub fn chromium() -> anyhow::Result<PathBuf> {
+    let how = "Chromium is needed to test the page: `apt install chromium`";
+    if require("chromium", &["--version"], how).is_ok() {
+        return Ok("chromium".into());
+    }
+    ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "{how}");
+    let packages = page_tools()?;
+    let folder = packages.join("browser");
+    install(&folder, |folder| {
+        say("unpacking Chromium");
+        fs::create_dir_all(folder)?;
+        let unpack = "import('@sparticuz/chromium').then((it) => it.default.executablePath())";
+        // It unpacks itself into the folder for temporary files.
+        let mut node = Command::new("node");
+        run(node.args(["--eval", unpack]).current_dir(&packages).env("TMPDIR", folder))
+    })?;
+    Ok(folder.join("chromium"))
+}
+
 /// The folder with the emulator of BigQuery: a virtual environment, and the emulator's home folder.
 ///
 /// # Errors
@@ -400,6 +470,17 @@ mod tests {
         assert!(require_integrity(b"abc", abc).is_ok());
         let error = require_integrity(b"abd", abc).unwrap_err();
         assert!(error.to_string().starts_with("the package is another one"), "{error}");
+    }
+
+    #[test]
+    fn every_package_of_npm_has_a_hash() {
+        for (lists, least) in [("page", 10), ("requirements/jsonata", 1)] {
+            let lock = root().join(lists).join("package-lock.json");
+            let lock = fs::read_to_string(lock).unwrap();
+            let packages = lock.matches("    \"node_modules/").count();
+            let hashes = lock.matches("\"integrity\": \"sha512-").count();
+            assert!(packages >= least && packages == hashes, "{lists}: {packages} {hashes}");
+        }
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub struct DeletionRun<'a> {
     pub patience: Duration,
     /// What it has found.
     pub deleted: Deleted,
-    /// Is told how far it is, after each request: what it has found, and the units that it took.
+    /// Sees how far it is after each request: what it has found, and the units that it took.
     pub watch: &'a mut dyn FnMut(&Deleted, f64),
 }
 
@@ -198,12 +198,12 @@ impl Store {
         run: &mut DeletionRun<'_>,
     ) -> Result<Option<Cause>, StoreError> {
         let mut whole = Vec::new();
-        let mut found = Deleted::default();
+        let mut deleted = run.deleted;
         for item in items {
             let Some(departure) = StoredDeparture::covered_by(deletion, item)? else {
                 continue;
             };
-            found.add_departure(&departure, item);
+            deleted.add_departure(&departure, item);
             let parts = departure.into_parts();
             whole.extend(parts.last);
             for part in parts.first {
@@ -218,7 +218,7 @@ impl Store {
         {
             return Ok(Some(cause));
         }
-        run.deleted.add(&found);
+        run.deleted = deleted;
         Ok(None)
     }
 
@@ -269,18 +269,6 @@ impl Deleted {
     pub fn least_write_units(&self) -> u64 {
         // A key is marked; then it is deleted in a transaction of three items.
         2 * (self.ids + self.departures + self.rollups + self.shards) + 8 * self.keys
-    }
-
-    fn add(&mut self, more: &Self) {
-        self.ids += more.ids;
-        self.departures += more.departures;
-        self.rollups += more.rollups;
-        self.sums += more.sums;
-        self.members += more.members;
-        self.shards += more.shards;
-        self.keys += more.keys;
-        self.keys_left += more.keys_left;
-        self.bytes += more.bytes;
     }
 
     pub(super) fn add_departure(&mut self, departure: &StoredDeparture, item: &Item) {

@@ -5,9 +5,7 @@
 //! of members. Then the rollups have nothing but zeros, and what was reported in the meantime. The
 //! zeros are removed, and keys of which nothing is left.
 
-use std::collections::{BTreeSet, HashMap};
-
-use aws_sdk_dynamodb::{operation::scan::ScanOutput, types::AttributeValue};
+use std::collections::BTreeSet;
 
 use super::{
     DeletionRun,
@@ -45,11 +43,17 @@ impl Store {
         let mut last = None;
         let mut start = None;
         loop {
-            let page = self.scan_page(start, run).await?;
-            for item in page.items.unwrap_or_default() {
+            let consistency = match run.mode {
+                DeletionMode::Preview => Consistency::Eventual,
+                DeletionMode::Delete => Consistency::Strong,
+            };
+            let (limit, deadline) = (Some(ITEMS_AT_ONCE), run.deadline());
+            let page = self.scan_page(start, limit, consistency, run.pacer, deadline).await?;
+            run.report();
+            for item in page.items {
                 self.delete_found(&item, deletion, &mut last, run).await?;
             }
-            start = page.last_evaluated_key;
+            start = page.next;
             if start.is_none() {
                 break;
             }
@@ -90,25 +94,6 @@ impl Store {
             }
         };
         Ok(Deletion::Keys(dimension.clone(), keys))
-    }
-
-    async fn scan_page(
-        &self,
-        start: Option<HashMap<String, AttributeValue>>,
-        run: &mut DeletionRun<'_>,
-    ) -> Result<ScanOutput, StoreError> {
-        let is_consistent = run.mode == DeletionMode::Delete;
-        let read = self.read(run.deadline(), || {
-            self.client
-                .scan()
-                .table_name(&self.settings.table)
-                .consistent_read(is_consistent)
-                .limit(ITEMS_AT_ONCE)
-                .set_exclusive_start_key(start.clone())
-        });
-        let page = run.pacer.run(read).await;
-        run.report();
-        page
     }
 
     /// Deletes what an item says that there is to delete. The items of an id come one after the

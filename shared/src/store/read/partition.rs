@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// The items of a stretch, from a place on or from its start.
-    pub(super) fn items_after(
+    pub(in crate::store) fn items_after(
         &self,
         stretch: Stretch,
         after: Option<RollupOrder>,

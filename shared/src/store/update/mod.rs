@@ -8,13 +8,14 @@ mod attempts;
 mod batch;
 mod draft;
 mod hot_sums;
+mod importing;
 mod load;
 mod room;
 mod settle;
 mod submission;
 
 pub(super) use self::{admission::KnownNames, hot_sums::HotSums, load::Consistency};
-pub use self::{adopting::AdoptedIds, submission::Submission};
+pub use self::{adopting::AdoptedIds, importing::Imported, submission::Submission};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

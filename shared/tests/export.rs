@@ -20,7 +20,7 @@ use fastrand::Rng;
 use fault_proxy::{Fault, FaultPlan, Operation};
 use futures_util::future::join_all;
 use shared::{
-    domain::{Deletion, Record, StatPattern, UnixSeconds},
+    domain::{DeletionOfAllIds, Record, StatPattern, UnixSeconds},
     store::{
         Deleted, DeletionMode, DeletionRun, ExportRun, ExportedCounts, Imported, Pacer, Store,
         Workspace,
@@ -105,9 +105,10 @@ async fn filled(seed: u64) -> TestStore {
         pacer: &mut pacer,
         patience: Duration::from_secs(60),
         deleted: Deleted::default(),
+        watch: &mut |_, _| {},
     };
     test.store.delete_id(&id("i/0"), &mut run).await.unwrap();
-    let stats = Deletion::Stats(StatPattern::new("c1").unwrap());
+    let stats = DeletionOfAllIds::Stats(StatPattern::new("c1").unwrap());
     test.store.delete_of_all_ids(&stats, &mut run).await.unwrap();
     test
 }

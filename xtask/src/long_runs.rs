@@ -1,4 +1,4 @@
-//! `cargo xtask torture`, `contention`, `many-keys`, `large-query` and `large-deletion`: they run too
+//! `cargo xtask torture`, `bench`, `contention`, `many-keys`, `large-query` and `large-deletion`: they run too
 //! long for tests, or are about time. They are built with the profile `bench`.
 
 use clap::Args;

@@ -44,12 +44,16 @@ enum Command {
     Replay(replay::ReplayOptions),
     /// Play random updates under faults of every class for some minutes, and compare with a model
     Torture(long_runs::TortureOptions),
+    /// Count and time what docs/benchmarks.md has, and write it, or compare with it
+    Bench(long_runs::BenchArguments),
     /// Measure many writers on one key, whose transactions conflict, with cells and without
     Contention(long_runs::BenchArguments),
     /// Measure what an update costs in a dimension of a million keys, and in one of a single key
     ManyKeys(long_runs::BenchArguments),
     /// Measure how much memory questions about a dimension of a million keys take
     LargeQuery(long_runs::BenchArguments),
+    /// Measure audits, a repair and an export of a dimension of a million keys
+    LargeAudit(long_runs::BenchArguments),
     /// Delete stats of many rollups beside updates, and measure what it takes
     LargeDeletion(long_runs::BenchArguments),
     /// Measure how much memory and time it takes to archive a large dimension
@@ -74,9 +78,11 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Torture(options) => long_runs::run_torture(&options),
+        Command::Bench(options) => long_runs::run_bench("all", &options),
         Command::Contention(options) => long_runs::run_bench("contention", &options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),
+        Command::LargeAudit(options) => long_runs::run_bench("large-audit", &options),
         Command::LargeDeletion(options) => long_runs::run_bench("large-deletion", &options),
         Command::Large(options) => large_archive::run(&options),
         Command::LargeAnswers(options) => large_answers::run(&options),

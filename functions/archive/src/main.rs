@@ -4,8 +4,11 @@ use archive::{Function, ScheduleEvent};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared::lambda::Call;
 
-#[tokio::main]
-async fn main() -> Result<(), Error> {
+fn main() -> Result<(), Error> {
+    shared::lambda::run(serve())
+}
+
+async fn serve() -> Result<(), Error> {
     let (_, store) = shared::lambda::start().await?;
     let function =
         &Function::from_env(store).inspect_err(|error| shared::lambda::log::start_failed(error))?;

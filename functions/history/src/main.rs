@@ -1,6 +1,7 @@
 //! The Lambda function `history`.
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::lambda::serve_http_with(async |_| history::Function::from_env()).await
+use shared::lambda::{run, serve_http_with};
+
+fn main() -> Result<(), lambda_runtime::Error> {
+    run(serve_http_with(async |_| history::Function::from_env()))
 }

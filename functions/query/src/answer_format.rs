@@ -109,9 +109,14 @@ impl AnswerFormat {
 
     /// The texts of keys as one, in which further ones may follow.
     pub(crate) fn joined(self, keys: &[impl std::borrow::Borrow<str>]) -> String {
+        keys.join(self.separator())
+    }
+
+    /// What is between the texts of keys.
+    pub(crate) fn separator(self) -> &'static str {
         match self {
-            Self::Json | Self::Rows => keys.join(","),
-            Self::Csv(_) | Self::Prometheus => keys.concat(),
+            Self::Json | Self::Rows => ",",
+            Self::Csv(_) | Self::Prometheus => "",
         }
     }
 

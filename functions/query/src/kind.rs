@@ -27,11 +27,12 @@ impl Kind {
         }
     }
 
-    /// The numbers of this kind.
-    pub(crate) fn of(self, stats: &KeyStats) -> BTreeMap<&StatName, Sum> {
+    /// The numbers of this kind, in the order of their names.
+    pub(crate) fn of(self, stats: &KeyStats) -> Vec<(&StatName, Sum)> {
         match self {
             Self::Counter => named(&stats.counters),
-            Self::Gauge => stats.gauges_and_members(),
+            Self::Gauge if stats.members.is_empty() => named(&stats.gauges),
+            Self::Gauge => stats.gauges_and_members().into_iter().collect(),
             Self::Current => named(&stats.gauges_current),
         }
     }
@@ -46,7 +47,7 @@ impl Kind {
     }
 }
 
-fn named(sums: &BTreeMap<StatName, Sum>) -> BTreeMap<&StatName, Sum> {
+fn named(sums: &BTreeMap<StatName, Sum>) -> Vec<(&StatName, Sum)> {
     sums.iter().map(|(stat, sum)| (stat, *sum)).collect()
 }
 

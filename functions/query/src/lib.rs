@@ -24,6 +24,7 @@ mod stats_json;
 mod stats_question;
 mod stats_reading;
 mod stats_rows;
+mod texts_by_key;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{

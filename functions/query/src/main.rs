@@ -1,6 +1,7 @@
 //! The Lambda function `query`.
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::lambda::serve_http(query::Function::new).await
+use shared::lambda::{run, serve_http};
+
+fn main() -> Result<(), lambda_runtime::Error> {
+    run(serve_http(query::Function::new))
 }

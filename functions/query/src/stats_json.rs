@@ -1,8 +1,6 @@
 //! The JSON of the contract: an object of dimensions, of keys, of groups of stats.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use shared::domain::{KeyStats, StatName, Sum, TOTAL};
 
 use crate::{answer_format::DimensionText, kind::Kind, query_problem::QueryProblem};
@@ -55,39 +53,53 @@ pub(crate) fn body<T: AsRef<str>>(
 }
 
 fn entry(key: &str, stats: &StatsJson<'_>) -> Result<String, serde_json::Error> {
-    let (key, stats) = (serde_json::to_string(key)?, serde_json::to_string(stats)?);
-    Ok(format!("{key}:{stats}"))
+    let mut entry = Vec::new();
+    serde_json::to_writer(&mut entry, key)?;
+    entry.push(b':');
+    serde_json::to_writer(&mut entry, stats)?;
+    String::from_utf8(entry).map_err(serde::ser::Error::custom)
 }
 
 /// The stats of a key. Groups without any are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatsJson<'a> {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    counters: BTreeMap<&'a str, Sum>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    gauges: BTreeMap<&'a str, Sum>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    gauges_current: BTreeMap<&'a str, Sum>,
+    #[serde(skip_serializing_if = "Group::is_empty")]
+    counters: Group<'a>,
+    #[serde(skip_serializing_if = "Group::is_empty")]
+    gauges: Group<'a>,
+    #[serde(skip_serializing_if = "Group::is_empty")]
+    gauges_current: Group<'a>,
+}
+
+/// The numbers of a kind, an object of stats.
+struct Group<'a>(Vec<(&'a StatName, Sum)>);
+
+impl Group<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Group<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(stat, sum)| (stat.as_str(), sum)))
+    }
 }
 
 impl<'a> StatsJson<'a> {
     fn of(stats: &'a KeyStats) -> Self {
-        let named = |kind: Kind| named(kind.of(stats).into_iter());
+        let group = |kind: Kind| Group(kind.of(stats));
         Self {
-            counters: named(Kind::Counter),
-            gauges: named(Kind::Gauge),
-            gauges_current: named(Kind::Current),
+            counters: group(Kind::Counter),
+            gauges: group(Kind::Gauge),
+            gauges_current: group(Kind::Current),
         }
     }
 
     fn is_empty(&self) -> bool {
         self.counters.is_empty() && self.gauges.is_empty() && self.gauges_current.is_empty()
     }
-}
-
-fn named<'a>(sums: impl Iterator<Item = (&'a StatName, Sum)>) -> BTreeMap<&'a str, Sum> {
-    sums.map(|(stat, sum)| (stat.as_str(), sum)).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::{
     ranking::{Rank, Ranking},
     room::{MOST_BYTES, Room},
     stats_question::{PageEnd, Sort, StatsQuestion, TotalWish},
+    texts_by_key::TextsByKey,
 };
 
 /// How many keys without anything to show a page reads past before it ends.
@@ -33,10 +34,10 @@ pub(crate) struct StatsRead {
     pub(crate) next: Option<PageEnd>,
 }
 
-/// The keys of an answer, each as text.
+/// The keys of an answer, as text.
 #[derive(Debug, Default)]
 struct KeyTexts {
-    texts: Vec<String>,
+    text: String,
     next: Option<PageEnd>,
     /// The sums over the whole dimension, if it was read.
     total: Option<Total>,
@@ -73,7 +74,7 @@ impl<'a> StatsReading<'a> {
     /// # Errors
     /// The store fails, or the answer would be too large.
     pub(crate) async fn read(self) -> Result<StatsRead, QueryProblem> {
-        let KeyTexts { mut texts, next, total } = match self.question.total {
+        let KeyTexts { mut text, next, total } = match self.question.total {
             _ if self.question.limit == Some(0) => {
                 KeyTexts { total: Some(self.whole().await?), ..KeyTexts::default() }
             }
@@ -81,12 +82,15 @@ impl<'a> StatsReading<'a> {
             TotalWish::IfWhole | TotalWish::Never => self.keys().await?,
         };
         if let Some(total) = total
-            && let Some(text) = self.format.total(self.dimension, total.stats())?
+            && let Some(total) = self.format.total(self.dimension, total.stats())?
         {
-            self.room.take(&text)?;
-            texts.push(text);
+            self.room.take(&total)?;
+            if !text.is_empty() {
+                text += self.format.separator();
+            }
+            text += &total;
         }
-        Ok(StatsRead { keys: self.format.joined(&texts), next })
+        Ok(StatsRead { keys: text, next })
     }
 
     async fn keys_and_total(self) -> Result<KeyTexts, QueryProblem> {
@@ -131,22 +135,17 @@ impl<'a> StatsReading<'a> {
     /// All keys that are asked for, in the order of their names.
     async fn all_keys(self, direction: Direction) -> Result<KeyTexts, QueryProblem> {
         let mut reader = self.reader(Direction::Forward, None);
-        let (mut keys, mut total) = (Vec::new(), self.total_of_all());
+        let mut texts = TextsByKey::new(self.format.separator());
+        let mut total = self.total_of_all();
         while let Some((key, stats)) = reader.next().await? {
             let stats = self.asked(stats);
             self.add(&mut total, &stats)?;
             if let Some(text) = self.text(&key, &stats)? {
                 self.room.take(&text)?;
-                keys.push((key, text));
+                texts.push(key, &text);
             }
         }
-        // The table's order differs where names are escaped or long.
-        keys.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if direction == Direction::Backward {
-            keys.reverse();
-        }
-        let texts = keys.into_iter().map(|(_, text)| text).collect();
-        Ok(KeyTexts { texts, next: None, total })
+        Ok(KeyTexts { text: texts.joined(direction), next: None, total })
     }
 
     /// A page of the keys that are asked for, in the order in which they are stored. It reads one
@@ -160,7 +159,7 @@ impl<'a> StatsReading<'a> {
         loop {
             let wanted = (limit + 1 - texts.len()).max(passed.min(PASSED_AT_ONCE));
             let Some((key, stats)) = reader.next_of(wanted).await? else {
-                return Ok(KeyTexts { texts, next: None, total });
+                return Ok(KeyTexts { text: self.format.joined(&texts), next: None, total });
             };
             let stats = self.asked(stats);
             match self.text(&key, &stats)? {
@@ -180,7 +179,7 @@ impl<'a> StatsReading<'a> {
             last = Some(key);
         }
         let next = last.map(|key| PageEnd { key, number: None });
-        Ok(KeyTexts { texts, next, total: None })
+        Ok(KeyTexts { text: self.format.joined(&texts), next, total: None })
     }
 
     /// The first of the keys that are asked for, by a stat. All of them are read for that.
@@ -216,8 +215,8 @@ impl<'a> StatsReading<'a> {
         if ranks.are_more && next.is_none() {
             return Err(QueryProblem::AnswerTooLarge);
         }
-        let texts = ranks.keys.into_iter().map(|ranked| ranked.text).collect();
-        Ok(KeyTexts { texts, next, total })
+        let texts: Vec<_> = ranks.keys.into_iter().map(|ranked| ranked.text).collect();
+        Ok(KeyTexts { text: self.format.joined(&texts), next, total })
     }
 
     fn reader(&self, direction: Direction, after: Option<&DimensionKey>) -> KeyReader<'a> {

@@ -1,6 +1,7 @@
 //! The Lambda function `update`.
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::lambda::serve_http(update::Function::new).await
+use shared::lambda::{run, serve_http};
+
+fn main() -> Result<(), lambda_runtime::Error> {
+    run(serve_http(update::Function::new))
 }

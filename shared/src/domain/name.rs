@@ -177,10 +177,13 @@ impl StatName {
     /// ASCII letters, digits, underscores and dashes.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let fits = (1..=MAX_STAT_CHARS).contains(&name.len());
-        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         let digit_first = name.starts_with(|c: char| c.is_ascii_digit());
-        if fits && !digit_first && name.chars().all(allowed) {
-            Ok(Self(name.replace('-', "_")))
+        if fits && !digit_first && name.bytes().all(allowed) {
+            Ok(Self(match name.contains('-') {
+                true => name.replace('-', "_"),
+                false => name.to_owned(),
+            }))
         } else {
             Err(NameError::new(
                 "stat name",

@@ -218,9 +218,9 @@ mod tests {
                 record.restore(stored.as_ref(), |_| true, size).unwrap()
             {
                 let before: StoredId = stored.unwrap_or_default();
-                let mut left = before.left;
+                let mut left: BTreeMap<_, Sums> = before.left;
                 for (of, sums) in step.left {
-                    left.entry(of).or_insert_with(Sums::new).extend(sums);
+                    left.entry(of).or_default().extend(sums);
                 }
                 stored = Some(StoredId { detail: step.after, left });
                 for (of, gain) in step.rollups {

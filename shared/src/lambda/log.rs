@@ -8,8 +8,8 @@
 use std::{env, fmt::Display, io};
 
 use lambda_runtime::tracing::subscriber::{
-    EnvFilter, Layer,
-    filter::{LevelFilter, filter_fn},
+    Layer,
+    filter::{LevelFilter, Targets, filter_fn},
     fmt,
     fmt::MakeWriter,
     layer::SubscriberExt,
@@ -34,17 +34,36 @@ pub enum Format {
 
 /// Starts the log. A process calls this once.
 ///
-/// `AWS_LAMBDA_LOG_LEVEL`, or else `RUST_LOG`, names the level, and `RUST_LOG` may name others by
+/// `AWS_LAMBDA_LOG_LEVEL` names the level, and `RUST_LOG` may name another one, and others by
 /// module. `AWS_LAMBDA_LOG_FORMAT` names the format.
 pub fn start() {
-    let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG"));
-    let level = level.ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    let by_module = env::var("RUST_LOG").unwrap_or_default();
+    let filter = filter(level.unwrap_or(LevelFilter::INFO), &by_module);
     let format = match env::var("AWS_LAMBDA_LOG_FORMAT") {
         Ok(format) if format.eq_ignore_ascii_case("json") => Format::Json,
         _ => Format::Text,
     };
     subscriber(filter, format, io::stdout).init();
+}
+
+/// A filter that lets this level through, and others by module: `debug,shared=trace`. What is no
+/// level is left out. `EnvFilter` has patterns for spans besides, by regular expressions that the
+/// functions would be larger with.
+fn filter(level: LevelFilter, by_module: &str) -> Targets {
+    let mut filter = Targets::new().with_default(level);
+    for directive in by_module.split(',').map(str::trim) {
+        let (module, level) = match directive.split_once('=') {
+            Some((module, level)) => (Some(module), level),
+            None => (None, directive),
+        };
+        filter = match (module, level.parse::<LevelFilter>()) {
+            (Some(module), Ok(level)) => filter.with_target(module, level),
+            (None, Ok(level)) => filter.with_default(level),
+            (_, Err(_)) => filter,
+        };
+    }
+    filter
 }
 
 /// Logs why the function does not start. An alarm of `template.yaml` looks for these words.
@@ -54,7 +73,7 @@ pub fn start_failed(cause: &dyn Display) {
 
 /// A subscriber that writes what the filter lets through.
 pub fn subscriber(
-    filter: EnvFilter,
+    filter: Targets,
     format: Format,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
@@ -116,7 +135,8 @@ mod tests {
         let line = |format| {
             let lines = Lines::default();
             let writer = lines.clone();
-            let subscriber = subscriber(EnvFilter::new("info"), format, move || writer.clone());
+            let subscriber =
+                subscriber(filter(LevelFilter::INFO, ""), format, move || writer.clone());
             tracing::subscriber::with_default(subscriber, || tracing::warn!("careful"));
             String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
         };
@@ -130,12 +150,30 @@ mod tests {
     }
 
     #[test]
+    fn modules_have_the_levels_that_are_named_for_them() {
+        let filter = filter(LevelFilter::INFO, "warn, shared=trace,,other,x=loud,hyper=off");
+        for (module, level, passes) in [
+            ("shared::store", Level::TRACE, true),
+            ("update", Level::WARN, true),
+            ("update", Level::INFO, false),
+            ("other", Level::INFO, false),
+            ("x", Level::INFO, false),
+            ("hyper::client", Level::ERROR, false),
+        ] {
+            assert_eq!(filter.would_enable(module, &level), passes, "{module} {level}");
+        }
+    }
+
+    #[test]
     fn traces_of_other_crates_are_left_out_whatever_the_filter_names() {
-        for filter in ["trace", "info,lambda_runtime=trace,aws_smithy_runtime=trace,shared=trace"] {
+        for by_module in
+            ["trace", "info,lambda_runtime=trace,aws_smithy_runtime=trace,shared=trace"]
+        {
             for format in [Format::Text, Format::Json] {
                 let lines = Lines::default();
                 let writer = lines.clone();
-                let subscriber = subscriber(EnvFilter::new(filter), format, move || writer.clone());
+                let filter = filter(LevelFilter::ERROR, by_module);
+                let subscriber = subscriber(filter, format, move || writer.clone());
                 tracing::subscriber::with_default(subscriber, || {
                     tracing::trace!(target: "lambda_runtime::layers::api_response", "secret");
                     tracing::trace!(target: "aws_smithy_runtime::client::orchestrator", "secret");

@@ -10,5 +10,5 @@ mod shutdown;
 
 pub use call::Call;
 pub use serve::{
-    HttpFunction, answer_and_record, answer_event, serve_http, serve_http_with, start,
+    HttpFunction, answer_and_record, answer_event, run, serve_http, serve_http_with, start,
 };

@@ -7,10 +7,11 @@ use std::{
 };
 
 use aws_lambda_events::event::apigw::ApiGatewayV2httpResponse;
-use aws_sdk_dynamodb::Client;
+use futures_util::future::try_join;
 use http::{HeaderName, HeaderValue, StatusCode};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
+use tokio::runtime;
 use tracing::{Instrument, Span};
 
 use super::{
@@ -22,9 +23,9 @@ use super::{
 };
 use crate::{
     auth::{Auth, Caller},
-    config::Config,
+    config::{Config, ConfigError, variable},
     http::{HttpEvent, NotAnHttpEvent, Problem, Request, Response, answer_preflight, needs_token},
-    store::{Settings, Store},
+    store::{Connection, Settings, Store},
     usage,
 };
 
@@ -47,6 +48,23 @@ pub trait HttpFunction: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response, Problem>> + Send;
 }
 
+/// Runs a function until it ends.
+///
+/// With less than 1,769 MB, Lambda gives a function less than one processor, so one thread does all
+/// the work and hands nothing over to others. A process that answers several requests at once has
+/// more of them.
+///
+/// # Errors
+/// The function fails, or the system has no threads.
+pub fn run(function: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let at_once = variable("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|many| many.parse::<u32>().ok());
+    let mut runtime = match at_once {
+        Some(2..) => runtime::Builder::new_multi_thread(),
+        _ => runtime::Builder::new_current_thread(),
+    };
+    runtime.enable_all().build()?.block_on(function)
+}
+
 /// Sets up a function on the table and lets it answer HTTP requests: see [`serve_http_with`].
 ///
 /// # Errors
@@ -54,7 +72,13 @@ pub trait HttpFunction: Send + Sync + 'static {
 pub async fn serve_http<F: HttpFunction>(
     build: impl FnOnce(&Config, Store) -> F,
 ) -> Result<(), Error> {
-    serve_http_with(async |config: &Config| Ok(build(config, connect(config).await))).await
+    let build = async |config: &Config| {
+        let store = connect(config)?;
+        // While Lambda starts a process, it has more of the processor than later.
+        store.warm_up().await;
+        Ok(build(config, store))
+    };
+    serve_http_with(build).await
 }
 
 /// Sets up a function and lets it answer HTTP requests until Lambda ends the process. It answers as
@@ -66,8 +90,8 @@ pub async fn serve_http_with<F: HttpFunction>(
     build: impl AsyncFnOnce(&Config) -> Result<F, Error>,
 ) -> Result<(), Error> {
     let config = configure()?;
-    let start = async { Ok((build(&config).await?, collect_metrics(F::NAME).await?)) };
-    let started: Result<_, Error> = start.await;
+    // Both wait for others.
+    let started = try_join(build(&config), collect_metrics(F::NAME)).await;
     let (function, metrics) = started.inspect_err(|error| super::log::start_failed(error))?;
     let function = Arc::new((function, config.auth));
     // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
@@ -105,7 +129,7 @@ async fn collect_metrics(function: &'static str) -> Result<Arc<CallMetrics>, Err
 /// The configuration is wrong.
 pub async fn start() -> Result<(Config, Store), Error> {
     let config = configure()?;
-    let store = connect(&config).await;
+    let store = connect(&config).inspect_err(|error| super::log::start_failed(error))?;
     Ok((config, store))
 }
 
@@ -114,8 +138,8 @@ fn configure() -> Result<Config, Error> {
     Ok(Config::from_env().inspect_err(|error| super::log::start_failed(error))?)
 }
 
-async fn connect(config: &Config) -> Store {
-    let sdk = Box::pin(aws_config::load_from_env()).await;
+fn connect(config: &Config) -> Result<Store, ConfigError> {
+    let connection = Connection::from_env()?;
     let settings = Settings {
         max_keys: config.max_keys_per_dimension,
         dimensions: config.dimensions.clone(),
@@ -124,8 +148,8 @@ async fn connect(config: &Config) -> Store {
         max_bytes_per_id: config.max_bytes_per_id,
         ..Settings::new(&config.table_name, config.period_length)
     };
-    let client = settings.pace.client_config(aws_sdk_dynamodb::config::Builder::from(&sdk));
-    Store::new(Client::from_conf(client.build()), settings, fastrand::Rng::new())
+    let client = connection.client(&settings.pace)?;
+    Ok(Store::new(client, settings, fastrand::Rng::new()))
 }
 
 /// Answers an event of API Gateway, if the sender may ask. A failure is an answer too.

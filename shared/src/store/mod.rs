@@ -5,6 +5,7 @@
 
 mod admin;
 mod backoff;
+mod connection;
 mod failure;
 mod read;
 mod send;
@@ -12,9 +13,13 @@ mod settings;
 mod store_error;
 mod update;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, error::DisplayErrorContext, types::KeysAndAttributes};
+use tokio::time::timeout;
 
 pub use crate::deadline::Deadline;
 pub use admin::{
@@ -22,12 +27,18 @@ pub use admin::{
     ExportFailure, ExportRun, ExportedCounts, Finding, Folded, Housekeeping, Pacer, Place,
     RunError, Subject, Workspace, audit,
 };
+pub use connection::Connection;
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};
 pub use update::{AdoptedIds, Imported, Outcome, Submission};
 
+use crate::table::ItemKey;
+use send::TableRequest;
 use update::{HotSums, KnownNames};
+
+/// How long a function waits for its first connection. On Lambda that takes some milliseconds.
+const LONGEST_WARM_UP: Duration = Duration::from_secs(1);
 
 /// The table, and what this process remembers of it.
 #[derive(Debug)]
@@ -52,6 +63,26 @@ impl Store {
             hot_sums: HotSums::new(settings.max_cells, random.fork()),
             settings,
             random: Mutex::new(random),
+        }
+    }
+}
+
+impl Store {
+    /// Reads an item that is never there, so that whoever sends the first request need not wait for
+    /// the connection, for TLS and for all that the SDK does only once. It costs half a read unit.
+    ///
+    /// It waits for a second at most. A failure means nothing: the first request will show it.
+    pub async fn warm_up(&self) {
+        let nothing = KeysAndAttributes::builder().keys(ItemKey::of_nothing().attributes()).build();
+        let Ok(nothing) = nothing else { return };
+        let request = self.client.batch_get_item().request_items(&self.settings.table, nothing);
+        match timeout(LONGEST_WARM_UP, request.attempt()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                let cause = DisplayErrorContext(&error);
+                tracing::debug!(%cause, "DynamoDB does not answer yet");
+            }
+            Err(_) => tracing::debug!("DynamoDB does not answer yet"),
         }
     }
 }

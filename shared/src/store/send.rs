@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// What comes of an attempt.
-type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
+pub(super) type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
 
 /// A request that the store sends, as a builder of the SDK.
 pub(super) trait TableRequest {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use aws_sdk_dynamodb::config::{self, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::{
+    self, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
 
 use crate::domain::{Cell, DimensionName, PeriodLength};
 
@@ -90,13 +92,17 @@ impl Default for Pace {
 
 impl Pace {
     /// The settings that a client needs besides region and credentials: time-outs, and no retries
-    /// by the SDK. Only the store knows what a failure means for an update.
+    /// by the SDK. Only the store knows what a failure means for an update. The SDK does not watch
+    /// how fast bodies arrive either: an attempt is over in time or it has failed.
     #[must_use]
     pub fn client_config(&self, builder: config::Builder) -> config::Builder {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(self.connect)
             .operation_attempt_timeout(self.attempt)
             .build();
-        builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts)
+        builder
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(timeouts)
     }
 }

@@ -350,7 +350,6 @@ pub fn decode_dimension(item: &Item) -> Result<DimensionEntry, CorruptItem> {
 /// The item is no such cell.
 pub fn decode_rollup(item: &Item) -> Result<RollupCell, CorruptItem> {
     let reader = Reader { item };
-    let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;
     let mut sums = CellSums::default();
     for (name, value) in item {
         let (sums, stat) = match Named::parse(name) {
@@ -361,6 +360,18 @@ pub fn decode_rollup(item: &Item) -> Result<RollupCell, CorruptItem> {
         };
         sums.insert(reader.stat(stat)?, reader.number(value)?);
     }
+    decode_cell(item, Ok(sums))
+}
+
+/// A cell with these sums, or of an item in which they can't be read for this reason. What else
+/// there is of it is in `others`.
+pub(super) fn decode_cell(
+    others: &Item,
+    sums: Result<CellSums, String>,
+) -> Result<RollupCell, CorruptItem> {
+    let reader = Reader { item: others };
+    let sums = sums.map_err(|reason| reader.corrupt(reason))?;
+    let key = reader.valid(DimensionKey::new(&reader.name(ItemKey::rollup_key)?))?;
     Ok(RollupCell { key, sums, state: reader.cell_state()? })
 }
 

@@ -20,6 +20,7 @@ const SET: &str = "set";
 const DIMENSIONS: &str = "dims";
 const DETAIL: &str = "detail";
 const DONE: &str = "done";
+const NOTHING: &str = "nothing";
 const KEYS: &str = "keys";
 pub(super) const LEFT: &str = "left";
 
@@ -229,6 +230,12 @@ impl ItemKey {
     #[must_use]
     pub fn dimension(dimension: &DimensionName) -> Self {
         Self::new([DIMENSIONS], [part(dimension.as_str())])
+    }
+
+    /// The key of no item: no other partition key is a single part that is not `dims`.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        Self::new([NOTHING], [NOTHING])
     }
 
     /// A cell of the number of keys that a dimension has.

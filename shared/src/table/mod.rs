@@ -15,6 +15,7 @@ mod key;
 mod key_range;
 mod parts;
 mod repair_writes;
+mod rollup_page;
 mod spread_writes;
 mod sweep_writes;
 mod tally;
@@ -38,8 +39,10 @@ pub use key::{EscapedKey, ItemKey, Partition, RollupOrder, Shard};
 pub use key_range::KeyRange;
 pub use parts::{NewNames, Part, Parts, ShardOfSet, Shards};
 pub use repair_writes::{KeyRepair, list_dimension, repair_key_count};
+pub use rollup_page::RollupPage;
 pub use spread_writes::{move_key_count, spread_write};
 pub use sweep_writes::{expired_gauges, remove_gauges, sweep_write};
+pub(crate) use tally::bytes_of_map;
 pub use tally::{
     ActiveIds, Difference, Differences, DimensionTally, KeyTally, Leftovers, LongNames, Number,
     Stocktaking, SumsByName, TallyError, Watched, last_repair, member_count,

@@ -175,18 +175,19 @@ impl KeyTally {
     /// About how many bytes of memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let sums = |sums: &SumsByName| sums.keys().map(|name| name.len() + 64).sum::<usize>();
+        let sums = |sums: &SumsByName| bytes_of_map::<Sum>(sums.keys());
         let gauges = |gauges: &BTreeMap<u64, SumsByName>| gauges.values().map(sums).sum::<usize>();
+        let held = |held: &Held| sums(&held.counters) + 2 * gauges(&held.gauges);
         let cells = self.cells.iter().map(|cell| {
-            160 + 24 * cell.absorbed.len()
-                + sums(&cell.counters)
-                + sums(&cell.members)
-                + gauges(&cell.gauges)
+            let of_sums = sums(&cell.counters) + sums(&cell.members) + 2 * gauges(&cell.gauges);
+            4 * size_of::<CellTally>() + 48 * cell.absorbed.len() + of_sums
         });
-        let held = |held: &Held| 100 + sums(&held.counters) + gauges(&held.gauges);
-        let active = self.active.iter().map(|(id, of_id)| id.len() + held(of_id));
-        let sets = self.sets.keys().map(|stat| stat.len() + 64);
-        200 + cells.sum::<usize>() + held(&self.held) + active.sum::<usize>() + sets.sum::<usize>()
+        size_of::<Self>()
+            + cells.sum::<usize>()
+            + held(&self.held)
+            + bytes_of_map::<Held>(self.active.keys())
+            + self.active.values().map(held).sum::<usize>()
+            + bytes_of_map::<SetTally>(self.sets.keys())
     }
 
     /// Whether the key is in the table.
@@ -305,6 +306,15 @@ impl KeyTally {
         }
         Ok(held)
     }
+}
+
+/// About how many bytes a map with these keys takes. Its entries come in nodes of 11, which are about
+/// half full, or have one entry.
+pub(crate) fn bytes_of_map<'a, V>(keys: impl Iterator<Item = &'a String>) -> usize {
+    let node = 11 * (size_of::<String>() + size_of::<V>());
+    let (count, names) =
+        keys.fold((0, 0), |(count, names), key| (count + 1, names + key.len() + 16));
+    usize::div_ceil(count, 6) * node + names
 }
 
 impl Held {

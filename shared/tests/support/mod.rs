@@ -6,19 +6,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
-use aws_sdk_dynamodb::{
-    Client,
-    config::{
-        ConfigBag, Intercept, RuntimeComponents,
-        interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
-    },
-    error::BoxError,
-};
+use aws_sdk_dynamodb::Client;
 use fault_proxy::Proxy;
+use local_dynamodb::request_count::{Counting, Requests};
 use shared::{
     domain::{
         DimensionName, DimensionSummary, Fingerprint, Id, IdempotencyKey, KeyStats, PeriodLength,
@@ -178,59 +172,4 @@ fn line(stats: &KeyStats) -> String {
 
 pub fn sums(stats: &BTreeMap<StatName, Sum>) -> BTreeMap<String, String> {
     stats.iter().map(|(stat, sum)| (stat.to_string(), sum.to_string())).collect()
-}
-
-/// The requests that went to DynamoDB.
-#[derive(Debug, Default)]
-pub struct Requests(Mutex<Log>);
-
-#[derive(Debug, Default)]
-struct Log {
-    operations: Vec<String>,
-    in_flight: usize,
-    round_trips: usize,
-}
-
-impl Requests {
-    /// What was sent since the last call: the operations, sorted, and the number of round trips. A
-    /// round trip begins with a request when no other is on its way.
-    pub fn take(&self) -> (Vec<String>, usize) {
-        let mut log = std::mem::take(&mut *self.0.lock().unwrap());
-        log.operations.sort();
-        (log.operations, log.round_trips)
-    }
-}
-
-#[derive(Debug)]
-struct Counting(Arc<Requests>);
-
-impl Intercept for Counting {
-    fn name(&self) -> &'static str {
-        "Counting"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let mut log = self.0.0.lock().unwrap();
-        log.operations.push(operation);
-        log.round_trips += usize::from(log.in_flight == 0);
-        log.in_flight += 1;
-        Ok(())
-    }
-
-    fn read_after_attempt(
-        &self,
-        _: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.0.lock().unwrap().in_flight -= 1;
-        Ok(())
-    }
 }

@@ -32,6 +32,8 @@ pub struct FunctionQueue {
     /// Who waits for each invocation that a process works on.
     under_way: Mutex<HashMap<String, oneshot::Sender<InvocationOutcome>>>,
     arrived: Notify,
+    /// Whether a process has asked for an event since [`FunctionQueue::asked`] was last over.
+    asked: Notify,
     /// How many connections its processes have to the runtime API.
     connections: AtomicUsize,
     /// How many extensions its processes have registered.
@@ -134,6 +136,7 @@ impl FunctionQueue {
             waiting: Mutex::default(),
             under_way: Mutex::default(),
             arrived: Notify::new(),
+            asked: Notify::new(),
             connections: AtomicUsize::new(0),
             extensions: AtomicUsize::new(0),
         }
@@ -141,6 +144,7 @@ impl FunctionQueue {
 
     /// The next event; waits for one.
     pub async fn next(&self) -> (String, Bytes, SystemTime) {
+        self.asked.notify_one();
         loop {
             let arrived = self.arrived.notified();
             let next = lock(&self.waiting).pop_front();
@@ -153,6 +157,11 @@ impl FunctionQueue {
             }
             arrived.await;
         }
+    }
+
+    /// Waits until a process has asked for an event.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     /// Takes the answer to an invocation. Returns whether anybody waits for it.

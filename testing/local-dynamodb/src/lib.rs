@@ -1,6 +1,8 @@
 //! DynamoDB on this machine, for development and tests: an embedded one, and how to create
 //! statshub's table in any DynamoDB.
 
+pub mod request_count;
+
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::Context;

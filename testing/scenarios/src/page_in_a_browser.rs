@@ -15,6 +15,9 @@ use service::{
 };
 use statshub::{make_token::NewToken, run_archive, run_sql, timestamp};
 
+/// A day, so that gauges stay in their period while the tests look at them, unless it is midnight.
+const PERIOD_SECONDS: u32 = 24 * 60 * 60;
+
 /// Whether the files of the page are to be as they are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFiles {
@@ -105,7 +108,7 @@ fn service(
         database: Database::Embedded(folder.join(format!("{name}.sqlite"))),
         bigquery,
         auth: auth.to_owned(),
-        variables: Vec::new(),
+        variables: vec![("STATS_PERIOD_SECONDS".to_owned(), PERIOD_SECONDS.to_string())],
         exchanges: None,
     })
 }

@@ -19,16 +19,19 @@ use super::{
 use crate::{
     domain::{
         Detail, DimensionKey, DimensionName, Direction, Id, IdRecord, KeyRecord, Member, MemberSet,
-        NameError, Overflow, Period, Record, RecordError, RollupKey, StatName, Sums, UnixSeconds,
+        NameError, Overflow, Period, Record, RecordError, RollupKey, StatName, Sum, Sums,
+        UnixSeconds,
     },
     store::{
-        Deadline, Store, StoreError, failure::Failure, read::partition::Stretch,
+        Deadline, Store, StoreError,
+        failure::Failure,
+        read::partition::{ReadAs, Stretch},
         update::Consistency,
     },
     table::{
         CorruptItem, EscapedKey, Inventory, Item, ItemKey, KeyRange, KeyTally, LongNames,
-        Partition, Stocktaking, SumsByName, TallyError, decode_departure, decode_detail, decode_id,
-        inventory,
+        Partition, Stocktaking, SumsByName, TallyError, bytes_of_map, decode_departure,
+        decode_detail, decode_id, inventory,
     },
 };
 
@@ -133,15 +136,18 @@ impl Addend for Place {
     }
 
     fn bytes(&self) -> usize {
-        let sums = |sums: &SumsByName| sums.keys().map(|stat| stat.len() + 64).sum::<usize>();
-        64 + match self {
-            Self::Dimension => 0,
-            Self::Key(tally) => tally.bytes(),
-            Self::Shard(members) => members.iter().map(|member| member.len() + 48).sum(),
-            Self::Id { line, left } => {
-                line.len() + left.iter().map(|(of, left)| of.len() + 64 + sums(left)).sum::<usize>()
+        let sums = |sums: &SumsByName| bytes_of_map::<Sum>(sums.keys());
+        size_of::<Self>()
+            + match self {
+                Self::Dimension => 0,
+                Self::Key(tally) => tally.bytes(),
+                Self::Shard(members) => members.iter().map(|member| member.len() + 48).sum(),
+                Self::Id { line, left } => {
+                    line.len()
+                        + bytes_of_map::<SumsByName>(left.keys())
+                        + left.values().map(sums).sum::<usize>()
+                }
             }
-        }
     }
 }
 
@@ -207,7 +213,6 @@ impl Store {
         };
         let id = key.partition();
         match inventory(item)? {
-            None => {}
             Some(Inventory::Dimension(name)) => {
                 places.add(place(&["0", name.as_str()]), Place::Dimension)?;
             }
@@ -234,7 +239,7 @@ impl Store {
                 };
                 places.add(place(&["2", id]), Place::Id { line, left })?;
             }
-            Some(Inventory::Departure { .. }) => {}
+            Some(Inventory::Departure { .. }) | None => {}
         }
         Ok(())
     }
@@ -254,7 +259,7 @@ impl Store {
             let before = self.item_now(&detail, run).await?;
             let (mut left, mut after) = (BTreeMap::new(), None);
             loop {
-                let read = self.item_page(&stretch, after.as_ref(), None, run.deadline());
+                let read = Item::page(self, &stretch, after.as_ref(), None, run.deadline());
                 let page = run.pacer.run(read).await?;
                 for item in &page.items {
                     if let Some(Inventory::Departure { of, .. }) = inventory(item)? {

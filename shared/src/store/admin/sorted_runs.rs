@@ -76,7 +76,7 @@ impl<V: Addend> SortedRuns<V> {
                 self.bytes = (self.bytes + sum.bytes()).saturating_sub(before);
             }
             None => {
-                self.bytes += key.len() + value.bytes();
+                self.bytes += 2 * key.len() + value.bytes();
                 self.held.insert(key, value);
             }
         }

@@ -6,7 +6,7 @@ use super::partition::{Items, Stretch};
 use crate::{
     domain::{Cell, DimensionName, Direction, RollupCell},
     store::{Deadline, Store, StoreError},
-    table::{Item, KeyRange, Partition, RollupOrder, decode_rollup},
+    table::{KeyRange, Partition, RollupOrder},
 };
 
 /// About how many items are held of all partitions but the first, whose pages DynamoDB limits to 1
@@ -34,7 +34,7 @@ pub(super) struct CellRange<I> {
 /// A partition, and the cell of it that comes next.
 #[derive(Debug)]
 struct Ahead<'a> {
-    items: Items<'a>,
+    cells: Items<'a, RollupCell>,
     next: Option<(RollupOrder, RollupCell)>,
     is_over: bool,
 }
@@ -70,8 +70,8 @@ impl<'a> CellReader<'a> {
         for cell in cells {
             let page_limit = (cell != Cell::FIRST).then_some(ITEMS_HELD / many);
             let stretch = self.stretch(dimension, cell, of.range.clone());
-            let items = store.items_after(stretch, of.after.clone(), page_limit, deadline);
-            self.partitions.push(Ahead { items, next: None, is_over: false });
+            let cells = store.items_after(stretch, of.after.clone(), page_limit, deadline);
+            self.partitions.push(Ahead { cells, next: None, is_over: false });
         }
     }
 
@@ -80,12 +80,12 @@ impl<'a> CellReader<'a> {
         &mut self,
         store: &'a Store,
         dimension: &DimensionName,
-        items: Vec<Item>,
+        cells: Vec<RollupCell>,
         deadline: Deadline,
     ) {
         let stretch = self.stretch(dimension, Cell::FIRST, KeyRange::All);
-        let items = store.items_read(stretch, items, deadline);
-        self.partitions.push(Ahead { items, next: None, is_over: false });
+        let cells = store.items_read(stretch, cells, deadline);
+        self.partitions.push(Ahead { cells, next: None, is_over: false });
     }
 
     fn stretch(&self, dimension: &DimensionName, cell: Cell, range: KeyRange) -> Stretch {
@@ -123,11 +123,8 @@ impl Ahead<'_> {
         if self.is_over {
             return Ok(());
         }
-        match self.items.next().await? {
-            Some(item) => {
-                let cell = decode_rollup(&item)?;
-                self.next = Some((RollupOrder::from(&cell.key), cell));
-            }
+        match self.cells.next().await? {
+            Some(cell) => self.next = Some((RollupOrder::from(&cell.key), cell)),
             None => self.is_over = true,
         }
         Ok(())

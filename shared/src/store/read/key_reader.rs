@@ -7,7 +7,7 @@ use futures_util::future::try_join;
 
 use super::{
     cell_reader::{CellRange, CellReader},
-    partition::Stretch,
+    partition::{ReadAs, Stretch},
 };
 use crate::{
     domain::{
@@ -216,14 +216,14 @@ impl KeyReader<'_> {
         let partition = Partition::rollups(&dimension, Cell::FIRST);
         let stretch = Stretch { partition, range, direction: self.direction };
         let limit = i32::try_from(wanted).unwrap_or(i32::MAX).max(1);
-        let page = store.item_page(&stretch, after.as_ref(), Some(limit), deadline);
+        let page = RollupCell::page(store, &stretch, after.as_ref(), Some(limit), deadline);
         let spread = known_spread(self.spread, store, &dimension, deadline);
         let (spread, page) = try_join(spread, page).await?;
         self.spread = Some(spread);
         if let (Some(last), Rest::Ranges(ranges)) = (page.last, &mut self.rest) {
             ranges.push_front((stretch.range, Some(last)));
         }
-        let orders = || page.items.iter().filter_map(RollupOrder::of_item);
+        let orders = || page.items.iter().map(|cell| RollupOrder::from(&cell.key));
         self.cells = CellReader::new(self.direction);
         if let Some((first, last)) = orders().min().zip(orders().max()) {
             let range = KeyRange::Between(first, last);

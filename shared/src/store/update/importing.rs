@@ -18,8 +18,8 @@ use crate::{
         Deadline, Store, StoreError, backoff::Backoff, failure::Failure, read::partition::Stretch,
     },
     table::{
-        ItemKey, KeyRange, Partition, Revision, Shard, Writing, decode_departure, decode_detail,
-        decode_rollup,
+        Item, ItemKey, KeyRange, Partition, Revision, Shard, Writing, decode_departure,
+        decode_detail, decode_rollup,
     },
 };
 
@@ -222,7 +222,7 @@ impl Store {
             record.left.keys().map(|of| (ItemKey::departure(&record.id, of), of)).collect();
         let (partition, range) = (Partition::of_item(&key), KeyRange::departures());
         let stretch = Stretch { partition, range, direction: Direction::Forward };
-        let mut items = self.items_after(stretch, None, None, deadline);
+        let mut items = self.items_after::<Item>(stretch, None, None, deadline);
         let mut left = BTreeMap::new();
         while let Some(item) = items.next().await? {
             let sums = decode_departure(&item)?;
@@ -255,6 +255,7 @@ impl Store {
             departures_found: None,
             new_names: &new_names,
             markers: &[],
+            departures_found: None,
             period_length: self.settings.period_length,
             now,
         };

@@ -112,6 +112,8 @@ struct Summary {
     rollups_changed: u64,
     /// Rollups of gauges, each of a period.
     gauge_rollups: u64,
+    /// Sets that have members.
+    sets: u64,
     /// Members, counted for each set.
     members: u64,
     ids: u64,
@@ -333,6 +335,7 @@ impl Migration<'_> {
             if size == 0 {
                 continue;
             }
+            self.summary.sets += 1;
             if self.options.dry_run {
                 self.summary.members += size;
                 continue;
@@ -494,12 +497,13 @@ impl Summary {
             counted(self.keys, "key"),
             counted(self.rollups, "rollup"),
             format!("{} of gauges", counted(self.gauge_rollups, "rollup")),
-            counted(self.members, "member"),
+            format!("{} in {}", counted(self.members, "member"), counted(self.sets, "set")),
             counted(self.ids, "id"),
         ];
         let found = found.join(", ");
         if is_dry_run {
-            let least = 4 * (self.rollups + self.gauge_rollups + self.members) + 2 * self.ids;
+            let least =
+                4 * (self.rollups + self.gauge_rollups + self.sets) + 2 * (self.members + self.ids);
             return format!(
                 "{found}\nNothing is written yet. It takes at least {} write units.",
                 grouped(least)

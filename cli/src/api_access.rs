@@ -130,10 +130,10 @@ impl Api {
     }
 }
 
-/// The body of every answer that is no success.
+/// The body of every answer that is no success: of the service, or of API Gateway.
 #[derive(Deserialize)]
 struct Refusal {
-    #[serde(rename = "Error")]
+    #[serde(rename = "Error", alias = "message")]
     error: String,
 }
 
@@ -176,8 +176,10 @@ pub fn is_passing(status: u16) -> bool {
     matches!(status, 429 | 500 | 502..=504)
 }
 
+/// A name, which paths of the API need.
+///
 /// # Errors
-/// A path that the API does not have: a name is empty.
+/// It is empty.
 pub fn named<'a>(name: &'a str, what: &str) -> anyhow::Result<&'a str> {
     ensure!(!name.is_empty(), "the {what} is empty");
     Ok(name)

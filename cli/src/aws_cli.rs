@@ -1,11 +1,12 @@
 //! The AWS CLI, which knows the operator's credentials, and what CloudFormation says of a stack.
 
 use std::{
+    fs,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 /// The AWS CLI.
@@ -40,18 +41,52 @@ impl AwsCli {
     /// # Errors
     /// The AWS CLI is missing or fails. It has printed why.
     pub fn cloudformation(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.call("cloudformation", arguments)
+    }
+
+    /// Calls a function of Lambda with an event, waits for its answer, and returns that.
+    ///
+    /// # Errors
+    /// The AWS CLI is missing or fails, or the function does.
+    pub fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<String> {
+        let name = format!("statshub-answer-{:016x}", fastrand::u64(..));
+        let file = std::env::temp_dir().join(name);
+        let path = file.to_str().context("the folder of temporary files has no name in UTF-8")?;
+        let called = self.call(
+            "lambda",
+            &[
+                "invoke",
+                "--function-name",
+                function,
+                // A function may run for 15 minutes, and a repetition would be another run.
+                "--cli-read-timeout",
+                "900",
+                "--cli-binary-format",
+                "raw-in-base64-out",
+                "--payload",
+                &event.to_string(),
+                path,
+            ],
+        );
+        let answer = fs::read_to_string(&file);
+        let _ = fs::remove_file(&file);
+        let called: Value = serde_json::from_str(&called?).context("aws printed no JSON")?;
+        let answer = answer.context("aws has left no answer")?;
+        match called.get("FunctionError") {
+            None => Ok(answer),
+            Some(_) => bail!("the function {function} has failed: {answer}"),
+        }
+    }
+
+    fn call(&self, service: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.program);
-        command.args(["cloudformation", "--output", "json"]).args(arguments);
+        command.args([service, "--output", "json"]).args(arguments);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context(
             "the AWS CLI can't be started, which this needs: https://aws.amazon.com/cli/",
         )?;
         let operation = arguments.first().copied().unwrap_or_default();
-        ensure!(
-            output.status.success(),
-            "aws cloudformation {operation} failed: {}",
-            output.status
-        );
+        ensure!(output.status.success(), "aws {service} {operation} failed: {}", output.status);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }

@@ -6,15 +6,20 @@ use clap::{CommandFactory, Parser};
 use statshub::{
     audit_table, delete_data,
     exit::{self, Exit},
-    make_token, output, revoke_token, run_archive, run_sql, shell_help,
+    export_table, get_stats, import_table, make_token, migrate_redis, output, revoke_token,
+    run_archive, run_sql, send_update, shell_help, tail_stats,
 };
 
 const EXAMPLES: &str = "\
 Examples:
+  statshub send --id myid1 --dim country=es --counter hits=50
+  statshub top country hits
+  statshub tail country --stack statshub
   statshub token --name fleet-2026 --scope write
   AWS_REGION=eu-west-1 statshub revoke --stack statshub --name fleet-2026
   AWS_REGION=eu-west-1 statshub delete --stack statshub --id myid1
-  AWS_REGION=eu-west-1 statshub audit --table statshub-restored
+  AWS_REGION=eu-west-1 statshub audit --stack statshub
+  AWS_REGION=eu-west-1 statshub export --stack statshub --file statshub.ndjson.gz
   statshub archive --url http://localhost:9000
 
 Commands that work on the table take --table or --stack, and AWS's own variables: AWS_REGION, \
@@ -30,15 +35,29 @@ from STATSHUB_TOKEN. NO_COLOR=1 turns colours off.";
     after_help = format!("{EXAMPLES}\n\n{}", exit::HELP)
 )]
 enum Command {
+    /// Send an update, or many
+    Send(send_update::SendOptions),
+    /// Show the stats of a dimension, or what an id last reported
+    Get(get_stats::GetOptions),
+    /// Show the largest keys of a dimension by a stat
+    Top(get_stats::TopOptions),
+    /// Show values every few seconds, and how fast they change
+    Tail(tail_stats::TailOptions),
     /// Delete an id, a member, keys or stats; without --yes, say what there is
     Delete(delete_data::DeleteOptions),
-    /// Check that the rollups of a table are the sums of what its ids reported
+    /// Check that the rollups of a table are the sums of what its ids reported; repair them
     Audit(audit_table::AuditOptions),
+    /// Write all that a table means, as lines of JSON
+    Export(export_table::ExportOptions),
+    /// Add what an export has to a table
+    Import(import_table::ImportOptions),
+    /// Take over what a first statshub has counted, which is in Redis
+    MigrateFromRedis(migrate_redis::MigrateOptions),
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
     Revoke(revoke_token::RevokeOptions),
-    /// Run the function `archive` of a local service once, as the schedule does
+    /// Run the function `archive` once, as the schedule does
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),
@@ -51,8 +70,15 @@ enum Command {
 impl Command {
     fn run(&self) -> anyhow::Result<Exit> {
         let done = match self {
-            Self::Delete(options) => delete_data::run(options),
+            Self::Send(options) => send_update::run(options),
+            Self::Get(options) => get_stats::get(options),
+            Self::Top(options) => get_stats::top(options),
+            Self::Tail(options) => tail_stats::run(options),
+            Self::Delete(options) => return delete_data::run(options),
+            Self::MigrateFromRedis(options) => return migrate_redis::run(options),
             Self::Audit(options) => return audit_table::run(options),
+            Self::Export(options) => return export_table::run(options),
+            Self::Import(options) => return import_table::run(options),
             Self::Token(options) => make_token::run(options),
             Self::Revoke(options) => revoke_token::run(options),
             Self::Archive(options) => run_archive::run(options),

@@ -23,11 +23,11 @@ pub struct TextTable {
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub enum Column {
+pub enum Column<'a> {
     /// Of words: to the left.
-    Text(&'static str),
+    Text(&'a str),
     /// Of numbers: to the right.
-    Number(&'static str),
+    Number(&'a str),
 }
 
 /// Prints text and ends the line.
@@ -90,7 +90,7 @@ pub fn grouped(number: impl ToString) -> String {
 impl TextTable {
     /// A table with these columns.
     #[must_use]
-    pub fn new(columns: &[Column]) -> Self {
+    pub fn new(columns: &[Column<'_>]) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().map(Column::title));
@@ -124,8 +124,8 @@ impl TextTable {
     }
 }
 
-impl Column {
-    fn title(&self) -> &'static str {
+impl<'a> Column<'a> {
+    fn title(&self) -> &'a str {
         match self {
             Self::Text(title) | Self::Number(title) => title,
         }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::{
     HttpClient,
     api_access::{LOCAL_URL, URL_VARIABLE},
-    output::print,
+    aws_cli::AwsCli,
+    output::{print, print_json},
     timestamp,
 };
 
@@ -20,22 +21,26 @@ const FUNCTION_TIMEOUT: Duration = Duration::from_secs(900);
 /// Which service to call, and what time to name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It prints the answer of the function, which is JSON.
-
-A deployed service archives by its schedule. To run its function once more:
-  aws lambda invoke --function-name NAME --payload file://event.json answer.json
-where NAME is the output ArchiveFunction of the stack.
+It prints the answer of the function, which is JSON. A run archives the slots that its time is in, as far as they \
+are not archived yet.
 
 Examples:
   statshub archive
+  AWS_REGION=eu-west-1 statshub archive --stack statshub
   statshub archive --url http://localhost:9000 --time 2026-11-24T10:40:00Z")]
 pub struct ArchiveOptions {
     /// The time that the event is scheduled for, in the format of RFC 3339 [default: now]
     #[arg(long)]
     time: Option<String>,
-    /// The service: a local one, as `cargo xtask dev` runs it
+    /// A local service, as `cargo xtask dev` runs it
     #[arg(long, env = URL_VARIABLE, default_value = LOCAL_URL)]
     url: String,
+    /// The stack of a deployed service instead. This needs the AWS CLI
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    /// Call nothing, and print the event that the function would get
+    #[arg(long, short = 'n')]
+    dry_run: bool,
     /// Print JSON, as it does anyway
     #[arg(long)]
     json: bool,
@@ -47,7 +52,17 @@ pub struct ArchiveOptions {
 /// The service does not answer, or the function fails.
 pub fn run(options: &ArchiveOptions) -> anyhow::Result<()> {
     let time = options.time.clone().unwrap_or_else(|| timestamp::from_seconds(now()));
-    Ok(print(&invoke(&options.url, &time)?)?)
+    if options.dry_run {
+        return Ok(print_json(&event(&time))?);
+    }
+    let answer = match &options.stack {
+        None => invoke(&options.url, &time)?,
+        Some(stack) => {
+            let aws = AwsCli::default();
+            aws.invoke(aws.stack(stack)?.output("ArchiveFunction")?, &event(&time))?
+        }
+    };
+    Ok(print(answer.trim_end())?)
 }
 
 /// Calls the function with an event of this time (RFC 3339), and returns its answer.

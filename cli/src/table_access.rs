@@ -33,7 +33,7 @@ pub struct TableOptions {
 
 /// How long the service's periods of gauges are, for commands that need to know which gauges
 /// count.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "The table")]
 pub struct PeriodOptions {
     /// How long the service's periods of gauges are [default: what the stack says, or 360]
@@ -88,14 +88,34 @@ impl Table {
         Client::new(&self.sdk)
     }
 
+    /// How long the service's periods of gauges are.
+    #[must_use]
+    pub fn period_length(&self, options: &PeriodOptions) -> PeriodLength {
+        match options.period_seconds {
+            Some(seconds) => PeriodLength::new(seconds),
+            None => self.period_length.unwrap_or(PeriodLength::DEFAULT),
+        }
+    }
+
     /// A store on the table.
     #[must_use]
     pub fn store(&self, period: &PeriodOptions) -> Store {
-        let period_length = match period.period_seconds {
-            Some(seconds) => PeriodLength::new(seconds),
-            None => self.period_length.unwrap_or(PeriodLength::DEFAULT),
-        };
-        let settings = Settings::new(&self.name, period_length);
+        self.store_with(Settings::new(&self.name, self.period_length(period)))
+    }
+
+    /// A store that takes as many names as there are: the operator knows why.
+    #[must_use]
+    pub fn store_without_bounds(&self, period: &PeriodOptions) -> Store {
+        self.store_with(Settings {
+            max_keys: u64::MAX,
+            max_dimensions: u64::MAX,
+            max_bytes_per_key: u32::MAX,
+            max_bytes_per_id: u32::MAX,
+            ..Settings::new(&self.name, self.period_length(period))
+        })
+    }
+
+    fn store_with(&self, settings: Settings) -> Store {
         let client = settings.pace.client_config(config::Builder::from(&self.sdk)).build();
         Store::new(Client::from_conf(client), settings, fastrand::Rng::new())
     }

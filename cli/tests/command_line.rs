@@ -136,3 +136,36 @@ async fn the_table_of_a_stack_is_found_by_the_aws_cli_whatever_the_environment_s
     let call = "cloudformation --output json describe-stacks --stack-name mine\n";
     assert_eq!(calls, call);
 }
+
+#[test]
+fn the_function_of_a_stack_archives_now_and_its_failure_is_one_of_the_program() {
+    let folder = Folder::new("archive");
+    let aws = folder.0.join("aws");
+    let script = r#"#!/bin/sh
+case "$*" in
+  *describe-stacks*)
+    echo '{"Stacks": [{"Outputs": [{"OutputKey": "ArchiveFunction", "OutputValue": "f"}]}]}' ;;
+  *invoke*--function-name\ f\ *)
+    for last; do :; done
+    if [ -e "$0.fails" ]; then
+      echo '{"errorMessage": "no token"}' > "$last"; echo '{"FunctionError": "Unhandled"}'
+    else
+      echo null > "$last"; echo '{"StatusCode": 200}'
+    fi ;;
+esac
+"#;
+    fs::write(&aws, script).unwrap();
+    fs::set_permissions(&aws, Permissions::from_mode(0o755)).unwrap();
+    let archive = |more: &[&str]| {
+        let arguments = [&["archive", "--stack", "s", "--time", "2026-11-24T10:40:00Z"], more];
+        let mut command = statshub(&arguments.concat());
+        command.env("PATH", format!("{}:/usr/bin:/bin", folder.0.display())).output().unwrap()
+    };
+    assert_eq!(stdout(&archive(&[])), "null\n");
+    let event: Value = serde_json::from_str(&stdout(&archive(&["--dry-run"]))).unwrap();
+    assert_eq!(event["time"], "2026-11-24T10:40:00Z");
+    fs::write(folder.0.join("aws.fails"), "").unwrap();
+    let failed = archive(&[]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8(failed.stderr).unwrap().contains("no token"));
+}

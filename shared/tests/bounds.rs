@@ -8,9 +8,10 @@ use proptest::{prelude::*, test_runner::Config};
 use shared::{
     domain::DimensionName,
     store::{DEFAULT_MAX_BYTES, StatsOf, StoreError},
+    table::{ItemKey, decode_detail, detail_bytes},
     usage::measured,
 };
-use support::{NOW, TestStore, post};
+use support::{NOW, TestStore, id, post};
 
 /// 250 counters with names of 280 letters, `part` of all.
 fn flood(key: &str, part: usize) -> String {
@@ -74,6 +75,24 @@ async fn small_steps_reach_the_bound_and_then_what_is_there_goes_on() {
     test.post("another", &honest(7)).await;
     let known = counters(0).replace(":1", ":2");
     post(&test.another(), NOW, "attacker-0", &known).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_id_may_have_as_many_bytes_as_the_bound_says_and_not_one_more() {
+    let body = r#"{"dims":{"d":"k"},"counters":{"a":1,"b":22},"gauges":{"g":3}}"#;
+    let test = TestStore::new().await;
+    test.post("i", body).await;
+    let key = ItemKey::detail(&id("i")).attributes();
+    let item = test.client.get_item().table_name(&test.settings.table).set_key(Some(key));
+    let item = item.send().await.unwrap().item.unwrap();
+    let bytes = detail_bytes(&id("i"), &decode_detail(&item).unwrap().detail);
+    let bytes = u32::try_from(bytes).unwrap();
+    for (most, has_room) in [(bytes, true), (bytes - 1, false)] {
+        let test = TestStore::with(|settings| settings.max_bytes_per_id = most).await;
+        let result = post(&test.store, NOW, "i", body).await;
+        let is_refused = matches!(result, Err(StoreError::TooManyStats { of: StatsOf::TheId, .. }));
+        assert_eq!((result.is_ok(), is_refused), (has_room, !has_room));
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,10 @@ use fastrand::Rng;
 use fault_proxy::{Fault, FaultPlan, Operation, Proxy, Throttle, Which};
 use futures_util::future::join_all;
 use shared::{
-    domain::{Deletion, DimensionKey, DimensionName, KeyStats, Member, StatPattern, Sum},
+    domain::{
+        DeletionOfAllIds, DimensionKey, DimensionName, KeyPrefix, KeySelection, KeyStats, Member,
+        StatPattern, Sum,
+    },
     store::{Deleted, DeletionMode, DeletionRun, Pacer, Store, StoreError},
 };
 use support::{NOW, TestStore, id, post, soon};
@@ -42,6 +45,7 @@ async fn run(
         pacer: &mut pacer,
         patience: Duration::from_secs(60),
         deleted: Deleted::default(),
+        watch: &mut |_, _| {},
     };
     work(store, &mut run).await?;
     Ok(run.deleted)
@@ -63,18 +67,21 @@ async fn delete_member(
 async fn delete(
     store: &Store,
     mode: DeletionMode,
-    deletion: &Deletion,
+    deletion: &DeletionOfAllIds,
 ) -> Result<Deleted, StoreError> {
     run(store, mode, async |store, run| store.delete_of_all_ids(deletion, run).await).await
 }
 
-fn key(dimension: &str, key: &str) -> Deletion {
-    let key = DimensionKey::new(key).unwrap();
-    Deletion::Keys(DimensionName::new(dimension).unwrap(), Some(key))
+fn keys(dimension: &str, selection: KeySelection) -> DeletionOfAllIds {
+    DeletionOfAllIds::Keys(DimensionName::new(dimension).unwrap(), selection)
 }
 
-fn stats(pattern: &str) -> Deletion {
-    Deletion::Stats(StatPattern::new(pattern).unwrap())
+fn key(dimension: &str, key: &str) -> DeletionOfAllIds {
+    keys(dimension, KeySelection::These([DimensionKey::new(key).unwrap()].into()))
+}
+
+fn stats(pattern: &str) -> DeletionOfAllIds {
+    DeletionOfAllIds::Stats(StatPattern::new(pattern).unwrap())
 }
 
 async fn assert_exact(test: &TestStore, when: &str) {
@@ -393,6 +400,29 @@ async fn members_that_are_reported_during_a_deletion_are_counted_once() {
 }
 
 #[tokio::test]
+async fn a_preview_counts_every_sum_that_is_taken_out() {
+    let test = TestStore::new().await;
+    let report = |key: &str, value: u32| {
+        format!(r#"{{"dims":{{"d":"{key}"}},"counters":{{"x":{value},"y":{value},"z":{value}}}}}"#)
+    };
+    test.post("a", &report("old", 5)).await;
+    test.post("a", &report("new", 7)).await;
+    for (deletion, sums, departures) in [
+        // What it left under the old key, and what it added under the new one.
+        (None, 6, 1),
+        (Some(stats("x")), 2, 1),
+        (Some(key("d", "old")), 3, 1),
+        (Some(key("d", "new")), 3, 0),
+    ] {
+        let preview = match &deletion {
+            None => delete_id(&test.store, DeletionMode::Preview, "a").await.unwrap(),
+            Some(some) => delete(&test.store, DeletionMode::Preview, some).await.unwrap(),
+        };
+        assert_eq!((preview.sums, preview.departures), (sums, departures), "{deletion:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
     let test = TestStore::new().await;
     let report = |key: &str, x: u32| {
@@ -455,7 +485,7 @@ async fn a_whole_dimension_loses_its_keys_with_long_names_too() {
         test.post(&format!("i{i}"), &body).await;
     }
     let others = test.shown("e").await;
-    let all = Deletion::Keys(DimensionName::new("d").unwrap(), None);
+    let all = keys("d", KeySelection::All);
     let preview = delete(&test.store, DeletionMode::Preview, &all).await.unwrap();
     let deleted = delete(&test.store, DeletionMode::Delete, &all).await.unwrap();
     assert_eq!(deleted, preview);
@@ -473,6 +503,34 @@ async fn a_whole_dimension_loses_its_keys_with_long_names_too() {
     post(&test.another(), NOW, "new", body).await.unwrap();
     assert_exact(&test, "reported by another").await;
     assert_eq!(test.shown("d").await, "a: c.x=5\ntotal: c.x=5");
+}
+
+#[tokio::test]
+async fn keys_with_a_prefix_go_and_all_others_stay_exact_also_where_names_are_long() {
+    let test = TestStore::new().await;
+    let (long, longer) = (format!("bot{}", "k".repeat(300)), format!("bob{}", "k".repeat(300)));
+    for (i, key) in ["bot1", "bot#2", &long, "bo", "bob", &longer].into_iter().enumerate() {
+        let body = format!(
+            r#"{{"dims":{{"d":"{key}","e":"k"}},"counters":{{"x":{}}},"members":{{"m":"{i}"}}}}"#,
+            i + 1
+        );
+        test.post("mover", &body).await;
+        test.post(&format!("i{i}"), &body).await;
+    }
+    let others = test.shown("e").await;
+    let bots = keys("d", KeySelection::WithPrefix(KeyPrefix::new("bot").unwrap()));
+    let preview = delete(&test.store, DeletionMode::Preview, &bots).await.unwrap();
+    let deleted = delete(&test.store, DeletionMode::Delete, &bots).await.unwrap();
+    assert_eq!(deleted, preview);
+    assert_eq!((deleted.keys, deleted.members, deleted.ids, deleted.departures), (3, 3, 3, 3));
+    assert_exact(&test, "deleted").await;
+    assert_eq!(
+        test.shown("d").await,
+        format!("bo: c.x=5 m.m=1\nbob: c.x=6 m.m=1\n{longer}: c.x=7 m.m=1\ntotal: c.x=18 m.m=3")
+    );
+    assert_eq!(test.shown("e").await, others);
+    let again = delete(&test.store, DeletionMode::Delete, &bots).await.unwrap();
+    assert_eq!(again, Deleted::default());
 }
 
 #[tokio::test]
@@ -542,7 +600,7 @@ async fn keys_and_stats_are_deleted_exactly_whatever_is_lost_whenever_the_progra
         assert_exact(&test, &format!("{deletion:?}")).await;
         assert!(kills >= 2, "{kills}");
         let shown = test.shown("d").await;
-        let gone = if matches!(deletion, Deletion::Stats(_)) { "x=" } else { "k1" };
+        let gone = if matches!(deletion, DeletionOfAllIds::Stats(_)) { "x=" } else { "k1" };
         assert!(!shown.contains(gone), "{shown}");
     }
 }
@@ -576,7 +634,7 @@ async fn what_is_reported_while_a_key_is_deleted_is_exact_wherever_it_counts() {
 async fn what_is_reported_while_dimensions_are_deleted_is_exact_and_listed() {
     let test = TestStore::new().await;
     let stopped = AtomicBool::new(false);
-    let all = Deletion::Keys(DimensionName::new("d").unwrap(), None);
+    let all = keys("d", KeySelection::All);
     let deletions = async {
         for _ in 0..20 {
             delete(&test.store, DeletionMode::Delete, &all).await.unwrap();
@@ -643,6 +701,7 @@ async fn a_key_stays_while_it_has_gauges_of_ids_that_have_moved_away() {
         pacer: &mut pacer,
         patience: Duration::from_secs(60),
         deleted: Deleted::default(),
+        watch: &mut |_, _| {},
     };
     test.store.delete_of_all_ids(&key("d", "k"), &mut later).await.unwrap();
     assert_eq!((later.deleted.keys, later.deleted.keys_left), (1, 0));

@@ -34,14 +34,20 @@ fn conflict(proxy: &Proxy, count: u64) {
     proxy.set_plan(FaultPlan::script(faults));
 }
 
-/// A store whose key `k` has several cells.
+/// A key of which items have only a hash, and the name beside it.
+fn long_key() -> String {
+    "k".repeat(300)
+}
+
+/// A store whose keys `k` and [`long_key`] have several cells.
 async fn with_cells() -> (Proxy, TestStore, String) {
     let (proxy, test) = TestStore::behind_a_proxy().await;
     for i in 0..5 {
         conflict(&proxy, i);
         let body = format!(
-            r#"{{"dims":{{"d":"k","e":"k"}},"counters":{{"x":{}}},"increments":{{"y":1}},
+            r#"{{"dims":{{"d":"k","e":"{}"}},"counters":{{"x":{}}},"increments":{{"y":1}},
                 "gauges":{{"g":2}},"members":{{"s":"m{i}"}}}}"#,
+            long_key(),
             10_u64.pow(i.try_into().unwrap())
         );
         post(&test.another(), NOW, &i.to_string(), &body).await.unwrap();
@@ -116,6 +122,8 @@ async fn quiet_cells_become_one_and_every_view_of_each_step_adds_up_to_the_same(
             assert_eq!(sums, expected, "after {seconds} s: {view:?}");
         }
         assert_eq!(test.shown_at(later(10_000), "d").await, shown);
+        let with_long_key = shown.replacen('k', &long_key(), 1);
+        assert_eq!(test.shown_at(later(10_000), "e").await, with_long_key);
         before = after;
     }
     assert_eq!(before.len(), 1);
@@ -161,15 +169,16 @@ async fn a_step_notes_when_it_was_done_and_not_when_the_run_began() {
     let clock = || later(600 * (2 + looks.fetch_add(1, Relaxed)));
     let folded = fold(&test.store, clock).await;
     assert!(folded.absorbed > 0, "{folded:?}");
-    let since = async |dimension: &str| {
+    let since = async |dimension: &str, key: &str| {
         let key = RollupKey {
             dimension: DimensionName::new(dimension).unwrap(),
-            key: DimensionKey::new("k").unwrap(),
+            key: DimensionKey::new(key).unwrap(),
         };
         let key = ItemKey::rollup(&key, Cell::FIRST).attributes();
         let item = test.client.get_item().table_name(&test.settings.table).set_key(Some(key));
         let item = item.send().await.unwrap().item.unwrap();
         item["folding_since"].as_n().unwrap().parse::<u64>().unwrap()
     };
-    assert!(since("d").await < since("e").await, "one was folded after the other");
+    let (first, second) = (since("d", "k").await, since("e", &long_key()).await);
+    assert!(first < second, "one was folded after the other");
 }

@@ -89,6 +89,27 @@ async fn a_full_partition_makes_the_keys_of_its_dimension_use_others() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_is_throttled_as_a_whole_goes_to_other_partitions_if_one_is_full() {
+    for (throttle, widened) in
+        [(Throttle::PartitionFull, true), (Throttle::ThroughputExceeded, false)]
+    {
+        let (proxy, test) = TestStore::behind_a_proxy().await;
+        let keys: Vec<_> = (0..8).map(|key| format!("k{key}")).collect();
+        for key in &keys {
+            test.post(key, &body(key, 1)).await;
+        }
+        let once = (Operation::TransactWriteItems, 0, Fault::Throttle(throttle));
+        for key in &keys {
+            proxy.set_plan(FaultPlan::script([once.clone()]));
+            test.post(key, &body(key, 2)).await;
+        }
+        assert_eq!(cells(&test).await > 1, widened);
+        let shown = test.shown("d").await;
+        assert!(shown.ends_with("total: c.x=16 now.g=8 m.m=16"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn where_every_partition_is_full_an_update_gives_up_early() {
     let (proxy, mut test) = TestStore::behind_a_proxy().await;
     test.settings.pace.throttled = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use anyhow::ensure;
 use service::{
     ports::free_port,
     processes::{Running, wait_for},
-    tools, wait_for_dynamodb,
+    tools, wait_for_port,
     workspace::{root, run, target},
 };
 use statshub::HttpClient;
@@ -32,7 +32,7 @@ pub fn test() -> anyhow::Result<()> {
             .args(["serve", "--port", &database_port.to_string(), "--file"])
             .arg(data.join("statshub.sqlite")),
     )?;
-    wait_for_dynamodb(&mut database, database_port)?;
+    wait_for_port("DynamoDB", &mut database, database_port)?;
     let mut create = Command::new(&local_dynamodb);
     run(with_aws(&mut create, database_port).arg("create-table"))?;
     let mut watch = Command::new(&cargo_lambda);

@@ -91,6 +91,7 @@ pub fn run(options: &DevOptions) -> anyhow::Result<()> {
 fn explain(options: &DevOptions, url: &str, is_open: bool) {
     let token = if is_open { "" } else { "-H 'Authorization: Bearer <token>' " };
     println!("ready: {url}");
+    println!("look:  {url}/ in a browser");
     println!(
         "try:   curl {token}{url}/stats/myid1 -d '{{\"dims\":{{\"country\":\"es\"}},\"counters\":{{\"hits\":1}}}}'"
     );

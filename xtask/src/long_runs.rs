@@ -1,5 +1,5 @@
-//! `cargo xtask torture`, `bench`, `contention`, `many-keys` and `large-query`: they run too long for
-//! tests, or are about time. They are built with the profile `bench`.
+//! `cargo xtask torture`, `bench`, `contention`, `many-keys`, `large-query` and `large-deletion`: they run too
+//! long for tests, or are about time. They are built with the profile `bench`.
 
 use clap::Args;
 use service::workspace::{cargo, run};

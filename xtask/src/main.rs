@@ -12,7 +12,11 @@ use std::process::ExitCode;
 
 use bench::{large_answers, large_archive};
 use clap::Parser;
-use scenarios::{crash, deploy_test, replay};
+use scenarios::{
+    crash, deploy_test,
+    page_in_a_browser::{self, PageFiles},
+    replay,
+};
 use service::workspace;
 use statshub::{make_token, revoke_token, run_archive, run_sql};
 
@@ -25,6 +29,8 @@ enum Command {
     Archive(run_archive::ArchiveOptions),
     /// Run a query on the BigQuery emulator, and print each row as a line of JSON
     Sql(run_sql::SqlOptions),
+    /// Build the page from its sources in `page/src`
+    Page,
     /// Make a token for a client, and the entry of the configuration that lets it in
     Token(make_token::TokenOptions),
     /// Shut out whoever holds a token: remove its entry from a deployed stack, now
@@ -46,6 +52,10 @@ enum Command {
     ManyKeys(long_runs::BenchArguments),
     /// Measure how much memory questions about a dimension of a million keys take
     LargeQuery(long_runs::BenchArguments),
+    /// Measure audits, a repair and an export of a dimension of a million keys
+    LargeAudit(long_runs::BenchArguments),
+    /// Delete stats of many rollups beside updates, and measure what it takes
+    LargeDeletion(long_runs::BenchArguments),
     /// Measure how much memory and time it takes to archive a large dimension
     Large(large_archive::LargeArchiveOptions),
     /// Ask a running service for answers of several megabytes, on a busy machine
@@ -61,6 +71,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Archive(options) => run_archive::run(&options),
         Command::Sql(options) => run_sql::run(&options),
+        Command::Page => page_in_a_browser::build(PageFiles::Written),
         Command::Token(options) => make_token::run(&options),
         Command::Revoke(options) => revoke_token::run(&options),
         Command::Test(options) => steps::run(&options),
@@ -71,6 +82,8 @@ fn main() -> ExitCode {
         Command::Contention(options) => long_runs::run_bench("contention", &options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),
+        Command::LargeAudit(options) => long_runs::run_bench("large-audit", &options),
+        Command::LargeDeletion(options) => long_runs::run_bench("large-deletion", &options),
         Command::Large(options) => large_archive::run(&options),
         Command::LargeAnswers(options) => large_answers::run(&options),
         Command::Crash(options) => crash::run(&options),

@@ -4,12 +4,12 @@ use std::{fs, time::Instant};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use scenarios::{crash, readme_session};
+use scenarios::{crash, page_in_a_browser, readme_session};
 use service::{
     bigquery_emulator::Emulator,
     ports::free_port,
     processes::Running,
-    tools, wait_for_dynamodb,
+    tools, wait_for_port,
     workspace::{self, cargo, say, target},
 };
 
@@ -36,8 +36,12 @@ enum TestStep {
     DynamodbLocal,
     /// The sessions of README.md and docs/api.md, played over HTTP against the built functions
     EndToEnd,
+    /// The page, in a browser
+    Page,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,
+    /// The migration from the first statshub, on a Redis
+    Redis,
     /// The built functions and the database, killed under load
     Crash,
     /// The functions under `cargo lambda watch` and `cargo lambda invoke`, built anew by
@@ -85,8 +89,10 @@ impl TestStep {
             ),
             Self::DynamodbLocal => store_tests_on_dynamodb_local(),
             Self::EndToEnd => readme_session::run(),
+            Self::Page => page_in_a_browser::test(),
             Self::CargoLambda => cargo_lambda::test(),
             Self::Bigquery => tests_on_the_bigquery_emulator(),
+            Self::Redis => migration_from_redis(),
             Self::Crash => crash::run(&crash::CrashOptions::default()),
         }
     }
@@ -95,11 +101,22 @@ impl TestStep {
 fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
     let port = free_port()?;
     let mut dynamodb = Running::start("dynamodb", &mut tools::dynamodb_local_command(port, None)?)?;
-    wait_for_dynamodb(&mut dynamodb, port)?;
+    wait_for_port("DynamoDB", &mut dynamodb, port)?;
     workspace::run(
         cargo()
             .args(["test", "--workspace", "--test", "store", "--test", "pages"])
             .env("STATSHUB_TEST_DYNAMODB", format!("http://127.0.0.1:{port}")),
+    )
+}
+
+fn migration_from_redis() -> anyhow::Result<()> {
+    let port = free_port()?;
+    let mut redis = Running::start("redis", &mut tools::redis_command(port)?)?;
+    wait_for_port("Redis", &mut redis, port)?;
+    workspace::run(
+        cargo()
+            .args(["test", "--workspace", "--test", "redis", "--", "--ignored"])
+            .env("STATSHUB_TEST_REDIS", format!("127.0.0.1:{port}")),
     )
 }
 

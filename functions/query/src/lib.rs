@@ -1,5 +1,6 @@
-//! What is counted at the moment: `GET /stats/{dim}`, `GET /stats/`, `GET /metrics`, `GET
-//! /stream/…` and `GET /ids/{id}`; and `GET /openapi.yaml`, which says what the API is.
+//! What is counted at the moment: `GET /stats/{dim}`, `GET /stats/`, `GET /dimensions`, `GET
+//! /metrics`, `GET /stream/…` and `GET /ids/{id}`; and `GET /openapi.yaml`, which says what the API
+//! is.
 //!
 //! `stats_question.rs` makes a question of parameters, `stats_reading.rs` reads what it asks for,
 //! and `answer_format.rs` writes it.
@@ -7,6 +8,7 @@
 mod answer_format;
 mod api_description;
 mod cache;
+mod dimensions_json;
 mod id_json;
 mod kind;
 mod prometheus_text;
@@ -70,6 +72,12 @@ impl Function {
         let response = match QueryRoute::of(&request.asked)? {
             QueryRoute::Dimension(dimension) => self.dimension(dimension, request, call).await?,
             QueryRoute::AllDimensions => self.all_dimensions(request, call).await?,
+            QueryRoute::Dimensions => {
+                let [] = request.parameters.only([])?;
+                let dimensions = self.store.dimensions(call.deadline).await?;
+                let body = dimensions_json::body(&dimensions)?;
+                revalidated_on_encoding(Response::json(StatusCode::OK, body), request)
+            }
             QueryRoute::Metrics => self.metrics(request, call).await?,
             QueryRoute::Description => {
                 let [] = request.parameters.only([])?;
@@ -230,6 +238,13 @@ fn answer(
 fn revalidated(response: Response, request: &Request, freshness: Option<Freshness>) -> Response {
     let mut response = varying(response, "accept, accept-encoding");
     report(freshness, &mut response.headers);
+    response.validated(request)
+}
+
+/// The same for what comes in one format only.
+fn revalidated_on_encoding(response: Response, request: &Request) -> Response {
+    let mut response = varying(response, "accept-encoding");
+    report(None, &mut response.headers);
     response.validated(request)
 }
 

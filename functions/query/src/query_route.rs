@@ -13,6 +13,8 @@ pub(crate) enum QueryRoute<'a> {
     Dimension(&'a DimensionName),
     /// `GET /stats/`: the stats of all dimensions.
     AllDimensions,
+    /// `GET /dimensions`: which dimensions there are.
+    Dimensions,
     /// `GET /ids/{id}`: what an id last reported.
     Id(&'a Id),
     /// `GET /metrics`: dimensions, for Prometheus.
@@ -41,6 +43,7 @@ impl<'a> QueryRoute<'a> {
                 Ok(Self::Dimension(dimension))
             }
             (&Method::GET, "/stats/", []) => Ok(Self::AllDimensions),
+            (&Method::GET, "/dimensions", []) => Ok(Self::Dimensions),
             (&Method::GET, "/ids/{id+}", [PathName::Id(id)]) => Ok(Self::Id(id)),
             (&Method::GET, "/metrics", []) => Ok(Self::Metrics),
             (&Method::GET, "/openapi.yaml", []) => Ok(Self::Description),

@@ -113,6 +113,27 @@ async fn a_dimension_and_all_dimensions() {
 }
 
 #[tokio::test]
+async fn the_dimensions_are_listed_without_reading_their_keys() {
+    let service = Service::new().await;
+    let nothing = json!({"Succeeded": true, "Error": "", "dimensions": []});
+    assert_eq!(body(&service.get(3_600, "/dimensions").await), nothing);
+    for number in 0..50 {
+        let counters = format!("\"{}{number}\":1", "x".repeat(200));
+        let update =
+            format!(r#"{{"dims":{{"user":"k{number}","País":"ES"}},"counters":{{{counters}}}}}"#);
+        service.post_as(&number.to_string(), 3_600, &update).await;
+    }
+    let answer = service.get(3_600, "/dimensions").await;
+    let both = json!({"Succeeded": true, "Error": "", "dimensions": ["país", "user"]});
+    assert_eq!(body(&answer), both);
+    assert_eq!(header(&answer, "x-statshub-units"), Some("read=1; write=0"));
+    assert_eq!(header(&answer, "cache-control"), Some("private, no-cache"));
+    let known = json!({"if-none-match": header(&answer, "etag").unwrap()});
+    assert_eq!(service.ask(3_600, "GET", "/dimensions", known).await.status_code, 304);
+    assert_eq!(service.get(3_600, "/dimensions?format=csv").await.status_code, 400);
+}
+
+#[tokio::test]
 async fn an_unknown_dimension_has_an_empty_total_and_an_invalid_one_is_refused() {
     let service = Service::new().await;
     let unknown = body(&service.get(0, "/stats/nowhere").await);

@@ -6,20 +6,29 @@
 //! absent from then on in the id's shares. Whoever repeats a deletion that was interrupted finds
 //! what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CellSums, Detail, DimensionKey, DimensionName, Overflow, Period, Placement, RollupKey, Share,
-    Shares, StatName, StatPattern, Sum, Sums,
+    CellSums, Detail, DimensionKey, DimensionName, KeySelection, Overflow, Period, Placement,
+    RollupKey, Share, Shares, StatName, StatPattern, Sum, Sums,
 };
 
-/// What is deleted of all that ids have reported.
+/// What an operator deletes of all ids: never all that they have reported.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeletionOfAllIds {
+    /// What counts under these keys of a dimension.
+    Keys(DimensionName, KeySelection),
+    /// The stats that match a pattern, under whatever key.
+    Stats(StatPattern),
+}
+
+/// What is deleted of an id's own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deletion {
     /// All of it.
     Everything,
-    /// What counts under a key of a dimension, or under all of them if none is named.
-    Keys(DimensionName, Option<DimensionKey>),
+    /// What counts under these keys of a dimension, or under all of them if there is no list.
+    Keys(DimensionName, Option<BTreeSet<DimensionKey>>),
     /// The stats that match a pattern, under whatever key.
     Stats(StatPattern),
 }
@@ -58,7 +67,9 @@ impl Deletion {
     pub fn covers_key(&self, dimension: &DimensionName, key: &DimensionKey) -> bool {
         match self {
             Self::Everything | Self::Stats(_) => true,
-            Self::Keys(of, only) => of == dimension && only.as_ref().is_none_or(|only| only == key),
+            Self::Keys(of, only) => {
+                of == dimension && only.as_ref().is_none_or(|only| only.contains(key))
+            }
         }
     }
 
@@ -269,7 +280,7 @@ mod tests {
         let d = DimensionName::new("d").unwrap();
         let (a, b) = (DimensionKey::new("a").unwrap(), DimensionKey::new("b").unwrap());
         let of_key = |key: &DimensionKey| {
-            let deletion = Deletion::Keys(d.clone(), Some(key.clone()));
+            let deletion = Deletion::Keys(d.clone(), Some([key.clone()].into()));
             deletion.step(&detail, |_| true, StepSize::UNLIMITED).unwrap()
         };
         assert_eq!(of_key(&b), None);

@@ -46,7 +46,7 @@ pub struct Shares(BTreeMap<StatName, Share>);
 
 impl Shares {
     /// Every one of `stats` is absent.
-    fn absent<'a>(stats: impl IntoIterator<Item = &'a StatName>) -> Self {
+    pub(super) fn absent<'a>(stats: impl IntoIterator<Item = &'a StatName>) -> Self {
         let absent = |stat: &StatName| (stat.clone(), Share::Absent);
         Self(stats.into_iter().map(absent).collect())
     }

@@ -16,6 +16,8 @@ mod key_selection;
 mod name;
 mod period;
 mod plan;
+mod record;
+mod restoring;
 mod rollup_stat;
 mod spread;
 mod stat_pattern;
@@ -28,7 +30,7 @@ pub use cell::{
     Cell, CellState, CellSums, FirstCell, FoldStage, Incarnation, OtherCell, RollupCell, SpreadSum,
     sum_of_cells,
 };
-pub use deletion::{Deletion, DeletionStep, StepSize};
+pub use deletion::{Deletion, DeletionOfAllIds, DeletionStep, StepSize};
 pub use detail::{Detail, Placement, Share, Shares};
 pub use fold::{FoldStep, split_first};
 pub use group::Group;
@@ -39,7 +41,9 @@ pub use name::{
     DimensionKey, DimensionName, Id, KeyPrefix, Member, NameError, StatName, TOTAL, excerpt,
 };
 pub use period::{Period, PeriodLength, UnixSeconds};
-pub use plan::{MemberSet, Plan, RollupKey, Sums, member_sets, plan};
+pub use plan::{MemberSet, Plan, RollupKey, Sums, gains, member_sets, plan};
+pub use record::{IdRecord, KeyRecord, Record, RecordError};
+pub use restoring::{Restoring, RestoringStep, StoredId};
 pub use rollup_stat::RollupStat;
 pub use spread::{Narrowing, SPREAD_IS_TRUSTED_FOR, Spread};
 pub use stat_pattern::StatPattern;

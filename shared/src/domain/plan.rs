@@ -189,7 +189,10 @@ fn gauge_gains(
 
 /// What to add to `old` to get `new`: nothing for a sum that stays, zero for a new one that is
 /// zero.
-fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
+///
+/// # Errors
+/// A difference would need more than 38 digits.
+pub fn gains(old: &Sums, new: Sums) -> Result<Sums, Overflow> {
     let changed = new.into_iter().filter(|(stat, sum)| old.get(stat) != Some(sum));
     let gain = |(stat, sum): (StatName, Sum)| {
         let before = old.get(&stat).copied().unwrap_or_default();

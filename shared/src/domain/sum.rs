@@ -2,7 +2,7 @@
 
 use std::{fmt, num::TryFromIntError, str::FromStr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// So many digits fit into 64 bits, the sign included.
 const SHORT_DIGITS: usize = 18;
@@ -102,6 +102,13 @@ impl Serialize for Sum {
     }
 }
 
+impl<'de> Deserialize<'de> for Sum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        i128::deserialize(deserializer)
+            .and_then(|value| Self::bounded(value).map_err(de::Error::custom))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +142,13 @@ mod tests {
 
     #[test]
     fn json_holds_all_digits() {
-        assert_eq!(serde_json::to_string(&Sum::MAX).unwrap(), "9".repeat(38));
+        let digits = serde_json::to_string(&Sum::MAX).unwrap();
+        assert_eq!(digits, "9".repeat(38));
+        assert_eq!(serde_json::from_str::<Sum>(&digits).unwrap(), Sum::MAX);
+        assert_eq!(serde_json::from_str::<Sum>("-7").unwrap().to_string(), "-7");
+        for refused in ["9".repeat(39), "1.5".to_owned(), "\"1\"".to_owned()] {
+            assert!(serde_json::from_str::<Sum>(&refused).is_err(), "{refused}");
+        }
         let least = Sum::from(i64::MIN);
         assert_eq!(serde_json::to_string(&least).unwrap(), i64::MIN.to_string());
         let less = least.checked_sub(Sum::from(1)).unwrap();

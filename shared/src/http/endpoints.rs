@@ -50,11 +50,14 @@ static TABLE: &[MethodEntry] = &[
         paths: &[
             PathEntry::new("query", "/stats/{dim+}"),
             PathEntry::new("query", "/stats/"),
+            PathEntry::new("query", "/dimensions"),
             PathEntry::new("query", "/ids/{id+}"),
             PathEntry::new("query", "/metrics"),
             PathEntry::new("query", "/stream/{dim}/{key+}/{counter|gauge}/{stat}"),
             PathEntry::new("history", "/history/{dim}/{key+}/{counter|gauge}/{stat}"),
             PathEntry::public("query", "/openapi.yaml"),
+            PathEntry::public("dashboard", "/"),
+            PathEntry::public("dashboard", "/page/{file}"),
         ],
     },
 ];
@@ -130,7 +133,15 @@ mod tests {
             (Method::OPTIONS, Scope::Read),
             (Method::DELETE, Scope::Read),
         ] {
-            for path in ["stats/x", "nowhere", "%FF", "openapi.yaml/x", "stats/openapi.yaml"] {
+            for path in [
+                "stats/x",
+                "dimensions",
+                "nowhere",
+                "%FF",
+                "openapi.yaml/x",
+                "stats/openapi.yaml",
+                "/page/x",
+            ] {
                 let path = RequestPath::encoded(path);
                 assert_eq!(scope(&method, &path), Some(needed), "{method} {path:?}");
             }
@@ -138,19 +149,20 @@ mod tests {
     }
 
     #[test]
-    fn anyone_may_read_the_description_of_the_api_and_nobody_may_write_there() {
+    fn anyone_may_read_the_page_and_the_description_of_the_api_and_nobody_may_write_there() {
         for (method, needed) in [
             (Method::GET, None),
             (Method::HEAD, None),
             (Method::POST, Some(Scope::Write)),
             (Method::PUT, Some(Scope::Read)),
         ] {
-            for path in ["openapi.yaml", "openapi.yaml/"] {
+            for path in ["openapi.yaml", "openapi.yaml/", "", "page/main.js", "page/"] {
                 assert_eq!(scope(&method, &RequestPath::encoded(path)), needed, "{method} {path}");
             }
         }
-        let public: Vec<_> = endpoints().filter(|endpoint| endpoint.scope.is_none()).collect();
-        assert!(matches!(&public[..], [one] if one.path == "/openapi.yaml"), "{public:?}");
+        let public = endpoints().filter(|endpoint| endpoint.scope.is_none());
+        let public: Vec<_> = public.map(|endpoint| endpoint.path).collect();
+        assert_eq!(public, ["/openapi.yaml", "/", "/page/{file}"]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use negotiation::preferred_type;
 pub use next_page::link_next_page;
 pub use opaque_token::{MAX_TOKEN_BYTES, PageTokenError, decode_token, encode_token, fingerprint};
 pub use parameters::Parameters;
-pub use path_name::{KeyChoice, PathName};
+pub use path_name::{FileName, KeyChoice, PathName};
 pub(crate) use preflight::answer_preflight;
 pub use problem::Problem;
 pub use request::Request;

@@ -19,6 +19,8 @@ pub enum PathName {
     Kind(Group),
     /// A stat.
     Stat(StatName),
+    /// A file of the page.
+    File(FileName),
 }
 
 impl PathName {
@@ -35,6 +37,7 @@ impl PathName {
             "{key+}" => Self::Keys(KeyChoice::parse(text)?),
             "{counter|gauge}" => Self::Kind(kind(text)?),
             "{stat}" => Self::Stat(StatName::new(text)?),
+            "{file}" => Self::File(FileName::new(text)?),
             // A test finds a name of the table that is missing above.
             _ => return Err(RequestError::NotFound),
         })
@@ -69,6 +72,32 @@ impl KeyChoice {
             text if text.eq_ignore_ascii_case(TOTAL) => Ok(Self::Total),
             text => Ok(Self::One(DimensionKey::new(text)?)),
         }
+    }
+}
+
+/// The name of a file of the page: 1 to 100 of `A-Z a-z 0-9 . _ -`, such as `main-1A2B3C4D.js`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileName(String);
+
+impl FileName {
+    /// The most bytes of a name.
+    const LONGEST: usize = 100;
+
+    fn new(text: &str) -> Result<Self, RequestError> {
+        let is_valid = (1..=Self::LONGEST).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if is_valid {
+            return Ok(Self(text.to_owned()));
+        }
+        let text = excerpt(text);
+        let error = format!("\"{text}\" is not the name of a file: use letters, digits and . _ -");
+        Err(RequestError::Malformed(error))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

@@ -168,8 +168,10 @@ mod tests {
                 RequestError::NotFound,
                 404,
                 "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET /stats/, \
-                 GET /ids/{id}, GET /metrics, GET /stream/{dim}/{key}/{counter|gauge}/{stat}, \
-                 GET /history/{dim}/{key}/{counter|gauge}/{stat} and GET /openapi.yaml",
+                 GET /dimensions, GET /ids/{id}, GET /metrics, \
+                 GET /stream/{dim}/{key}/{counter|gauge}/{stat}, \
+                 GET /history/{dim}/{key}/{counter|gauge}/{stat}, GET /openapi.yaml, GET / and \
+                 GET /page/{file}",
                 None,
             ),
         ];

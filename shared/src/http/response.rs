@@ -81,6 +81,17 @@ impl Response {
         Ok(self)
     }
 
+    /// The same with these bytes, into which the body was compressed before, if the client takes that.
+    #[must_use]
+    pub fn compressed_before(mut self, request: &Request, gzip: &[u8]) -> Self {
+        if !self.body.is_empty() && takes_gzip(&request.headers) {
+            self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            self.gzip = Some(gzip.to_vec());
+            self.body = String::new();
+        }
+        self
+    }
+
     /// The same with a `Retry-After`: what has failed may succeed a little later.
     #[must_use]
     pub fn retry_later(mut self) -> Self {

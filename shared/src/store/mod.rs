@@ -23,13 +23,15 @@ use tokio::time::timeout;
 
 pub use crate::deadline::Deadline;
 pub use admin::{
-    AuditFailure, Deleted, DeletionMode, DeletionRun, Folded, Housekeeping, Pacer, audit,
+    AuditFailure, AuditMode, AuditRun, Audited, Deleted, DeletionMode, DeletionRun, Discrepancy,
+    ExportFailure, ExportRun, ExportedCounts, Finding, Folded, Housekeeping, Pacer, Place,
+    RunError, Subject, Workspace, audit,
 };
 pub use connection::Connection;
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};
-pub use update::{Outcome, Submission};
+pub use update::{AdoptedIds, Imported, Outcome, Submission};
 
 use crate::table::ItemKey;
 use send::TableRequest;

@@ -4,7 +4,7 @@ use std::{convert::Infallible, error::Error};
 
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
+    error::{BuildError, ProvideErrorMetadata, SdkError},
     operation::{
         batch_get_item::{
             BatchGetItemError, BatchGetItemOutput, builders::BatchGetItemFluentBuilder,
@@ -12,13 +12,16 @@ use aws_sdk_dynamodb::{
         put_item::{PutItemError, PutItemOutput, builders::PutItemFluentBuilder},
         query::{QueryError, QueryOutput, builders::QueryFluentBuilder},
         scan::{ScanError, ScanOutput, builders::ScanFluentBuilder},
+        transact_get_items::{
+            TransactGetItemsError, TransactGetItemsOutput, builders::TransactGetItemsFluentBuilder,
+        },
         transact_write_items::{
             TransactWriteItemsError, TransactWriteItemsOutput,
             builders::TransactWriteItemsFluentBuilder,
         },
         update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
     },
-    types::{ReturnConsumedCapacity, TransactWriteItem, Update},
+    types::{Get, ReturnConsumedCapacity, TransactGetItem, TransactWriteItem, Update},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, timeout_at};
@@ -29,7 +32,11 @@ use super::{
     failure::{Failure, was_cancelled},
     store_error::Cause,
 };
-use crate::{deadline::Deadline, usage};
+use crate::{
+    deadline::Deadline,
+    table::{Item, ItemKey},
+    usage,
+};
 
 /// What comes of an attempt.
 pub(super) type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
@@ -71,6 +78,12 @@ table_request!(ScanFluentBuilder, ScanOutput, ScanError, usage::note_read);
 table_request!(BatchGetItemFluentBuilder, BatchGetItemOutput, BatchGetItemError, usage::note_read);
 table_request!(UpdateItemFluentBuilder, UpdateItemOutput, UpdateItemError, usage::note_written);
 table_request!(PutItemFluentBuilder, PutItemOutput, PutItemError, usage::note_written);
+table_request!(
+    TransactGetItemsFluentBuilder,
+    TransactGetItemsOutput,
+    TransactGetItemsError,
+    usage::note_read
+);
 table_request!(
     TransactWriteItemsFluentBuilder,
     TransactWriteItemsOutput,
@@ -138,6 +151,40 @@ impl Store {
         let again = |error| Ok(Next::<R, Infallible>::retry(request(), error));
         let Ok(answer) = self.backoff(deadline).send(request(), again).await?;
         Ok(answer)
+    }
+}
+
+impl Store {
+    /// Reads items as they are at one moment; up to 100 of them, as far as they
+    /// exist.
+    ///
+    /// # Errors
+    /// The deadline passes while others write to them, or DynamoDB refuses the request.
+    pub(super) async fn get_at_once(
+        &self,
+        keys: &[ItemKey],
+        deadline: Deadline,
+    ) -> Result<Vec<Item>, StoreError> {
+        let get = |key: &ItemKey| {
+            let get = Get::builder().table_name(&self.settings.table);
+            let get = get.set_key(Some(key.attributes())).build()?;
+            Ok(TransactGetItem::builder().get(get).build())
+        };
+        let gets = keys.iter().map(get).collect::<Result<Vec<_>, BuildError>>()?;
+        let request = || self.client.transact_get_items().set_transact_items(Some(gets.clone()));
+        let again = |error: SdkError<TransactGetItemsError, HttpResponse>| {
+            let service_error = error.as_service_error();
+            // Somebody writes to one of them, or it is throttled.
+            let is_cancelled =
+                service_error.is_some_and(TransactGetItemsError::is_transaction_canceled_exception);
+            Ok(match is_cancelled {
+                true => Next::<_, Infallible>::Later(request(), Failure::InTheWay, error.into()),
+                false => Next::retry(request(), error),
+            })
+        };
+        let Ok(answer) = self.backoff(deadline).send(request(), again).await?;
+        let answers = answer.responses.unwrap_or_default().into_iter();
+        Ok(answers.filter_map(|answer| answer.item).collect())
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) const FOLDING_SINCE: &str = "folding_since";
 
 /// In a first cell: that a deletion found nothing in it. Whoever writes to the cell removes it.
 pub(super) const VACATED: &str = "vacated";
+/// In a first cell, of a rollup or of a number of keys: which repair has changed it last. A repair
+/// is made for what another one has left.
+pub(super) const REPAIRED: &str = "repaired";
 
 /// Within a placement: the key of the dimension.
 pub(super) const PLACEMENT_KEY: &str = "key";
@@ -63,10 +66,12 @@ pub(super) const PLACEMENT_COUNTERS: &str = "counters";
 /// Within a placement: the shares of the gauges, in the order of the gauges' names.
 pub(super) const PLACEMENT_GAUGES: &str = "gauges";
 
-const COUNTER: &str = "c:";
+/// What the attributes of counters begin with.
+pub(super) const COUNTER: &str = "c:";
 const GAUGE: &str = "g";
 const PERIOD_END: char = ':';
-const MEMBER_COUNT: &str = "m:";
+/// What the attributes of numbers of members begin with.
+pub(super) const MEMBER_COUNT: &str = "m:";
 const PLACEMENT: &str = "d:";
 
 /// The attribute of a counter, in details and rollups.

@@ -52,6 +52,12 @@ impl Removable {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Whether these are all that may go.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.len() < MAX_REMOVED
+    }
 }
 
 impl StoredRollup {

@@ -41,6 +41,21 @@ impl UpdateExpression {
         self.set.push(format!("{name}=if_not_exists({name},{placeholder})"));
     }
 
+    /// A condition on an attribute, with placeholders of this expression: that it has this value, or
+    /// is not there.
+    pub(super) fn equals(&mut self, attribute: String, value: Option<AttributeValue>) -> String {
+        match value {
+            Some(value) => {
+                let (name, placeholder) = self.bind(attribute, value);
+                format!("{name}={placeholder}")
+            }
+            None => {
+                let name = self.bind_name(attribute);
+                format!("attribute_not_exists({name})")
+            }
+        }
+    }
+
     /// Removes attributes, as many of them as the expression still has room for.
     pub(super) fn remove_what_fits(&mut self, attributes: impl IntoIterator<Item = String>) {
         let mut room = MAX_BYTES.saturating_sub(self.text().len() + " REMOVE ".len());
@@ -54,6 +69,14 @@ impl UpdateExpression {
             self.names.insert(name.clone(), attribute);
             self.remove.push(name);
         }
+    }
+
+    /// A condition on an attribute, such as `>= :least`.
+    pub(super) fn attribute_condition(&mut self, attribute: &str, condition: &str) -> String {
+        let name = format!("#{}", base62(self.placeholders));
+        self.placeholders += 1;
+        self.names.insert(name.clone(), attribute.to_owned());
+        format!("{name} {condition}")
     }
 
     /// Whether it changes nothing.
@@ -74,12 +97,16 @@ impl UpdateExpression {
     }
 
     fn bind(&mut self, attribute: String, value: AttributeValue) -> (String, String) {
-        let short = base62(self.placeholders);
-        self.placeholders += 1;
-        let (name, placeholder) = (format!("#{short}"), format!(":{short}"));
-        self.names.insert(name.clone(), attribute);
+        let placeholder = format!(":{}", base62(self.placeholders));
         self.values.insert(placeholder.clone(), value);
-        (name, placeholder)
+        (self.bind_name(attribute), placeholder)
+    }
+
+    fn bind_name(&mut self, attribute: String) -> String {
+        let name = format!("#{}", base62(self.placeholders));
+        self.placeholders += 1;
+        self.names.insert(name.clone(), attribute);
+        name
     }
 }
 

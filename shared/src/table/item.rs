@@ -63,11 +63,23 @@ impl Revision {
         self.recent.contains(&update)
     }
 
+    /// Whether it is the revision of no detail, or of one that nothing but this update has made, as
+    /// far as it remembers.
+    #[must_use]
+    pub fn was_made_only_by(&self, update: UpdateToken) -> bool {
+        self.recent.iter().all(|token| *token == update)
+    }
+
     /// Whether more updates were counted since an `earlier` revision than this one remembers.
     #[must_use]
     pub fn has_forgotten(&self, earlier: &Self) -> bool {
         let since = self.version.saturating_sub(earlier.version);
         usize::try_from(since).map_or(true, |since| since > MAX_RECENT)
+    }
+
+    /// What distinguishes it from every other revision of the same detail.
+    pub(super) fn number_and_tokens(&self) -> (u64, Vec<u64>) {
+        (self.version, self.recent.iter().map(|token| token.0).collect())
     }
 
     /// The number that a condition compares; `None` if there is no detail.
@@ -566,5 +578,22 @@ mod tests {
         moved.placements.insert(dimension(), placement(shares));
         // A second field, `counters`, with a list of one null.
         assert_eq!(more(&moved), 7 + "d:country".len() + 3 + 1 + 5 + 1 + 8 + 3 + 1 + 1);
+    }
+
+    #[test]
+    fn values_of_each_type_have_the_bytes_that_dynamodb_counts() {
+        let texts = vec!["ab".to_owned(), "c".to_owned()];
+        let fields = [("ab".to_owned(), AttributeValue::S("c".to_owned()))];
+        for (value, bytes) in [
+            (AttributeValue::S("ab".to_owned()), 2),
+            (AttributeValue::N("123".to_owned()), 3),
+            (AttributeValue::B(Blob::new([1, 2, 3])), 3),
+            (AttributeValue::Ss(texts), 3),
+            (AttributeValue::L(vec![AttributeValue::N("1".to_owned())]), 3 + 1 + 2),
+            (AttributeValue::M(fields.into()), 3 + 1 + 3),
+            (AttributeValue::Bool(true), 1),
+        ] {
+            assert_eq!(value_bytes(&value), bytes, "{value:?}");
+        }
     }
 }

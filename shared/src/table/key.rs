@@ -1,6 +1,6 @@
 //! The keys of items.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
@@ -40,6 +40,63 @@ impl Shard {
     }
 }
 
+/// A key of a dimension in the escaped form that the table's keys have: `<dimension>#<key>`. Long
+/// names are hashes there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EscapedKey(String);
+
+impl EscapedKey {
+    /// That of a key.
+    #[must_use]
+    pub fn of(dimension: &DimensionName, key: &DimensionKey) -> Self {
+        Self(joined(&[part(dimension.as_str()), part(key.as_str())]))
+    }
+
+    /// The key that this text names, as [`Self::as_str`] has it; `None` if it names none.
+    #[must_use]
+    pub fn joined(text: &str) -> Option<Self> {
+        let (dimension, key) = text.split_once(SEPARATOR)?;
+        let is_one = !dimension.is_empty() && !key.is_empty() && !key.contains(SEPARATOR);
+        is_one.then(|| Self(text.to_owned()))
+    }
+
+    /// Dimension and key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The dimension.
+    #[must_use]
+    pub fn dimension(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or("", |(dimension, _)| dimension)
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once(SEPARATOR).map_or("", |(_, key)| key)
+    }
+
+    /// The first cell of its rollup.
+    #[must_use]
+    pub fn first_cell(&self) -> ItemKey {
+        ItemKey::new([DIMENSION, self.dimension(), &Cell::FIRST.number().to_string()], [self.key()])
+    }
+
+    /// What an id has left behind there, whose items have this partition key.
+    #[must_use]
+    pub fn departure_of(&self, id: &str) -> ItemKey {
+        ItemKey { partition: id.to_owned(), sort: joined(&[LEFT, self.dimension(), self.key()]) }
+    }
+
+    /// The partition keys of the sets of a stat, which is in the escaped form too.
+    pub fn sets(&self, stat: &str) -> impl Iterator<Item = Partition> {
+        let set = joined(&[SET, self.as_str(), stat]);
+        (0..=u8::MAX).map(move |part| Partition(format!("{set}{SEPARATOR}{part:02x}")))
+    }
+}
+
 /// What an audit has to know about an item's key. The names are in the escaped form of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ItemKind<'a> {
@@ -50,8 +107,8 @@ pub(super) enum ItemKind<'a> {
     Rollup(String, Cell),
     /// Of the set `<dimension>#<key>#<stat>`.
     Members(&'a str),
-    /// Of a dimension.
-    KeyCount(&'a str),
+    /// A cell of a dimension's number of keys.
+    KeyCount(&'a str, Cell),
     /// An entry of the list of dimensions.
     Dimension,
 }
@@ -103,10 +160,10 @@ impl ItemKey {
         };
         match deletion {
             Deletion::Everything | Deletion::Stats(_) => true,
-            Deletion::Keys(dimension, key) => {
+            Deletion::Keys(dimension, keys) => {
                 let names = of.split_once(SEPARATOR);
                 names.is_some_and(|(of_dimension, of_key)| {
-                    is_covered(of_dimension, of_key, dimension, key.as_ref())
+                    is_covered(of_dimension, of_key, dimension, keys.as_ref())
                 })
             }
         }
@@ -122,8 +179,8 @@ impl ItemKey {
         let (of_dimension, of_key) = of.split_once(SEPARATOR)?;
         let is_covered = match deletion {
             Deletion::Everything | Deletion::Stats(_) => true,
-            Deletion::Keys(dimension, key) => {
-                is_covered(of_dimension, of_key, dimension, key.as_ref())
+            Deletion::Keys(dimension, keys) => {
+                is_covered(of_dimension, of_key, dimension, keys.as_ref())
             }
         };
         let first = Cell::FIRST.number().to_string();
@@ -133,13 +190,13 @@ impl ItemKey {
     /// Whether this is the first cell of a key that a deletion deletes.
     #[must_use]
     pub fn is_key_covered_by(&self, deletion: &Deletion) -> bool {
-        let (Deletion::Keys(dimension, key), Some(ItemKind::Rollup(of, Cell::FIRST))) =
+        let (Deletion::Keys(dimension, keys), Some(ItemKind::Rollup(of, Cell::FIRST))) =
             (deletion, self.kind())
         else {
             return false;
         };
         of.split_once(SEPARATOR).is_some_and(|(of_dimension, of_key)| {
-            is_covered(of_dimension, of_key, dimension, key.as_ref())
+            is_covered(of_dimension, of_key, dimension, keys.as_ref())
         })
     }
 
@@ -200,6 +257,43 @@ impl ItemKey {
         Some(Self { partition: text(PARTITION_KEY)?, sort: text(SORT_KEY)? })
     }
 
+    /// The detail of the id whose items have this partition key.
+    #[must_use]
+    pub fn detail_in(id: &str) -> Self {
+        Self { partition: id.to_owned(), sort: DETAIL.to_owned() }
+    }
+
+    /// The entry of a dimension, by the escaped form of its name.
+    #[must_use]
+    pub fn entry_of(dimension: &str) -> Self {
+        Self::new([DIMENSIONS], [dimension])
+    }
+
+    /// A cell of the number of keys of a dimension, by the escaped form of its name.
+    #[must_use]
+    pub fn key_count_of(dimension: &str, cell: Cell) -> Self {
+        Self::new([KEYS, dimension, &cell.number().to_string()], [KEYS])
+    }
+
+    /// The place of this shard among those of its set.
+    pub(super) fn shard(&self) -> String {
+        let first = self.partition.rsplit_once(SEPARATOR).map_or("", |(_, first)| first);
+        format!("{first}{}", self.sort)
+    }
+
+    /// The name of the id that this item belongs to, if its partition key has one that is not
+    /// hashed.
+    pub(super) fn id_name(&self) -> Option<String> {
+        let (kind, name) = self.partition.split_once(SEPARATOR)?;
+        (kind == ID).then(|| escape::name(name)).flatten()
+    }
+
+    /// Its partition key.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        &self.partition
+    }
+
     /// The key as the SDK wants it.
     #[must_use]
     pub fn attributes(&self) -> HashMap<String, AttributeValue> {
@@ -223,7 +317,10 @@ impl ItemKey {
                 Some(ItemKind::Rollup(of, self.rollup_cell()?))
             }
             (SET, _) => Some(ItemKind::Members(names.rsplit_once(SEPARATOR)?.0)),
-            (KEYS, _) => Some(ItemKind::KeyCount(names.rsplit_once(SEPARATOR)?.0)),
+            (KEYS, _) => {
+                let (dimension, _cell) = names.rsplit_once(SEPARATOR)?;
+                Some(ItemKind::KeyCount(dimension, self.rollup_cell()?))
+            }
             _ => None,
         }
     }
@@ -292,6 +389,12 @@ impl Partition {
         Self(joined(&[DIMENSION, &part(dimension.as_str()), &cell.number().to_string()]))
     }
 
+    /// The same, by the escaped form of the dimension's name.
+    #[must_use]
+    pub fn rollups_of(dimension: &str, cell: Cell) -> Self {
+        Self(joined(&[DIMENSION, dimension, &cell.number().to_string()]))
+    }
+
     /// The items that have the same partition key as this one: of a detail, all of its id.
     #[must_use]
     pub fn of_item(key: &ItemKey) -> Self {
@@ -313,13 +416,26 @@ impl Partition {
 }
 
 /// Whether names in the escaped form are those of a dimension and its key, or of any of its keys.
+/// Whether the parts of a dimension and of its key stand for names that are deleted.
 fn is_covered(
     of_dimension: &str,
     of_key: &str,
     dimension: &DimensionName,
-    key: Option<&DimensionKey>,
+    keys: Option<&BTreeSet<DimensionKey>>,
 ) -> bool {
-    of_dimension == part(dimension.as_str()) && key.is_none_or(|key| of_key == part(key.as_str()))
+    of_dimension == part(dimension.as_str()) && keys.is_none_or(|keys| is_among(of_key, keys))
+}
+
+/// Whether a part stands for one of these keys.
+fn is_among(of_key: &str, keys: &BTreeSet<DimensionKey>) -> bool {
+    match escape::name(of_key) {
+        Some(name) => DimensionKey::new(&name).is_ok_and(|key| keys.contains(&key)),
+        // Few names are so long that the table has their hashes.
+        None => {
+            let mut hashed = keys.iter().filter(|key| escape::plain(key.as_str()).is_none());
+            hashed.any(|key| part(key.as_str()) == of_key)
+        }
+    }
 }
 
 fn joined(parts: &[impl AsRef<str>]) -> String {

@@ -87,6 +87,9 @@ pub struct Writing<'a> {
     pub token: UpdateToken,
     /// What to write.
     pub plan: &'a JointPlan,
+    /// What there was of the plan's departures when it was made, if it is only good for that. If
+    /// not, departures are added to whatever there is.
+    pub departures_found: Option<&'a BTreeMap<(Id, RollupKey), Sums>>,
     /// Which of the plan's names are new to the table.
     pub new_names: &'a NewNames,
     /// The markers of the updates that have a key: at most one of each id and key.
@@ -299,10 +302,18 @@ impl Writing<'_> {
         counters: &Sums,
     ) -> Result<Action, BuildError> {
         let mut expression = UpdateExpression::default();
+        let found = self.departures_found.map(|found| found.get(&(id.clone(), from.clone())));
+        let mut conditions = Vec::new();
         for (stat, left) in counters {
-            expression.add(attribute::counter(stat), number(left));
+            let attribute = attribute::counter(stat);
+            if let Some(found) = found {
+                let found = found.and_then(|found| found.get(stat)).map(number);
+                conditions.push(expression.equals(attribute.clone(), found));
+            }
+            expression.add(attribute, number(left));
         }
-        self.update(Target::Departure, &ItemKey::departure(id, from), expression)
+        let condition = (!conditions.is_empty()).then(|| conditions.join(" AND "));
+        self.update_if(Target::Departure, &ItemKey::departure(id, from), expression, condition)
     }
 
     fn add_members(&self, shard: &ShardOfSet) -> Result<Action, BuildError> {

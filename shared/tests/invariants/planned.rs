@@ -166,6 +166,7 @@ impl Transactions {
             revisions: &BTreeMap::new(),
             token: UpdateToken(1),
             plan: &joint,
+            departures_found: None,
             new_names: &new_names,
             markers: marker.as_slice(),
             period_length: PeriodLength::DEFAULT,

@@ -128,7 +128,7 @@ fn read_units(answer: &ApiGatewayV2httpResponse) -> anyhow::Result<f64> {
 }
 
 /// The most memory that this process has used, in bytes.
-fn peak_memory() -> anyhow::Result<u64> {
+pub(crate) fn peak_memory() -> anyhow::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -7,6 +7,8 @@
 //!   partitions get full.
 //! - [`many_keys`]: what an update costs among a million keys.
 //! - [`large_query`]: memory and units of questions about a million keys.
+//! - [`large_audit`]: time, memory and units of audits and exports of a million rollups.
+//! - [`large_deletion`]: stats of 100,000 rollups, deleted beside updates and killed twice.
 //! - [`large_archive`]: memory and time for a large dimension.
 //! - [`large_answers`]: answers of several megabytes, on a busy machine.
 
@@ -30,6 +32,10 @@ pub mod function_process;
 pub mod instructions;
 pub mod large_answers;
 pub mod large_archive;
+#[cfg(feature = "dynamodb")]
+pub mod large_audit;
+#[cfg(feature = "dynamodb")]
+pub mod large_deletion;
 #[cfg(feature = "dynamodb")]
 pub mod large_query;
 #[cfg(feature = "dynamodb")]

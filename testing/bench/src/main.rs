@@ -1,6 +1,10 @@
-//! What is measured on a store in this process: `contention`, `many-keys` and `large-query`.
+//! What is measured on a store in this process: `contention`, `many-keys`, `large-query`,
+//! `large-audit` and `large-deletion`.
 
-use bench::{benchmarks, cold_start, contention, instructions, large_query, many_keys};
+use bench::{
+    benchmarks, cold_start, contention, instructions, large_audit, large_deletion, large_query,
+    many_keys,
+};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -17,9 +21,16 @@ enum Command {
     ManyKeys(many_keys::ManyKeysOptions),
     /// Measure questions about a dimension of many keys
     LargeQuery(large_query::LargeQueryOptions),
+    /// Delete stats of many rollups beside updates
+    LargeDeletion(large_deletion::LargeDeletionOptions),
     /// Ask a question, and report what it took: a process of `large-query`
     #[command(hide = true)]
     OneQuery(large_query::OneQueryOptions),
+    /// Measure an audit and an export of many keys
+    LargeAudit(large_audit::LargeAuditOptions),
+    /// Audit or export, and report what it took: a process of `large-audit`
+    #[command(hide = true)]
+    OneAudit(large_audit::OneAuditOptions),
 }
 
 #[tokio::main]
@@ -39,6 +50,9 @@ async fn main() -> anyhow::Result<()> {
         Command::Contention(options) => contention::run(&options).await,
         Command::ManyKeys(options) => many_keys::run(&options).await,
         Command::LargeQuery(options) => large_query::run_all(&options).await,
+        Command::LargeDeletion(options) => large_deletion::run(&options).await.map(drop),
         Command::OneQuery(options) => large_query::run_one(&options).await,
+        Command::LargeAudit(options) => large_audit::run_all(&options).await,
+        Command::OneAudit(options) => large_audit::run_one(&options).await,
     }
 }

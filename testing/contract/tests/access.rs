@@ -28,6 +28,7 @@ struct Service {
     update: update::Function,
     query: query::Function,
     history: history::Function,
+    dashboard: dashboard::Function,
     proxy: Proxy,
 }
 
@@ -36,6 +37,7 @@ enum Name {
     Update,
     Query,
     History,
+    Dashboard,
 }
 
 /// A request, and the status that its function answers with if the request may pass.
@@ -60,7 +62,9 @@ const WRITES: &[Probe] = &[
     route(Name::Update, "POST", "/stats/", 400),
     route(Name::Update, "POST", "/stats/%00", 400),
     route(Name::Update, "POST", "/stats/%FF", 400),
-    route(Name::Query, "POST", "/", 404),
+    route(Name::Query, "POST", "/nowhere", 404),
+    route(Name::Dashboard, "POST", "/", 405),
+    route(Name::Dashboard, "POST", "/page/x", 405),
     route(Name::Query, "POST", "/nowhere/at/all", 404),
     route(Name::Query, "POST", "/openapi.yaml", 405),
     route(Name::Query, "POST", "/history/country/es/counter/x", 405),
@@ -75,6 +79,8 @@ const READS: &[Probe] = &[
     route(Name::Query, "GET", "/stats/", 200),
     route(Name::Query, "HEAD", "/stats/", 200),
     route(Name::Query, "GET", "/stats", 200),
+    route(Name::Query, "GET", "/dimensions", 200),
+    route(Name::Query, "HEAD", "/dimensions", 200),
     route(Name::Query, "GET", "/ids/known", 200),
     route(Name::Query, "HEAD", "/ids/known", 200),
     route(Name::Query, "GET", "/ids/nobody", 404),
@@ -82,12 +88,14 @@ const READS: &[Probe] = &[
     route(Name::Query, "HEAD", "/metrics", 200),
     route(Name::Query, "GET", "/stream/country/*/counter/x", 200),
     route(Name::Query, "HEAD", "/stream/country/*/counter/x", 200),
-    route(Name::Query, "GET", "/", 404),
+    route(Name::Query, "GET", "/nowhere/at/all", 404),
     route(Name::Query, "HEAD", "/nowhere", 404),
     route(Name::Query, "PUT", "/stats/known", 405),
     route(Name::Query, "DELETE", "/stats/unknown", 405),
     route(Name::Query, "OPTIONS", "/stats/", 405),
     route(Name::Query, "PUT", "/openapi.yaml", 405),
+    route(Name::Dashboard, "PUT", "/", 405),
+    route(Name::Dashboard, "GET", "/nowhere", 404),
     route(Name::Query, "GET", "/openapi.yaml/x", 404),
     // Nothing is archived here.
     route(Name::History, "GET", "/history/country/es/counter/x", 404),
@@ -101,8 +109,13 @@ const PUBLIC: &[Probe] = &[
     route(Name::Query, "GET", "/openapi.yaml", 200),
     route(Name::Query, "HEAD", "/openapi.yaml", 200),
     route(Name::Query, "GET", "/openapi.yaml/", 200),
+    route(Name::Dashboard, "GET", "/", 200),
+    route(Name::Dashboard, "HEAD", "/", 200),
+    route(Name::Dashboard, "GET", "/page/x", 404),
+    route(Name::Dashboard, "GET", "/page/a%2Fb", 400),
     // Another function has no answer to that.
     route(Name::Update, "GET", "/openapi.yaml", 404),
+    route(Name::Query, "GET", "/", 404),
 ];
 
 /// The tokens that are configured, by name. A token is `token-of-<name>`.
@@ -205,6 +218,7 @@ impl Service {
                 history::ScanLimit::default(),
                 fastrand::Rng::with_seed(1),
             ),
+            dashboard: dashboard::Function::new().unwrap(),
             proxy,
         };
         // From now on the id `known` is known.
@@ -228,6 +242,7 @@ impl Service {
             Name::Update => answer_event(&self.update, auth, event, call).await,
             Name::Query => answer_event(&self.query, auth, event, call).await,
             Name::History => answer_event(&self.history, auth, event, call).await,
+            Name::Dashboard => answer_event(&self.dashboard, auth, event, call).await,
         }
     }
 
@@ -355,7 +370,7 @@ async fn what_an_answer_has_cost_is_for_those_who_may_read() {
 }
 
 #[tokio::test]
-async fn the_description_of_the_api_is_for_everyone_and_for_shared_caches() {
+async fn the_page_and_the_description_of_the_api_are_for_everyone_and_for_shared_caches() {
     let service = Service::new().await;
     for public_read in ["off", "stats", "on"] {
         let auth = auth(CONFIGURED, public_read);
@@ -366,7 +381,11 @@ async fn the_description_of_the_api_is_for_everyone_and_for_shared_caches() {
                 let what = format!("{authorization:?} {route:?} public read {public_read}");
                 assert_eq!((response.status_code, requests), (route.status, 0), "{what}");
                 if route.status == 200 {
-                    assert_eq!(response.headers["cache-control"], "max-age=300", "{what}");
+                    let kept = match route.function {
+                        Name::Dashboard => "no-cache",
+                        _ => "max-age=300",
+                    };
+                    assert_eq!(response.headers["cache-control"], kept, "{what}");
                     assert_eq!(response.headers["vary"], "accept-encoding", "{what}");
                 }
             }

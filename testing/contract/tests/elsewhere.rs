@@ -26,14 +26,16 @@ use shared::{
 };
 
 const NOTHING: &str = "there is nothing at this path; see POST /stats/{id}, POST /stats, GET /stats/{dim}, GET \
-                       /stats/, GET /ids/{id}, GET /metrics, GET \
+                       /stats/, GET /dimensions, GET /ids/{id}, GET /metrics, GET \
                        /stream/{dim}/{key}/{counter|gauge}/{stat}, GET \
-                       /history/{dim}/{key}/{counter|gauge}/{stat} and GET /openapi.yaml";
+                       /history/{dim}/{key}/{counter|gauge}/{stat}, GET /openapi.yaml, GET / and \
+                       GET /page/{file}";
 
 struct AllFunctions {
     update: update::Function,
     query: query::Function,
     history: history::Function,
+    dashboard: dashboard::Function,
 }
 
 impl AllFunctions {
@@ -50,12 +52,13 @@ impl AllFunctions {
             update: update::Function::new(&config, store()),
             query: query::Function::new(&config, store()),
             history: history::Function::new(None, history::ScanLimit::default(), random),
+            dashboard: dashboard::Function::new().unwrap(),
         }
     }
 
-    /// The answers of `update`, `query` and `history`: the status, the methods that the path takes,
+    /// The answers of `update`, `query`, `history` and `dashboard`: the status, the methods that the path takes,
     /// and the error.
-    async fn answers(&self, method: &str, path: &str) -> [(i64, Option<String>, String); 3] {
+    async fn answers(&self, method: &str, path: &str) -> [(i64, Option<String>, String); 4] {
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "headers": {},
             "requestContext": {"stage": "$default", "http": {"method": method, "path": path}},
@@ -66,7 +69,8 @@ impl AllFunctions {
         [
             answer_event(&self.update, &Auth::Off, event.clone(), call).await,
             answer_event(&self.query, &Auth::Off, event.clone(), call).await,
-            answer_event(&self.history, &Auth::Off, event, call).await,
+            answer_event(&self.history, &Auth::Off, event.clone(), call).await,
+            answer_event(&self.dashboard, &Auth::Off, event, call).await,
         ]
         .map(|answer| (answer.status_code, allow(&answer), error(&answer)))
     }
@@ -86,7 +90,10 @@ fn error(response: &ApiGatewayV2httpResponse) -> String {
 async fn what_no_function_answers_all_refuse_alike() {
     let functions = AllFunctions::new().await;
     for (method, path, status, allow, text) in [
-        ("GET", "/", 404, None, NOTHING),
+        ("GET", "/nowhere", 404, None, NOTHING),
+        ("POST", "/", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("PUT", "/page/x", 405, Some("GET, HEAD"), "this path takes GET, HEAD"),
+        ("GET", "/page/a%2Fb", 400, None, "\"a/b\" is not the name of a file: "),
         ("BREW", "/nowhere/at/all", 404, None, NOTHING),
         ("GET", "/history/country/es/counter", 404, None, NOTHING),
         ("PUT", "/stats/x", 405, Some("GET, HEAD, POST"), "this path takes GET, HEAD, POST"),
@@ -133,6 +140,10 @@ async fn for_all_but_the_function_that_answers_there_is_nothing() {
         ("GET", "/stream/country/a/b/gauge/x", 1),
         ("GET", "/history/country/*/gauge/x", 2),
         ("HEAD", "/history/country/a/b/gauge/x", 2),
+        ("GET", "/dimensions", 1),
+        ("GET", "/", 3),
+        ("HEAD", "/", 3),
+        ("GET", "/page/x", 3),
     ] {
         let answers = functions.answers(method, path).await;
         for (function, (status, _, error)) in answers.iter().enumerate() {
@@ -153,7 +164,7 @@ async fn each_endpoint_is_answered_by_the_function_that_the_table_names_and_by_n
         let segments = sample.split('/').map(|it| if it.starts_with('{') { "x" } else { it });
         let sample = segments.collect::<Vec<_>>().join("/");
         let answers = functions.answers(method.as_str(), &sample).await;
-        let answering = answers.iter().zip(["update", "query", "history"]);
+        let answering = answers.iter().zip(["update", "query", "history", "dashboard"]);
         let answering = answering.filter(|((.., error), _)| error != NOTHING);
         let answering: Vec<_> = answering.map(|(_, name)| name).collect();
         assert_eq!(answering, [function], "{method} {path}");

@@ -62,6 +62,7 @@ struct Service {
     update: update::Function,
     query: query::Function,
     history: history::Function,
+    dashboard: dashboard::Function,
     template: Template,
 }
 
@@ -82,6 +83,7 @@ impl Service {
             update: update::Function::new(&config, store()),
             query: query::Function::new(&config, store()),
             history: history::Function::new(None, history::ScanLimit::default(), random),
+            dashboard: dashboard::Function::new().unwrap(),
             template: Template::parse(&read("template.yaml")).unwrap(),
         }
     }
@@ -106,6 +108,7 @@ impl Service {
             "update" => answer_event(&self.update, &Auth::Off, event, call).await,
             "query" => answer_event(&self.query, &Auth::Off, event, call).await,
             "history" => answer_event(&self.history, &Auth::Off, event, call).await,
+            "dashboard" => answer_event(&self.dashboard, &Auth::Off, event, call).await,
             other => panic!("{other}"),
         }
     }
@@ -164,7 +167,8 @@ async fn by_the_url_of_update_nothing_is_answered_but_its_own_routes() {
     let mut own = Vec::new();
     for route in service.template.routes.all() {
         let (method, path) = route.key.split_once(' ').unwrap_or(("GET", "/anything"));
-        let names = [("{id+}", "a"), ("{dim+}", "d"), ("{path+}", "d/k/counter/x")];
+        let names =
+            [("{id+}", "a"), ("{dim+}", "d"), ("{path+}", "d/k/counter/x"), ("{file}", "main.js")];
         let path = names.iter().fold(path.to_owned(), |path, (name, it)| path.replace(name, it));
         let request = Request::builder().method(method).uri(&path);
         let is_batch = ["/stats", "/stats/"].contains(&&*path);
@@ -277,6 +281,23 @@ async fn a_body_is_understood_or_refused_in_json_whatever_its_content_type() {
                 counted += i64::from(status == 200);
                 assert_eq!(service.total().await, json!(counted), "{what}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_found() {
+    let service = Service::new().await;
+    for gateway in BOTH {
+        let page = service.send(gateway, Request::get("/"), "").await;
+        assert_eq!(page.status_code, 200, "{gateway:?}");
+        let page = text(&page);
+        let files: Vec<_> = page.split("\"page/").skip(1).collect();
+        assert!(files.len() >= 3, "{page}");
+        for file in files {
+            let path = format!("/page/{}", file.split('"').next().unwrap());
+            let answer = service.send(gateway, Request::get(&*path), "").await;
+            assert_eq!(answer.status_code, 200, "{gateway:?} {path}");
         }
     }
 }

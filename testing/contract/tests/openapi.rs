@@ -104,6 +104,7 @@ fn statuses_of_the_code() -> BTreeSet<u16> {
         "functions/update/src",
         "functions/query/src",
         "functions/history/src",
+        "functions/dashboard/src",
         "shared/src/http",
         "shared/src/lambda",
     ];

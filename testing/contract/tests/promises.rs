@@ -31,9 +31,12 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// Whether a source has a test of this name.
+/// Whether a source has a test of this name: a function in Rust, a text in JavaScript.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
+    if lines.iter().any(|line| line.starts_with(&format!("test(\"{name}\", "))) {
+        return true;
+    }
     let is_test = |line: &&str| line.starts_with("#[test") || line.starts_with("#[tokio::test");
     lines.iter().enumerate().any(|(number, line)| {
         // A property test has parameters.
@@ -73,6 +76,7 @@ fn a_function_that_is_no_test_holds_no_promise() {
     let source =
         "#[test]\nfn a_test() {}\n\n\n\nfn no_test() {}\n#[tokio::test]\nasync fn other() {}\n";
     assert!(has_test(source, "a_test") && has_test(source, "other"));
+    assert!(has_test("test(\"a b\", async () => {\n", "a b") && !has_test("test(\"a b\", x", "a"));
     assert!(
         !has_test(source, "no_test") && !has_test(source, "a_tes") && !has_test(source, "none")
     );

@@ -38,11 +38,12 @@ const KEY_STRINGS: [&str; 15] = [
 ];
 
 /// What runs on Lambda.
-const CODE: [&str; 5] = [
+const CODE: [&str; 6] = [
     "shared/src",
     "functions/update/src",
     "functions/query/src",
     "functions/history/src",
+    "functions/dashboard/src",
     "functions/archive/src",
 ];
 
@@ -150,9 +151,18 @@ fn only_the_store_sends_requests_to_dynamodb() {
     assert_eq!(mentions(&others, &[".send()"]), [""; 0]);
 }
 
+/// It has nothing to keep from anybody, and starts fast.
+#[test]
+fn the_function_that_serves_the_page_reaches_neither_the_table_nor_bigquery() {
+    let folder = workspace().join("functions/dashboard");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    assert!(!manifest.contains("bigquery") && !manifest.contains("aws-sdk"));
+    assert_eq!(mentions(&sources(&folder.join("src")), &["Store", "aws_"]), [""; 0]);
+}
+
 #[test]
 fn the_main_of_each_function_is_short() {
-    for function in ["update", "query", "history", "archive"] {
+    for function in ["update", "query", "history", "dashboard", "archive"] {
         let main = workspace().join(format!("functions/{function}/src/main.rs"));
         let lines = code(&main).into_iter().filter(|line| !line.is_empty());
         assert!(lines.count() <= 16, "{function}");

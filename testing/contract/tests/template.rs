@@ -27,10 +27,11 @@ use variables::{parsers, read_below};
 use yaml::{resources, template};
 
 /// The functions, and where the code is that they run, besides what they share.
-const FUNCTIONS: [(&str, &[&str]); 4] = [
+const FUNCTIONS: [(&str, &[&str]); 5] = [
     ("Update", &["shared/src", "functions/update/src"]),
     ("Query", &["shared/src", "functions/query/src"]),
     ("History", &["shared/src", "bigquery/src", "functions/history/src"]),
+    ("Dashboard", &["shared/src", "functions/dashboard/src"]),
     ("Archive", &["shared/src", "bigquery/src", "functions/archive/src"]),
 ];
 
@@ -319,7 +320,9 @@ fn gateway_paths(endpoint: &Endpoint) -> Vec<String> {
     match (endpoint.path.contains('{'), after) {
         (true, "") => vec![endpoint.path.to_owned()],
         (true, _) => vec![format!("/{}/{{path+}}", before.split('/').nth(1).unwrap())],
-        (false, _) if endpoint.function == "query" => vec![endpoint.path.to_owned()],
+        (false, _) if endpoint.function == "query" || endpoint.path == "/" => {
+            vec![endpoint.path.to_owned()]
+        }
         (false, _) => vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)],
     }
 }
@@ -607,7 +610,7 @@ fn only_a_function_that_does_not_start_undoes_an_update_of_the_stack() {
     assert_eq!(triggers, &json!({"Fn::GetAtt": "StartFailuresAlarm.Arn"}));
     let alarm = &template["Resources"]["StartFailuresAlarm"]["Properties"];
     let filters = resources(&template, "AWS::Logs::MetricFilter");
-    assert_eq!(filters.len(), 3, "{filters:?}");
+    assert_eq!(filters.len(), 4, "{filters:?}");
     let log = read("shared/src/lambda/log.rs");
     for (name, filter) in filters {
         let pattern = filter["FilterPattern"].as_str().unwrap();

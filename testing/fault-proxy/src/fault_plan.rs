@@ -143,7 +143,7 @@ fn throttle(operation: Operation, random: &mut Rng) -> Throttle {
         (1, _) => Throttle::Throttling,
         (_, Operation::TransactWriteItems) => Throttle::Cancelled(Which::RandomOne(seed)),
         (_, Operation::BatchGetItem) => Throttle::Unprocessed(Which::Random(seed)),
-        (2, _) => Throttle::ThroughputExceeded,
+        (2, _) => Throttle::PartitionFull,
         _ => Throttle::Throttling,
     }
 }

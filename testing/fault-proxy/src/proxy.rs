@@ -420,6 +420,9 @@ enum Throttled {
 
 fn throttled(request: &DynamoDbRequest, throttle: &Throttle) -> Throttled {
     match (throttle, request.operation) {
+        (Throttle::PartitionFull, operation) => {
+            Throttled::Refused(dynamodb_answer::partition_full(operation.is_read()))
+        }
         (Throttle::Throttling, _) => Throttled::Refused(dynamodb_answer::throttling()),
         (Throttle::Cancelled(which), Operation::TransactWriteItems) => {
             cancelled(request, Reason::Throttled, which).map_or(Throttled::Not, Throttled::Refused)

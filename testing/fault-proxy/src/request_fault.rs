@@ -113,6 +113,9 @@ impl fmt::Display for FaultClass {
 pub enum Throttle {
     /// `ProvisionedThroughputExceededException`
     ThroughputExceeded,
+    /// The same, with the reason that a partition is full: of the whole request, without saying of
+    /// which item.
+    PartitionFull,
     /// `ThrottlingException`
     Throttling,
     /// `TransactWriteItems` only: a `TransactionCanceledException` with `ThrottlingError` for these

@@ -73,7 +73,9 @@ fn throttling_takes_the_forms_that_an_operation_has() {
     let forms = |operation| {
         let faults = drawn(&plan, operation).into_iter().map(Option::unwrap);
         let forms = faults.map(|fault| match fault {
-            Fault::Throttle(Throttle::ThroughputExceeded | Throttle::Throttling) => "thrown",
+            Fault::Throttle(
+                Throttle::ThroughputExceeded | Throttle::PartitionFull | Throttle::Throttling,
+            ) => "thrown",
             Fault::Throttle(Throttle::Cancelled(Which::RandomOne(_))) => "cancelled",
             Fault::Throttle(Throttle::Unprocessed(Which::Random(_))) => "unprocessed",
             other => panic!("{other:?}"),

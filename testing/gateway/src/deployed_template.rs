@@ -282,7 +282,7 @@ Resources:
     fn the_template_of_this_project_is_read() {
         let template = Template::parse(include_str!("../../../template.yaml")).unwrap();
         let binaries: Vec<_> = template.functions.iter().map(|it| it.binary.as_str()).collect();
-        assert_eq!(binaries, ["update", "query", "history", "archive"]);
+        assert_eq!(binaries, ["update", "query", "history", "dashboard", "archive"]);
         assert!(template.routes.all().iter().all(|route| binaries.contains(&&*route.function)));
         assert!(template.cors("*").is_some());
     }

@@ -55,6 +55,7 @@ pub fn run(options: &DeployTestOptions) -> anyhow::Result<()> {
     let api = Api::new(&stack, &access);
     step("the sessions of the docs", || readme(&stack, &access))?;
     step("answers that are no stats", || exchanges::of_others(&api))?;
+    step("the page", || exchanges::of_the_page(&api))?;
     step("access", || exchanges::of_tokens(&api, &access))?;
     step("updates of every kind", || exercise::update(&api, "everything"))?;
     step("queries of them", || exercise::query(&api, "everything"))?;

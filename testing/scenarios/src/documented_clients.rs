@@ -11,17 +11,18 @@ use service::{
 use statshub::HttpClient;
 use ureq::http::Request;
 
-const PAGE: &str = "docs/api.md";
+/// The page with the clients, and with the panels of Grafana.
+pub(crate) const PAGE: &str = "docs/api.md";
 /// The address that the crontab names.
 const PAGE_URL: &str = "http://localhost:9000";
 
 /// A block of code of the page.
 #[derive(Debug, PartialEq, Eq)]
-struct CodeBlock {
+pub(crate) struct CodeBlock {
     language: String,
     /// The name of the file that it belongs into.
     file: Option<String>,
-    code: String,
+    pub(crate) code: String,
 }
 
 /// Runs all clients twice against a service, with a token that lets them read and write.
@@ -127,7 +128,7 @@ fn reported_by_cron(url: &str, token: &str) -> anyhow::Result<()> {
 }
 
 /// The blocks of code of a page.
-fn blocks(page: &str) -> Vec<CodeBlock> {
+pub(crate) fn blocks(page: &str) -> Vec<CodeBlock> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {

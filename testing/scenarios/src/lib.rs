@@ -7,6 +7,7 @@
 //! - [`documented_clients`]: the clients of docs/api.md, as they stand.
 //! - [`description_check`]: the service, tried by its description, and all its answers held against
 //!   it.
+//! - [`page_in_a_browser`]: the page, built and looked at in a browser.
 //! - [`prometheus_scrape`]: Prometheus and its tools read `/metrics`.
 //! - [`deploy_test`]: the template, deployed into an emulator of AWS.
 //!
@@ -17,6 +18,8 @@ pub mod crash;
 pub mod deploy_test;
 pub mod description_check;
 pub mod documented_clients;
+mod grafana_panels;
+pub mod page_in_a_browser;
 pub mod prometheus_scrape;
 pub mod readme_session;
 pub mod replay;

@@ -20,11 +20,11 @@ use service::{
 use statshub::{HttpClient, api_access::URL_VARIABLE, make_token::NewToken};
 use ureq::http::{Method, Request};
 
-use crate::{description_check, documented_clients, prometheus_scrape};
+use crate::{description_check, documented_clients, grafana_panels, prometheus_scrape};
 
 /// The pages with a session, in the order in which one service gets them: the archive of
-/// docs/api.md lists all dimensions, which must not include those of README.md.
-const PAGES: [&str; 2] = ["docs/api.md", "README.md"];
+/// docs/api.md lists all dimensions, which must not include those of other pages.
+const PAGES: [&str; 3] = ["docs/api.md", "README.md", "docs/operations.md"];
 
 /// The address that the commands name.
 const PAGE_URL: &str = "http://localhost:9000";
@@ -101,6 +101,7 @@ pub fn run() -> anyhow::Result<()> {
     let client = HttpClient::new(&service.url());
     large_answers::all_arrive(&client, LARGE_ANSWERS)?;
     prometheus_scrape::run(&client, &service.url())?;
+    grafana_panels::run(&client)?;
     a_function_that_dies_is_started_again(&mut service)?;
     programs_use_the_service_with_a_token(&mut service)?;
     only_who_has_a_token_is_let_in(&mut service)?;
@@ -154,6 +155,9 @@ fn shell(command: &str, url: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command.replace(PAGE_URL, url)).current_dir(root());
     shell.env(URL_VARIABLE, url);
+    // The program `statshub`, as it was built with the functions.
+    let path = std::env::var("PATH").unwrap_or_default();
+    shell.env("PATH", format!("{}:{path}", target("debug").display()));
     shell
 }
 
@@ -274,7 +278,7 @@ fn try_token(
 }
 
 fn without_auth_no_function_starts(service: &Service) -> anyhow::Result<()> {
-    for function in ["update", "query", "history", "archive"] {
+    for function in ["update", "query", "history", "dashboard", "archive"] {
         let output = service.run_without_auth(function)?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);

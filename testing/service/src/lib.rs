@@ -14,5 +14,5 @@ pub mod tools;
 pub mod workspace;
 
 pub use local_service::{
-    AUTH_VARIABLE, Build, Database, OPEN, Service, ServiceSettings, wait_for_dynamodb,
+    AUTH_VARIABLE, Build, Database, OPEN, Service, ServiceSettings, wait_for_port,
 };

@@ -130,6 +130,7 @@ const FUNCTIONS: &[FunctionSpec] = &[
     FunctionSpec::new("query", 16),
     FunctionSpec::new("history", 16),
     FunctionSpec::new("history", 16),
+    FunctionSpec::new("dashboard", 16),
     FunctionSpec::new("archive", 1),
 ];
 
@@ -190,7 +191,8 @@ impl Service {
     }
 
     /// The endpoint of its DynamoDB.
-    fn dynamodb_endpoint(&self) -> String {
+    #[must_use]
+    pub fn dynamodb_endpoint(&self) -> String {
         dynamodb_endpoint(&self.settings, self.database_port)
     }
 
@@ -370,7 +372,8 @@ impl Service {
             };
             answers(client.get("/stats/"), 200)
                 && answers(client.post("/stats/ready", "{}"), 200)
-                && answers(client.get("/"), 404)
+                && answers(client.get("/"), 200)
+                && answers(client.get("/nowhere"), 404)
         };
         let processes = self.functions.iter_mut().map(|function| &mut function.running);
         wait_for("the service", &mut processes.collect::<Vec<_>>(), ready)
@@ -431,17 +434,17 @@ fn start_database(settings: &ServiceSettings, port: u16) -> anyhow::Result<Optio
         }
     };
     let mut running = Running::start("dynamodb", &mut command)?;
-    wait_for_dynamodb(&mut running, port)?;
+    wait_for_port("DynamoDB", &mut running, port)?;
     Ok(Some(running))
 }
 
-/// Waits until a DynamoDB accepts connections.
+/// Waits until a server, of which `what` is the name, accepts connections on its port.
 ///
 /// # Errors
 /// Its process ended.
-pub fn wait_for_dynamodb(running: &mut Running, port: u16) -> anyhow::Result<()> {
+pub fn wait_for_port(what: &str, running: &mut Running, port: u16) -> anyhow::Result<()> {
     let connect = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-    wait_for("DynamoDB", &mut [running], connect)
+    wait_for(what, &mut [running], connect)
 }
 
 fn start_gateway(settings: &ServiceSettings, runtime_port: u16) -> anyhow::Result<Running> {

@@ -23,10 +23,18 @@ const DYNAMODB_LOCAL_PACKAGE: &str = "amplify-dynamodb-simulator@2.9.30";
 const DYNAMODB_LOCAL_INTEGRITY: &str = "sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==";
 /// The emulator of BigQuery runs on this version of Python, and on no other.
 const LOCAL_BIGQUERY_PYTHON: &str = "3.13";
-/// Debian's package of Prometheus, as its release 12 has had it; elsewhere Prometheus has to be
-/// installed.
-const PROMETHEUS_PACKAGES: [&str; 2] =
-    ["prometheus=2.42.0+ds-5+deb12u1", "prometheus=2.42.0+ds-5+b6"];
+/// A package of Debian, in the versions that its release 12 has had.
+type Package = &'static [&'static str];
+
+/// Debian's package of Prometheus; elsewhere Prometheus has to be installed.
+const PROMETHEUS_PACKAGES: [Package; 1] =
+    [&["prometheus=2.42.0+ds-5+deb12u1", "prometheus=2.42.0+ds-5+b6"]];
+/// Debian's package with the program of Redis, and the libraries that few machines have.
+const REDIS_PACKAGES: [Package; 3] = [
+    &["redis-tools=5:7.0.15-1~deb12u7", "redis-tools=5:7.0.15-1~deb12u6"],
+    &["liblzf1=3.6-3"],
+    &["libjemalloc2=5.3.0-1"],
+];
 /// Parts of the emulator's database that it would otherwise download when it starts.
 const DUCKDB_EXTENSIONS: [&str; 3] = ["icu", "ducklake", "spatial"];
 
@@ -154,23 +162,66 @@ pub fn prometheus(program: &str) -> anyhow::Result<PathBuf> {
     let folder = target("tools/prometheus-2.42.0");
     install(&folder, |folder| {
         say("unpacking Debian's package of Prometheus");
-        fs::create_dir_all(folder)?;
-        download_package(folder).context(
+        unpack(&PROMETHEUS_PACKAGES, folder).context(
             "Prometheus is needed: https://prometheus.io/download/, or `apt install prometheus`",
-        )?;
-        let is_package = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "deb");
-        let mut files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-        let package = files.find(is_package).context("apt-get download left no package")?;
-        run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
-        fs::remove_file(package)?;
-        Ok(())
+        )
     })?;
     Ok(folder.join("usr/bin").join(program))
 }
 
-/// Downloads the package of Prometheus into a folder. A machine may have no lists of packages, or old
-/// ones; then new ones are kept there too, which needs nobody's permission.
-fn download_package(folder: &Path) -> anyhow::Result<()> {
+/// The command that runs Redis on a loopback port, in memory. The program on the PATH, or that of
+/// Debian's package, which is unpacked rather than installed.
+///
+/// # Errors
+/// There is none, and it can't be downloaded; the message says what is missing.
+pub fn redis_command(port: u16) -> anyhow::Result<Command> {
+    let mut command = match require("redis-server", &["--version"], "") {
+        Ok(()) => Command::new("redis-server"),
+        Err(_) => unpacked_redis()?,
+    };
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args([
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]);
+    Ok(command)
+}
+
+fn unpacked_redis() -> anyhow::Result<Command> {
+    let folder = target("tools/redis-7.0.15");
+    let program = folder.join("redis-server");
+    install(&folder, |folder| {
+        say("unpacking Debian's package of Redis");
+        unpack(&REDIS_PACKAGES, folder)
+            .context("Redis is needed: https://redis.io/download, or `apt install redis-server`")?;
+        // It is one program, which goes by its name.
+        fs::copy(folder.join("usr/bin/redis-check-rdb"), folder.join("redis-server"))?;
+        Ok(())
+    })?;
+    let libraries = fs::read_dir(folder.join("usr/lib"))?;
+    let libraries = libraries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut command = Command::new(program);
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
+    Ok(command)
+}
+
+/// Unpacks Debian's packages into a folder.
+fn unpack(packages: &[Package], folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    download_packages(packages, folder)?;
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "deb");
+    let files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    for package in files.filter(is_package).collect::<Vec<_>>() {
+        run(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
+        fs::remove_file(package)?;
+    }
+    Ok(())
+}
+
+/// Downloads packages into a folder. A machine may have no lists of packages, or old ones; then new
+/// ones are kept there too, which needs nobody's permission.
+fn download_packages(packages: &[Package], folder: &Path) -> anyhow::Result<()> {
     let lists = folder.join("lists");
     fs::create_dir_all(lists.join("partial"))?;
     let apt_get = |own_lists: bool| {
@@ -182,12 +233,14 @@ fn download_package(folder: &Path) -> anyhow::Result<()> {
         command
     };
     let download = |own_lists: bool| {
-        let mut packages = PROMETHEUS_PACKAGES.iter();
-        packages.any(|package| run(apt_get(own_lists).args(["download", package])).is_ok())
+        packages.iter().all(|versions| {
+            let mut versions = versions.iter();
+            versions.any(|package| run(apt_get(own_lists).args(["download", package])).is_ok())
+        })
     };
     if !download(false) {
         run(apt_get(true).arg("update"))?;
-        ensure!(download(true), "apt has none of {PROMETHEUS_PACKAGES:?}");
+        ensure!(download(true), "apt does not have all of {packages:?}");
     }
     Ok(fs::remove_dir_all(lists)?)
 }
@@ -207,6 +260,76 @@ pub fn prometheus_client() -> anyhow::Result<PathBuf> {
 /// It can't be installed; the message says what is missing.
 pub fn schemathesis() -> anyhow::Result<PathBuf> {
     Ok(install_python_program("schemathesis", "schemathesis")?.join("bin/schemathesis"))
+}
+
+/// The folder with what builds the page, and with a browser that tests it.
+///
+/// # Errors
+/// They can't be installed; the message says what is missing.
+pub fn page_tools() -> anyhow::Result<PathBuf> {
+    npm_packages("page", &root().join("page"))
+}
+
+/// The folder with the package `jsonata`, which reads the selectors of Grafana's panels.
+///
+/// # Errors
+/// It can't be installed; the message says what is missing.
+pub fn jsonata() -> anyhow::Result<PathBuf> {
+    npm_packages("jsonata", &root().join("requirements/jsonata"))
+}
+
+/// The folder with the packages of the `package-lock.json` in `lists`, and nothing that has another
+/// hash.
+fn npm_packages(name: &str, lists: &Path) -> anyhow::Result<PathBuf> {
+    let lock = fs::read(lists.join("package-lock.json"))?;
+    let version: String = hex::encode(Sha512::digest(lock)).chars().take(12).collect();
+    let folder = target(&format!("tools/{name}-{version}"));
+    install(&folder, |folder| {
+        say(&format!("installing npm's packages for {name}"));
+        require_node()?;
+        fs::create_dir_all(folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(lists.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        // No package runs anything of its own while it is installed.
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]);
+        run(npm.current_dir(folder).stdout(Stdio::null()))
+    })?;
+    Ok(folder)
+}
+
+/// Makes sure that there is a Node.js that can build the page.
+fn require_node() -> anyhow::Result<()> {
+    let how = "Node.js 20 or newer with npm is needed to build and test the page: \
+               https://nodejs.org/, or `apt install nodejs npm`";
+    let is_new = "process.exit(parseInt(process.versions.node) < 20)";
+    require("node", &["--eval", is_new], how)?;
+    require("npm", &["--version"], how)
+}
+
+/// The browser that tests the page: the Chromium on the PATH, or one that is unpacked from its npm
+/// package.
+///
+/// # Errors
+/// There is none for this processor, or it can't be unpacked.
+pub fn chromium() -> anyhow::Result<PathBuf> {
+    let how = "Chromium is needed to test the page: `apt install chromium`";
+    if require("chromium", &["--version"], how).is_ok() {
+        return Ok("chromium".into());
+    }
+    ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "{how}");
+    let packages = page_tools()?;
+    let folder = packages.join("browser");
+    install(&folder, |folder| {
+        say("unpacking Chromium");
+        fs::create_dir_all(folder)?;
+        let unpack = "import('@sparticuz/chromium').then((it) => it.default.executablePath())";
+        // It unpacks itself into the folder for temporary files.
+        let mut node = Command::new("node");
+        run(node.args(["--eval", unpack]).current_dir(&packages).env("TMPDIR", folder))
+    })?;
+    Ok(folder.join("chromium"))
 }
 
 /// The folder with the emulator of BigQuery: a virtual environment, and the emulator's home folder.
@@ -347,6 +470,17 @@ mod tests {
         assert!(require_integrity(b"abc", abc).is_ok());
         let error = require_integrity(b"abd", abc).unwrap_err();
         assert!(error.to_string().starts_with("the package is another one"), "{error}");
+    }
+
+    #[test]
+    fn every_package_of_npm_has_a_hash() {
+        for (lists, least) in [("page", 10), ("requirements/jsonata", 1)] {
+            let lock = root().join(lists).join("package-lock.json");
+            let lock = fs::read_to_string(lock).unwrap();
+            let packages = lock.matches("    \"node_modules/").count();
+            let hashes = lock.matches("\"integrity\": \"sha512-").count();
+            assert!(packages >= least && packages == hashes, "{lists}: {packages} {hashes}");
+        }
     }
 
     #[test]

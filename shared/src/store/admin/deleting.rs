@@ -64,7 +64,6 @@ pub struct Deleted {
 }
 
 /// A deletion on its way.
-#[derive(Debug)]
 pub struct DeletionRun<'a> {
     /// Whether it writes.
     pub mode: DeletionMode,
@@ -76,6 +75,8 @@ pub struct DeletionRun<'a> {
     pub patience: Duration,
     /// What it has found.
     pub deleted: Deleted,
+    /// Sees how far it is after each request: what it has found, and the units that it took.
+    pub watch: &'a mut dyn FnMut(&Deleted, f64),
 }
 
 impl Store {
@@ -200,12 +201,12 @@ impl Store {
         run: &mut DeletionRun<'_>,
     ) -> Result<Option<Cause>, StoreError> {
         let mut whole = Vec::new();
-        let mut found = Deleted::default();
+        let mut deleted = run.deleted;
         for item in items {
             let Some(departure) = StoredDeparture::covered_by(deletion, item)? else {
                 continue;
             };
-            found.add_departure(&departure, item);
+            deleted.add_departure(&departure, item);
             let parts = departure.into_parts();
             whole.extend(parts.last);
             for part in parts.first {
@@ -220,7 +221,7 @@ impl Store {
         {
             return Ok(Some(cause));
         }
-        run.deleted.add(&found);
+        run.deleted = deleted;
         Ok(None)
     }
 
@@ -235,7 +236,9 @@ impl Store {
             DeletionMode::Preview => Ok(None),
             DeletionMode::Delete => {
                 let transaction = self.transact(writes, run.deadline());
-                Ok(run.pacer.run(transaction).await?.err())
+                let overtaken = run.pacer.run(transaction).await?.err();
+                run.report();
+                Ok(overtaken)
             }
         }
     }
@@ -245,6 +248,12 @@ impl DeletionRun<'_> {
     /// That of a request, or of attempts none of which makes progress.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(self.patience).of_job()
+    }
+
+    /// Shows whoever watches how far it is.
+    pub(super) fn report(&mut self) {
+        let units = self.pacer.read_units() + self.pacer.write_units();
+        (self.watch)(&self.deleted, units);
     }
 
     /// A preview has one step, however large it is.
@@ -263,18 +272,6 @@ impl Deleted {
     pub fn least_write_units(&self) -> u64 {
         // A key is marked; then it is deleted in a transaction of three items.
         2 * (self.ids + self.departures + self.rollups + self.shards) + 8 * self.keys
-    }
-
-    fn add(&mut self, more: &Self) {
-        self.ids += more.ids;
-        self.departures += more.departures;
-        self.rollups += more.rollups;
-        self.sums += more.sums;
-        self.members += more.members;
-        self.shards += more.shards;
-        self.keys += more.keys;
-        self.keys_left += more.keys_left;
-        self.bytes += more.bytes;
     }
 
     pub(super) fn add_departure(&mut self, departure: &StoredDeparture, item: &Item) {

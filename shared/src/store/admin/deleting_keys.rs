@@ -5,16 +5,16 @@
 //! of members. Then the rollups have nothing but zeros, and what was reported in the meantime. The
 //! zeros are removed, and keys of which nothing is left.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::{operation::scan::ScanOutput, types::AttributeValue};
+use std::collections::BTreeSet;
 
 use super::{
     DeletionRun,
     deleting::{DeletionMode, count},
 };
 use crate::{
-    domain::{Cell, Deletion, DimensionName, RollupKey, Spread, StepSize},
+    domain::{
+        Cell, Deletion, DeletionOfAllIds, DimensionName, KeySelection, RollupKey, Spread, StepSize,
+    },
     store::{Store, StoreError, failure::Failure, store_error::Cause, update::Consistency},
     table::{
         ClearError, Item, ItemKey, StoredDeparture, StoredRollup, StoredShard, decode_detail,
@@ -36,17 +36,24 @@ impl Store {
     /// does what is left.
     pub async fn delete_of_all_ids(
         &self,
-        deletion: &Deletion,
+        deletion: &DeletionOfAllIds,
         run: &mut DeletionRun<'_>,
     ) -> Result<(), StoreError> {
+        let deletion = &self.deletion_of_each(deletion, run).await?;
         let mut last = None;
         let mut start = None;
         loop {
-            let page = self.scan_page(start, run).await?;
-            for item in page.items.unwrap_or_default() {
+            let consistency = match run.mode {
+                DeletionMode::Preview => Consistency::Eventual,
+                DeletionMode::Delete => Consistency::Strong,
+            };
+            let (limit, deadline) = (Some(ITEMS_AT_ONCE), run.deadline());
+            let page = self.scan_page(start, limit, consistency, run.pacer, deadline).await?;
+            run.report();
+            for item in page.items {
                 self.delete_found(&item, deletion, &mut last, run).await?;
             }
-            start = page.last_evaluated_key;
+            start = page.next;
             if start.is_none() {
                 break;
             }
@@ -57,21 +64,36 @@ impl Store {
         }
     }
 
-    async fn scan_page(
+    /// What is deleted of each id. Keys with a prefix are found first: the table has hashes of those
+    /// whose names are long.
+    async fn deletion_of_each(
         &self,
-        start: Option<HashMap<String, AttributeValue>>,
+        deletion: &DeletionOfAllIds,
         run: &mut DeletionRun<'_>,
-    ) -> Result<ScanOutput, StoreError> {
-        let is_consistent = run.mode == DeletionMode::Delete;
-        let read = self.read(run.deadline(), || {
-            self.client
-                .scan()
-                .table_name(&self.settings.table)
-                .consistent_read(is_consistent)
-                .limit(ITEMS_AT_ONCE)
-                .set_exclusive_start_key(start.clone())
-        });
-        run.pacer.run(read).await
+    ) -> Result<Deletion, StoreError> {
+        let (dimension, selection) = match deletion {
+            DeletionOfAllIds::Stats(pattern) => return Ok(Deletion::Stats(pattern.clone())),
+            DeletionOfAllIds::Keys(dimension, selection) => (dimension, selection),
+        };
+        let keys = match selection {
+            KeySelection::All => None,
+            KeySelection::These(keys) => Some(keys.clone()),
+            KeySelection::WithPrefix(_) => {
+                let mut keys = BTreeSet::new();
+                let mut after = None;
+                loop {
+                    let page = self.stats_after(dimension, selection, after.as_ref(), run).await?;
+                    let Some((last, _)) = page.last() else {
+                        break Some(keys);
+                    };
+                    after = Some(last.clone());
+                    // Long names are read whatever they begin with.
+                    let page = page.into_iter().map(|(key, _)| key);
+                    keys.extend(page.filter(|key| selection.contains(key)));
+                }
+            }
+        };
+        Ok(Deletion::Keys(dimension.clone(), keys))
     }
 
     /// Deletes what an item says that there is to delete. The items of an id come one after the
@@ -185,9 +207,12 @@ impl Store {
         deletion: &Deletion,
         run: &mut DeletionRun<'_>,
     ) -> Result<(), StoreError> {
-        if let Deletion::Keys(dimension, Some(key)) = deletion {
-            let of = RollupKey { dimension: dimension.clone(), key: key.clone() };
-            return self.clear_key(&of, deletion, run).await;
+        if let Deletion::Keys(dimension, Some(keys)) = deletion {
+            for key in keys {
+                let of = RollupKey { dimension: dimension.clone(), key: key.clone() };
+                self.clear_key(&of, deletion, run).await?;
+            }
+            return Ok(());
         }
         for dimension in self.dimensions(run.deadline()).await? {
             if matches!(deletion, Deletion::Keys(of, _) if *of != dimension) {
@@ -195,7 +220,8 @@ impl Store {
             }
             let mut after = None;
             loop {
-                let page = self.stats_after(&dimension, after.as_ref(), run).await?;
+                let page =
+                    self.stats_after(&dimension, &KeySelection::All, after.as_ref(), run).await?;
                 let Some((last, _)) = page.last() else {
                     break;
                 };
@@ -235,7 +261,8 @@ impl Store {
                 return Ok(());
             };
             let keys = found.get(&key_count).map(decode_key_count).transpose()?;
-            let is_empty = self.stats_after(dimension, None, run).await?.is_empty();
+            let is_empty =
+                self.stats_after(dimension, &KeySelection::All, None, run).await?.is_empty();
             let spread = decode_dimension(listed)?.spread;
             if !is_empty || keys.unwrap_or_default() > 0 || spread != Spread::ONE {
                 return Ok(());
@@ -276,13 +303,18 @@ impl Store {
     ) -> Result<Cleared, StoreError> {
         let first_cell = ItemKey::rollup(of, Cell::FIRST);
         let entry = ItemKey::dimension(&of.dimension);
-        let read = self.get([entry.clone()].into(), Consistency::Strong, run.deadline());
-        let entry = run.pacer.run(read).await?.remove(&entry);
-        let entry = entry.as_ref().map(decode_dimension).transpose()?;
+        // Most dimensions have one partition, and most keys one cell.
+        let keys = [entry.clone(), first_cell.clone()].into();
+        let read = self.get(keys, Consistency::Strong, run.deadline());
+        let mut found = run.pacer.run(read).await?;
+        let entry = found.get(&entry).map(decode_dimension).transpose()?;
         let spread = entry.map_or(Spread::ONE, |entry| entry.spread);
         let cells = first_cell.cells(spread.cells);
-        let read = self.get(cells.iter().cloned().collect(), Consistency::Strong, run.deadline());
-        let mut found = run.pacer.run(read).await?;
+        if spread != Spread::ONE {
+            let all = cells.iter().cloned().collect();
+            let read = self.get(all, Consistency::Strong, run.deadline());
+            found = run.pacer.run(read).await?;
+        }
         let rollup = StoredRollup::new(cells.iter().filter_map(|cell| found.remove(cell)))?;
 
         let now = (run.clock)();
@@ -293,8 +325,12 @@ impl Store {
         };
         if !removable.is_empty() {
             let actions = rollup.clear(&self.settings.table, &removable)?;
-            let overtaken = self.write(actions, run).await?;
-            return Ok(overtaken.map_or(Cleared::MoreLeft, Cleared::Overtaken));
+            let is_done = matches!(deletion, Deletion::Stats(_)) && removable.is_all();
+            return Ok(match (self.write(actions, run).await?, is_done) {
+                (Some(cause), _) => Cleared::Overtaken(cause),
+                (None, true) => Cleared::Done,
+                (None, false) => Cleared::MoreLeft,
+            });
         }
         if matches!(deletion, Deletion::Stats(_)) || rollup.is_absent() {
             return Ok(Cleared::Done);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{DeletionRun, deleting::count};
 use crate::{
-    domain::{DimensionKey, DimensionName, KeyStats, Member, MemberSet, RollupKey},
+    domain::{DimensionKey, DimensionName, KeySelection, KeyStats, Member, MemberSet, RollupKey},
     store::{KeyOrder, Store, StoreError, failure::Failure, update::Consistency},
     table::{ItemKey, Shard, decode_members, delete_member, item_bytes},
 };
@@ -28,7 +28,8 @@ impl Store {
         for dimension in self.dimensions(run.deadline()).await? {
             let mut after = None;
             loop {
-                let page = self.stats_after(&dimension, after.as_ref(), run).await?;
+                let page =
+                    self.stats_after(&dimension, &KeySelection::All, after.as_ref(), run).await?;
                 let Some((last, _)) = page.last() else {
                     break;
                 };
@@ -40,14 +41,15 @@ impl Store {
         Ok(())
     }
 
-    /// The next keys of a dimension, and their stats; none at the end.
+    /// The next keys of a dimension that are selected, and their stats; none at the end.
     pub(super) async fn stats_after(
         &self,
         dimension: &DimensionName,
+        selection: &KeySelection,
         after: Option<&DimensionKey>,
         run: &mut DeletionRun<'_>,
     ) -> Result<Vec<(DimensionKey, KeyStats)>, StoreError> {
-        let order = KeyOrder { after, ..KeyOrder::ALL };
+        let order = KeyOrder { selection, after, ..KeyOrder::ALL };
         let mut reader = self.keys_in_order(dimension, order, (run.clock)(), run.deadline());
         let read = async {
             let mut page = Vec::new();
@@ -58,7 +60,9 @@ impl Store {
             }
             Ok(page)
         };
-        run.pacer.run(read).await
+        let page = run.pacer.run(read).await;
+        run.report();
+        page
     }
 
     async fn delete_from_sets(

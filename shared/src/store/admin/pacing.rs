@@ -23,7 +23,7 @@ impl Pacer {
     }
 
     /// Waits until it is its turn, and does something.
-    pub(super) async fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
         sleep_until(self.began + self.due()).await;
         let (result, usage) = measured(work).await;
         self.note(&usage);

@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// The items of a stretch, from a place on or from its start.
-    pub(super) fn items_after<T: ReadAs>(
+    pub(in crate::store) fn items_after<T: ReadAs>(
         &self,
         stretch: Stretch,
         after: Option<RollupOrder>,

@@ -188,8 +188,7 @@ impl KnownNames {
                 unknown.keys.insert(key.clone());
             }
         }
-        let has_gone = !names.gone.is_empty() || !names.gone_dimensions.is_empty();
-        for of in plan.all_keys().filter(|_| has_gone) {
+        for of in plan.all_keys() {
             if names.gone.contains(of) {
                 unknown.keys.insert(of.clone());
             }

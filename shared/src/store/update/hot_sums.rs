@@ -472,6 +472,19 @@ mod tests {
     }
 
     #[test]
+    fn no_request_takes_the_cell_that_another_of_its_process_has_moved_to() {
+        let of = hot_sums(128);
+        let mut moved = one(&of, NOW);
+        for _ in 0..5 {
+            assert!(conflict(&mut moved));
+        }
+        let cell = moved.cell(&sum("a"));
+        // With this one, all of a range of 32.
+        let others: Vec<_> = (0..31).map(|_| one(&of, NOW)).collect();
+        assert!(others.iter().all(|other| other.cell(&sum("a")) != cell));
+    }
+
+    #[test]
     fn each_conflict_moves_to_another_cell_of_a_range_that_doubles() {
         let of = hot_sums(128);
         let mut lease = one(&of, NOW);

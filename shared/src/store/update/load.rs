@@ -152,7 +152,7 @@ impl Store {
     }
 }
 
-fn new_members(
+pub(super) fn new_members(
     sets: BTreeMap<MemberSet, BTreeSet<Member>>,
     items: &BTreeMap<ItemKey, Item>,
 ) -> Result<BTreeMap<MemberSet, BTreeSet<Member>>, StoreError> {

@@ -2,18 +2,20 @@
 //! faster. `batch` decides which updates are counted together.
 
 mod admission;
+mod adopting;
 mod apply;
 mod attempts;
 mod batch;
 mod draft;
 mod hot_sums;
+mod importing;
 mod load;
 mod room;
 mod settle;
 mod submission;
 
-pub use self::submission::Submission;
 pub(super) use self::{admission::KnownNames, hot_sums::HotSums, load::Consistency};
+pub use self::{adopting::AdoptedIds, importing::Imported, submission::Submission};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -130,6 +132,7 @@ impl Store {
                 revisions: &loaded.revisions,
                 token: attempts.token(),
                 plan: &draft.plan,
+                departures_found: None,
                 new_names: &new_names,
                 markers: &draft.markers,
                 period_length: self.settings.period_length,

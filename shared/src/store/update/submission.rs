@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// How long an idempotency key is remembered.
-const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An update of an id, as a client has sent it.
 #[derive(Debug, Clone, Copy)]

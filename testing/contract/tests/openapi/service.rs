@@ -26,6 +26,7 @@ pub struct Service {
     update: update::Function,
     query: query::Function,
     history: history::Function,
+    dashboard: dashboard::Function,
     _bigquery: FakeBigQuery,
 }
 
@@ -47,6 +48,7 @@ impl Service {
             update: update::Function::new(&config, store()),
             query: query::Function::new(&config, store()),
             history: history::Function::new(Some(archive), limit, random),
+            dashboard: dashboard::Function::new().unwrap(),
             _bigquery: fake,
         }
     }
@@ -67,6 +69,7 @@ impl Service {
         let response = match function(&exchange) {
             "update" => answer_event(&self.update, &Auth::Off, event, call).await,
             "query" => answer_event(&self.query, &Auth::Off, event, call).await,
+            "dashboard" => answer_event(&self.dashboard, &Auth::Off, event, call).await,
             _ => answer_event(&self.history, &Auth::Off, event, call).await,
         };
         let headers = response.headers.iter();

@@ -19,12 +19,13 @@ const VALUES: [(&str, &str); 3] = [
 ];
 
 /// Where the code of the functions is.
-const CODE: [&str; 6] = [
+const CODE: [&str; 7] = [
     "bigquery/src",
     "shared/src",
     "functions/update/src",
     "functions/query/src",
     "functions/history/src",
+    "functions/dashboard/src",
     "functions/archive/src",
 ];
 

@@ -36,8 +36,8 @@ pub fn is_enforced(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
 
 /// Each function fails without each of its permissions. Prints each failure.
 pub fn run(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
-    println!("{:<9}{:<24}without it", "function", "action");
-    for function in ["Update", "Query", "History", "Archive"] {
+    println!("{:<10}{:<24}without it", "function", "action");
+    for function in ["Update", "Query", "History", "Dashboard", "Archive"] {
         for (number, permission) in permissions(stack, function)?.iter().enumerate() {
             let action = &permission.action;
             ensure!(!action.contains('*'), "{function} may do {action}, whatever that is");
@@ -46,7 +46,7 @@ pub fn run(stack: &mut Stack, api: &Api) -> anyhow::Result<()> {
                 true => failure_without(stack, api, permission, &name)?,
                 false => "(not enforced by MiniStack)".to_owned(),
             };
-            println!("{function:<9}{action:<24}{what}");
+            println!("{function:<10}{action:<24}{what}");
         }
     }
     Ok(())

@@ -185,18 +185,7 @@ impl Store {
             period_length: self.settings.period_length,
             now,
         };
-        let parts = writing.parts();
-        let outstanding = Outstanding::default();
-        match Box::pin(self.apply_all(&writing, parts, &outstanding, backoff)).await? {
-            PlanProgress::Done | PlanProgress::MoreLeft => {
-                self.known_names.remember(&adoption.plan);
-                Ok(true)
-            }
-            PlanProgress::Stale(cause) => {
-                backoff.wait(Failure::InTheWay, cause).await?;
-                Ok(false)
-            }
-        }
+        self.write_plan(&writing, backoff).await
     }
 }
 

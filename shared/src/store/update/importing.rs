@@ -258,17 +258,7 @@ impl Store {
             period_length: self.settings.period_length,
             now,
         };
-        let outstanding = Outstanding::default();
-        match self.apply_all(&writing, writing.parts(), &outstanding, backoff).await? {
-            PlanProgress::Done | PlanProgress::MoreLeft => {
-                self.known_names.remember(plan);
-                Ok(true)
-            }
-            PlanProgress::Stale(cause) => {
-                backoff.wait(Failure::InTheWay, cause).await?;
-                Ok(false)
-            }
-        }
+        self.write_plan(&writing, backoff).await
     }
 }
 

@@ -164,6 +164,28 @@ impl Store {
         }
     }
 
+    /// Writes a plan that is not an update's. False if what it was made from has changed; then it has
+    /// waited.
+    async fn write_plan(
+        &self,
+        writing: &Writing<'_>,
+        backoff: &mut Backoff<'_>,
+    ) -> Result<bool, StoreError> {
+        let outstanding = Outstanding::default();
+        let applied = self.apply_all(writing, writing.parts(), &outstanding, backoff);
+        // Boxed, since the types of the SDK's futures nest too deeply for the compiler.
+        match Box::pin(applied).await? {
+            PlanProgress::Done | PlanProgress::MoreLeft => {
+                self.known_names.remember(writing.plan);
+                Ok(true)
+            }
+            PlanProgress::Stale(cause) => {
+                backoff.wait(Failure::InTheWay, cause).await?;
+                Ok(false)
+            }
+        }
+    }
+
     async fn apply_all(
         &self,
         writing: &Writing<'_>,

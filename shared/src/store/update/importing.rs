@@ -255,7 +255,6 @@ impl Store {
             departures_found: None,
             new_names: &new_names,
             markers: &[],
-            departures_found: None,
             period_length: self.settings.period_length,
             now,
         };

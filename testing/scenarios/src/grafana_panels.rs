@@ -3,7 +3,7 @@
 //!
 //! Infinity itself needs Grafana. What is played of it: it sends the parameters of the query and its
 //! own `Accept`, takes the cursor from the answer until there is none, and evaluates the root
-//! selector as JSONata. Source: `pkg/infinity` of grafana/grafana-infinity-datasource.
+//! selector as `JSONata`. Source: `pkg/infinity` of the repository `grafana-infinity-datasource`.
 
 use std::{
     collections::BTreeMap,
@@ -172,7 +172,7 @@ impl Panel {
     }
 }
 
-/// The value of an expression in JSONata.
+/// The value of an expression in `JSONata`.
 fn jsonata(expression: &str, input: &Value) -> anyhow::Result<Value> {
     const EVALUATE: &str = "\
         import jsonata from 'jsonata'; import { readFileSync } from 'node:fs';

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Consistency, PlanProgress, attempts::Outstanding};
+use super::Consistency;
 use crate::{
     domain::{
         CellSums, Detail, Fingerprint, Id, IdempotencyKey, JointPlan, Period, RollupKey, Sums,
         UnixSeconds, gains,
     },
-    store::{Deadline, Store, StoreError, backoff::Backoff, failure::Failure},
+    store::{Deadline, Store, StoreError, backoff::Backoff},
     table::{
         ItemKey, Marker, NewMarker, Revision, StoredDetail, UpdateToken, Writing, decode_departure,
         decode_detail, decode_marker,

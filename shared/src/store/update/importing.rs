@@ -7,16 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Consistency, PlanProgress, attempts::Outstanding, load::new_members};
+use super::{Consistency, load::new_members};
 use crate::{
     domain::{
         Cell, CellSums, DimensionName, Direction, Id, IdRecord, JointPlan, KeyRecord, Member,
         MemberSet, Record, Restoring, RollupKey, StatName, StepSize, StoredId, Sum, Sums,
         UnixSeconds,
     },
-    store::{
-        Deadline, Store, StoreError, backoff::Backoff, failure::Failure, read::partition::Stretch,
-    },
+    store::{Deadline, Store, StoreError, backoff::Backoff, read::partition::Stretch},
     table::{
         Item, ItemKey, KeyRange, Partition, Revision, Shard, Writing, decode_departure,
         decode_detail, decode_rollup,

@@ -321,3 +321,21 @@ async fn after_an_update_of_an_id_fails_its_later_ones_wait_for_it() {
     proxy.settle().await;
     assert_eq!(test.shown("d").await, "total:");
 }
+
+#[tokio::test]
+async fn an_update_that_is_always_overtaken_holds_up_no_other() {
+    let (proxy, mut test) = TestStore::behind_a_proxy().await;
+    test.settings.pace.first_wait = Duration::from_millis(1);
+    test.settings.pace.longest_wait = Duration::from_millis(10);
+    let store = test.another();
+    let on_a = Fault::Conflict(Which::items(|pk, _| pk == "id#a"));
+    let faults = (0..10_000).map(|at| (Operation::TransactWriteItems, at, on_a.clone()));
+    proxy.set_plan(FaultPlan::script(faults));
+    let entries = ["a", "b"].map(|id| Entry::new(id, &report(1)));
+    let deadline = Deadline::after(Duration::from_secs(4));
+    let results = send_before(&store, &entries, deadline).await;
+    assert!(
+        matches!(results[..], [Err(StoreError::Unavailable(_)), Ok(Outcome::Counted)]),
+        "{results:?}"
+    );
+}

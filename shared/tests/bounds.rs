@@ -95,6 +95,17 @@ async fn an_id_may_have_as_many_bytes_as_the_bound_says_and_not_one_more() {
     }
 }
 
+/// Of a counter, its name and 23 bytes.
+#[tokio::test]
+async fn a_key_may_have_as_many_bytes_as_the_bound_says_and_not_one_more() {
+    let body = r#"{"dims":{"d":"k"},"counters":{"abc":1}}"#;
+    for (most, has_room) in [(26, true), (25, false)] {
+        let test = TestStore::with(|settings| settings.max_bytes_per_key = most).await;
+        let result = post(&test.store, NOW, "i", body).await;
+        assert_eq!((result.is_ok(), is_full(&result)), (has_room, !has_room));
+    }
+}
+
 #[tokio::test]
 async fn gauges_count_for_all_the_periods_that_a_rollup_holds() {
     let test = TestStore::with(|settings| settings.max_bytes_per_key = 4_096).await;

@@ -335,6 +335,7 @@ async fn a_deleted_member_is_in_no_set_and_counts_again_when_it_is_reported_agai
     let shown = test.summary_at(NOW, "d").await;
     let preview = delete_member(&test.store, DeletionMode::Preview, "m").await.unwrap();
     assert_eq!(preview.members, 130 + 13 + 2);
+    assert_eq!((preview.shards, preview.rollups), (preview.members, preview.members));
     assert_eq!(test.summary_at(NOW, "d").await, shown, "a preview changes nothing");
     let deleted = delete_member(&test.store, DeletionMode::Delete, "m").await.unwrap();
     assert_eq!(deleted, preview);
@@ -436,6 +437,7 @@ async fn a_deleted_key_is_gone_and_ids_that_report_there_count_from_then_on() {
     let others = test.shown("e").await;
     let preview = delete(&test.store, DeletionMode::Preview, &key("d", "gone")).await.unwrap();
     assert_eq!((preview.ids, preview.departures, preview.members, preview.keys), (1, 1, 2, 1));
+    assert_eq!(preview.shards, 2, "each of the members has one");
     assert_exact(&test, "previewed").await;
     let deleted = delete(&test.store, DeletionMode::Delete, &key("d", "gone")).await.unwrap();
     assert_eq!(deleted, preview);

@@ -321,3 +321,18 @@ async fn a_sweep_removes_expired_gauges_of_keys_that_nobody_reports_any_more() {
     let shown = test.shown_at(later(24 * 60 + 5), "d").await;
     assert!(shown.ends_with("total: c.x=20 m.m=20"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_sweep_leaves_what_somebody_is_writing_to_for_the_next_one() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    for key in ["a", "b"] {
+        test.post(key, &body(key, 1)).await;
+    }
+    let held = Fault::Conflict(Which::items(|pk, sk| pk == "dim#d#0" && sk == "a"));
+    let faults = (0..100).map(|at| (Operation::UpdateItem, at, held.clone()));
+    proxy.set_plan(FaultPlan::script(faults));
+    keep_house(&test.store, later(5)).await;
+    assert_eq!(keep_house(&test.store, later(24 * 60 + 5)).await.swept, 1);
+    proxy.set_plan(FaultPlan::none());
+    assert_eq!(keep_house(&test.store, later(2 * 24 * 60 + 5)).await.swept, 1);
+}

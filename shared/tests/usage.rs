@@ -7,7 +7,10 @@ mod support;
 use std::time::Duration;
 
 use fault_proxy::{Fault, FaultPlan, Operation, Throttle, Which};
-use shared::usage::{Usage, measured};
+use shared::{
+    store::StoreError,
+    usage::{Usage, measured},
+};
 use support::{NOW, TestStore, post};
 
 fn body(value: u8) -> String {
@@ -76,6 +79,20 @@ async fn whoever_avoids_a_conflict_does_not_wait() {
     let conflict = Fault::Conflict(on("dim#"));
     proxy.set_plan(FaultPlan::script([(Operation::TransactWriteItems, 0, conflict)]));
     post(&store, NOW, "i", &body(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_no_other_cell_waits() {
+    let (proxy, mut test) = TestStore::behind_a_proxy().await;
+    test.settings.max_cells = 1;
+    test.settings.pace.first_wait = Duration::from_secs(1_000_000);
+    test.settings.pace.longest_wait = Duration::from_secs(1_000_000);
+    let store = test.another();
+    post(&store, NOW, "i", &body(1)).await.unwrap();
+    let conflict = Fault::Conflict(on("dim#"));
+    proxy.set_plan(FaultPlan::script([(Operation::TransactWriteItems, 0, conflict)]));
+    let waited = post(&store, NOW, "i", &body(2)).await;
+    assert!(matches!(waited, Err(StoreError::Unavailable(_))), "{waited:?}");
 }
 
 /// The first attempt reads sets at half the price, since what it reads may be old.

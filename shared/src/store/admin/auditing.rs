@@ -335,7 +335,7 @@ pub async fn audit(client: &Client, table: &str) -> Result<Vec<Discrepancy>, Aud
         clock: || UnixSeconds::from(SystemTime::now()),
         pacer: &mut pacer,
         patience: Duration::from_secs(60),
-        workspace: Workspace { directory: std::env::temp_dir(), memory: usize::MAX },
+        workspace: Workspace::in_memory(),
         most_scans: 5,
         progress: &mut |_| {},
         report: &mut |finding| findings.push(finding),

@@ -53,6 +53,14 @@ pub struct Workspace {
     pub memory: usize,
 }
 
+impl Workspace {
+    /// Without a bound, and so without any file.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { directory: PathBuf::new(), memory: usize::MAX }
+    }
+}
+
 /// Values by key.
 #[derive(Debug)]
 pub(super) struct SortedRuns<V> {

@@ -1,4 +1,4 @@
-// A line over time. In a file of its own, which is loaded when somebody looks at a history.
+// Lines over time. In a file of its own, which is loaded when somebody looks at a history.
 
 import uPlot from "uplot";
 
@@ -6,16 +6,17 @@ const HEIGHT = 280;
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
 
 /**
- * Draws points `{ ts, value }` into an element. A canvas has doubles; the table beside it has all
- * digits. Returns a function that removes the chart.
+ * Draws lines `{ label, color, fill, dash, points }` into an element: points are `{ ts, value }`, colours
+ * are names of CSS variables. A canvas has doubles; the table beside it has all digits. Returns a function
+ * that removes the chart.
  */
-export function draw(element, points, label) {
-  const data = [points.map(({ ts }) => Date.parse(ts) / 1000), points.map(({ value }) => Number(value))];
+export function draw(element, lines) {
+  const data = aligned(lines);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   let plot;
   const make = () => {
     plot?.destroy();
-    plot = new uPlot(options(element, label), data, element);
+    plot = new uPlot(options(element, lines), data, element);
     plot.ctx.canvas.setAttribute("aria-hidden", "true");
   };
   make();
@@ -29,7 +30,18 @@ export function draw(element, points, label) {
   };
 }
 
-function options(element, label) {
+// A line goes on over steps that only others have: to uPlot, `undefined` is no gap.
+function aligned(lines) {
+  const seconds = ({ ts }) => Date.parse(ts) / 1000;
+  const times = [...new Set(lines.flatMap(({ points }) => points.map(seconds)))].sort((a, b) => a - b);
+  const values = lines.map(({ points }) => {
+    const byTime = new Map(points.map((point) => [seconds(point), Number(point.value)]));
+    return times.map((time) => byTime.get(time));
+  });
+  return [times, ...values];
+}
+
+function options(element, lines) {
   const style = getComputedStyle(element);
   const color = (name) => style.getPropertyValue(name).trim();
   const axis = {
@@ -45,16 +57,18 @@ function options(element, label) {
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, least, most) => range(least, most) } },
     axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) }],
-    series: [
-      {},
-      {
-        label,
-        stroke: color("--accent"),
-        fill: color("--accent-faint"),
-        width: 2,
-        points: { fill: color("--accent"), size: 5 },
-      },
-    ],
+    series: [{}, ...lines.map((line) => series(line, color))],
+  };
+}
+
+function series({ label, color: name, fill, dash }, color) {
+  return {
+    label,
+    stroke: color(name),
+    fill: fill && color(fill),
+    dash,
+    width: 2,
+    points: { fill: color(name), size: 5 },
   };
 }
 

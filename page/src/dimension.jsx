@@ -4,11 +4,11 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { urlOf } from "./api.js";
 import { History, archived } from "./history.jsx";
-import { Failure, SelectField, Tools, follow, remedy } from "./parts.jsx";
+import { Failure, HistoryLink, SelectField, Tools, remedy } from "./parts.jsx";
 import { KINDS, TOTAL, largestOf, shareOf } from "./table.js";
 import { intervalOf } from "./table_feed.js";
 import { curl, difference, integer, perMinute, sentence, tableCsv, time } from "./text.js";
-import { ROWS, changed, fragmentOf, splitId, tableParameters, tablePath } from "./view.js";
+import { ALL, ROWS, splitId, tableParameters, tablePath } from "./view.js";
 
 /** How long somebody pauses in typing before the search starts, in milliseconds. */
 const TYPING_PAUSE = 400;
@@ -27,6 +27,11 @@ export function Dimension(props) {
         <h2 id="title" class="large" tabIndex={-1}>
           <bdi>{view.dim}</bdi>
         </h2>
+        {!noHistory && archived(table?.columns ?? []).length > 0 && (
+          <HistoryLink view={view} change={change} of={ALL} history={sortedStat(view)}>
+            All keys over time
+          </HistoryLink>
+        )}
         <button type="button" onClick={onRefresh}>
           Refresh
         </button>
@@ -86,7 +91,14 @@ function useStats(view, table) {
   return [...seen.current].sort();
 }
 
+/** The stat that keys are sorted by, if it has a history. */
+function sortedStat({ sort }) {
+  const id = sort.replace(/^-/, "");
+  return /^(?:counter|gauge)\./.test(id) ? id : "";
+}
+
 function columnsOf(table, key) {
+  if (key === ALL) return table.columns;
   const cells = key === TOTAL ? table.total : table.keys.find((row) => row.key === key)?.cells;
   return cells ? table.columns.filter(({ id }) => cells.has(id)) : table.columns;
 }
@@ -176,15 +188,6 @@ function Totals({ view, state, change, noHistory }) {
         )}
       </p>
     </section>
-  );
-}
-
-function HistoryLink({ view, change, of, history = "", children }) {
-  const target = { of, history };
-  return (
-    <a href={fragmentOf(changed(view, target))} onClick={(event) => follow(event, () => change(target))}>
-      {children}
-    </a>
   );
 }
 

@@ -1,13 +1,15 @@
-// What is archived of one stat: a chart, and the same as a table.
+// What is archived of one stat, of a key or of all: a chart, and the same as a table.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { ask, urlOf } from "./api.js";
 import { parseExactly } from "./exact_json.js";
-import { curl, csv, dayAndTime, decimal } from "./text.js";
-import { KINDS } from "./table.js";
-import { Failure, SelectField, Tools, nameOf } from "./parts.jsx";
-import { AGGREGATES, RANGES, historyParameters, historyPath, splitId } from "./view.js";
+import { Chart, Legend } from "./history_chart.jsx";
+import { LargestSeries, readPages, rowsOf } from "./history_series.js";
+import { curl, csv, dayAndTime, decimal, integer } from "./text.js";
+import { KINDS, TOTAL } from "./table.js";
+import { Failure, HistoryLink, SelectField, Tools, nameOf, remedy } from "./parts.jsx";
+import { AGGREGATES, ALL, RANGES, historyParameters, historyPath, splitId } from "./view.js";
 
 /** The stats that have a history: the archive has no `current`. */
 export function archived(columns) {
@@ -29,12 +31,19 @@ export function History({ view, columns, needsToken, go, onMissing, onDenied }) 
         <h3 id="history" tabIndex={-1} ref={heading}>
           {nameOf(view.of)} over time
         </h3>
+        {[TOTAL, ALL]
+          .filter((of) => of !== view.of)
+          .map((of) => (
+            <HistoryLink key={of} view={view} change={go} of={of} history={history}>
+              {nameOf(of)}
+            </HistoryLink>
+          ))}
         <button type="button" onClick={close}>
           Close
         </button>
       </header>
       {stats.length === 0 && !history ? (
-        <p>Nothing of this key is archived.</p>
+        <p>Nothing of this {view.of === ALL ? "dimension" : "key"} is archived.</p>
       ) : (
         <Series
           view={{ ...view, history }}
@@ -50,11 +59,16 @@ export function History({ view, columns, needsToken, go, onMissing, onDenied }) 
 }
 
 function Series({ view, stats, needsToken, go, onMissing, onDenied }) {
+  const isAll = view.of === ALL;
   const path = historyPath(view);
   const parameters = historyParameters(view, Date.now());
-  const { points, error, isLoading, retry } = usePoints(path, parameters, { onMissing, onDenied });
+  const { found, error, isLoading, retry, readOn } = useSeries(path, parameters, isAll, {
+    onMissing,
+    onDenied,
+  });
   const [kind, stat] = splitId(view.history);
-  const label = `${view.of} ${stat}`;
+  const label = `${isAll ? "All keys" : view.of} ${stat}`;
+  const series = useMemo(() => seriesOf(found, isAll), [found]);
   const all = stats.some(({ id }) => id === view.history)
     ? stats
     : [...stats, { id: view.history, kind, stat }];
@@ -90,86 +104,133 @@ function Series({ view, stats, needsToken, go, onMissing, onDenied }) {
           A browser can’t ask for the history of a key named <code>{view.of}</code>. Other clients can.
         </p>
       )}
-      {isLoading && <p aria-busy="true">Loading…</p>}
-      {error && <Failure error={error} onRetry={retry} />}
-      {points?.length === 0 && <p>Nothing is archived of this stat in this range.</p>}
-      {points?.length > 0 && (
+      {isLoading && (
+        <p aria-busy="true">Loading…{found?.keys > 1 && ` ${integer(found.keys)} keys so far.`}</p>
+      )}
+      {error && <Failure error={error} advice={adviceOn(error)} onRetry={retry} />}
+      {series?.length === 0 && !isLoading && <p>Nothing is archived of this stat in this range.</p>}
+      {series?.length > 0 && (
         <>
-          <Chart points={points} label={label} />
-          <PointTable points={points} caption={`${KINDS.get(kind).label}: ${label}`} />
+          {isAll && <Legend lines={found.lines} view={view} go={go} />}
+          <Chart
+            lines={isAll ? found.lines : series}
+            label={label}
+            isAll={isAll}
+            hasTotal={isAll && found.total !== undefined}
+          />
+          {isAll && <Rest found={found} isPart={isLoading || error} onReadOn={readOn} />}
+          <PointTable series={series} isAll={isAll} caption={`${KINDS.get(kind).label}: ${label}`} />
         </>
       )}
       {path !== undefined && (
         <Tools
           command={curl(urlOf(path, parameters), needsToken)}
-          file={points?.length > 0 && `statshub-${view.dim}-${stat}.csv`}
-          content={() =>
-            csv([["key", "ts", "step", "value"], ...points.map((it) => [view.of, it.ts, it.step, it.value])])
-          }
+          file={series?.length > 0 && `statshub-${view.dim}-${stat}.csv`}
+          content={() => csv([["key", "ts", "step", "value"], ...series.flatMap(csvRows)])}
         />
       )}
     </>
   );
 }
 
-/** Asks for the points of a history, in their order. */
-function usePoints(path, parameters, { onMissing, onDenied }) {
+/** What the table has: all lines, and the total, which is no line where all keys are shown. */
+function seriesOf(found, isAll) {
+  if (!found || (isAll && found.lines.length === 0)) return found && [];
+  return [...found.lines, found.total].filter(Boolean);
+}
+
+function csvRows({ key, points }) {
+  return points.map(({ ts, step, value }) => [key, ts, step, value]);
+}
+
+/** What to do about an error. A history is not asked for again by itself. */
+function adviceOn(error) {
+  switch (error.status) {
+    case 0:
+      return "Check your connection.";
+    case 400:
+      return "Choose a shorter range, or another stat.";
+    case 404:
+      return "Try again, from the first page.";
+    case 413:
+      return "Choose a range with fewer steps, or the history of one key: click its name.";
+    case 429:
+    case 503:
+      return "";
+    default:
+      return error.status >= 500 ? "The log of the service has the cause." : remedy(error);
+  }
+}
+
+/** Asks for the series of a history: of all keys, the largest of those that have been read. */
+function useSeries(path, parameters, isAll, { onMissing, onDenied }) {
   const [state, setState] = useState({ isLoading: true });
   const [attempt, setAttempt] = useState(0);
+  const readOn = useRef();
   useEffect(() => {
     if (path === undefined) return setState({});
     const abort = new AbortController();
-    setState({ isLoading: true });
-    ask(path, parameters, { signal: abort.signal })
-      .then(({ text }) => {
-        const [points = []] = Object.values(parseExactly(text).series);
-        setState({ points: points.toSorted(byTime) });
-      })
-      .catch((error) => {
+    const series = new LargestSeries();
+    const readPage = async (page, limit) => {
+      const ofPage = page ? [["page", page]] : [];
+      const ofAll = isAll ? [["limit", String(limit)]] : [];
+      const asked = [...parameters, ...ofAll, ...ofPage];
+      return parseExactly((await ask(path, asked, { signal: abort.signal })).text);
+    };
+    const onPage = () => setState({ isLoading: true, found: series.found });
+    const read = async (page) => {
+      setState((before) => ({ found: page ? before.found : undefined, isLoading: true }));
+      try {
+        const next = await readPages(series, page, readPage, onPage);
+        setState({ found: { ...series.found, next } });
+      } catch (error) {
         if (abort.signal.aborted) return;
-        if (error.status === 404) onMissing(error.message);
+        // A later page may be gone; the first one is missing only where there is no archive.
+        if (error.status === 404 && !page && series.found.keys === 0) onMissing(error.message);
         if (error.status === 401 || error.status === 403) onDenied(error);
-        setState({ error });
-      });
+        setState(({ found }) => ({ found, error }));
+      }
+    };
+    readOn.current = read;
+    read("");
     return () => abort.abort();
   }, [path, String(parameters), attempt]);
-  return { ...state, retry: () => setAttempt(attempt + 1) };
+  return {
+    ...state,
+    retry: () => setAttempt(attempt + 1),
+    readOn: () => readOn.current(state.found.next),
+  };
 }
 
-function byTime(a, b) {
-  return Date.parse(a.ts) - Date.parse(b.ts);
-}
-
-function Chart({ points, label }) {
-  const element = useRef();
-  const [isGone, setGone] = useState(false);
-  useEffect(() => {
-    let remove, isOver;
-    import("./chart.js").then(
-      ({ draw }) => {
-        if (!isOver) remove = draw(element.current, points, label);
-      },
-      () => setGone(true),
-    );
-    return () => {
-      isOver = true;
-      remove?.();
-    };
-  }, [points, label]);
-  if (isGone) return <p>The chart can’t be loaded. If the page has changed meanwhile, load it again.</p>;
+/** What is not among the lines. `isPart`: whether reading has not come to an end. */
+function Rest({ found: { lines, keys, next }, isPart, onReadOn }) {
+  const rest = keys - lines.length;
   return (
-    <figure class="chart">
-      <div ref={element} class="canvas" />
-      <figcaption>
-        <bdi>{label}</bdi>: {points.length} {points.length === 1 ? "point" : "points"} from{" "}
-        {dayAndTime(Date.parse(points[0].ts))} to {dayAndTime(Date.parse(points.at(-1).ts))}. The table has
-        all digits.
-      </figcaption>
-    </figure>
+    <>
+      {rest > 0 && (
+        <p>
+          These are the {lines.length} keys with the largest last value
+          {(next || isPart) && " so far"}.{" "}
+          {rest === 1 ? "One more key is" : `${integer(rest)} more keys are`} left out; each has a history of its
+          own.
+        </p>
+      )}
+      {next && !isPart && (
+        <p class="actions">
+          <button type="button" onClick={onReadOn}>
+            Read more keys
+          </button>
+          <span class="hint">
+            {integer(keys)} keys are read, in the order of their names, and there are more. A range with fewer
+            steps reads more at once.
+          </span>
+        </p>
+      )}
+    </>
   );
 }
 
-function PointTable({ points, caption }) {
+function PointTable({ series, isAll, caption }) {
   return (
     <div class="scroll points" role="region" aria-label="Points of the chart" tabIndex={0}>
       <table>
@@ -180,19 +241,25 @@ function PointTable({ points, caption }) {
           <tr>
             <th scope="col">Start of the step</th>
             <th scope="col">Step</th>
-            <th scope="col" class="number">
-              Value
-            </th>
+            {series.map(({ key }) => (
+              <th key={key} scope="col" class="number">
+                {isAll ? nameOf(key) : "Value"}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody>
-          {points.toReversed().map(({ ts, step, value }) => (
-            <tr key={`${ts} ${step}`}>
+          {rowsOf(series).map(({ id, ts, step, values }) => (
+            <tr key={id}>
               <th scope="row">
                 <time dateTime={ts}>{dayAndTime(Date.parse(ts))}</time>
               </th>
               <td>{stepText(Number(step))}</td>
-              <td class="number">{decimal(value)}</td>
+              {values.map((value, index) => (
+                <td key={series[index].key} class={value === undefined ? "number none" : "number"}>
+                  {value === undefined ? "–" : decimal(value)}
+                </td>
+              ))}
             </tr>
           ))}
         </tbody>

@@ -4,10 +4,12 @@ import { useId, useRef, useState } from "preact/hooks";
 
 import { TOTAL } from "./table.js";
 import { sentence } from "./text.js";
+import { ALL, changed, fragmentOf } from "./view.js";
 
 /** A name of a client, isolated from the direction of the text around it. */
 export function nameOf(key) {
-  return key === TOTAL ? "The total" : <bdi>{key}</bdi>;
+  if (key === TOTAL) return "The total";
+  return key === ALL ? "All keys" : <bdi>{key}</bdi>;
 }
 
 /** Follows a link within the page, unless the browser should open it elsewhere. */
@@ -15,6 +17,15 @@ export function follow(event, action) {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button > 0) return;
   event.preventDefault();
   action();
+}
+
+export function HistoryLink({ view, change, of, history = "", children }) {
+  const target = { of, history };
+  return (
+    <a href={fragmentOf(changed(view, target))} onClick={(event) => follow(event, () => change(target))}>
+      {children}
+    </a>
+  );
 }
 
 export function SelectField({ label, value, onChange, children }) {
@@ -52,11 +63,11 @@ export function remedy({ status }) {
   }
 }
 
-export function Failure({ error, onRetry, children }) {
+export function Failure({ error, advice = remedy(error), onRetry, children }) {
   return (
     <div class="notice error" role="alert">
       <p>
-        <strong>{sentence(error.message)}</strong> {remedy(error)}
+        <strong>{sentence(error.message)}</strong> {advice}
       </p>
       <p class="actions">
         <button type="button" onClick={onRetry}>

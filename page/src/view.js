@@ -1,6 +1,9 @@
 // What is looked at, and how the fragment of the page's URL says it. A fragment is not sent to any
 // server, and so gets into no log.
 
+/** All keys at once, in the place of the key of a history, as the API has it. */
+export const ALL = "*";
+
 /** Numbers of rows that a page of the table may have. */
 export const ROWS = [10, 25, 50, 100, 500];
 const DEFAULT_ROWS = 50;
@@ -33,7 +36,8 @@ function daysBefore(now, days) {
  * - `prefix`: what keys begin with; `stat`: the only stat that is shown, or empty for all
  * - `sort`, `rows`, `page`: as `sort`, `limit` and `page` of the API
  * - `total`: whether the total is wanted even if the whole dimension has to be read for it
- * - `of`: the key whose history is shown (`total` for the sum of all), or empty for none
+ * - `of`: the key whose history is shown (`total` for the sum of all, `*` for all keys), or
+ *   empty for none
  * - `history`: the stat whose history is shown, such as `counter.hits`; `range`, `aggregate`
  */
 export const DEFAULT_VIEW = Object.freeze({

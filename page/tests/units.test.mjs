@@ -4,9 +4,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { parseExactly } from "../src/exact_json.js";
+import { LargestSeries, MOST_LINES, POINTS_PER_PAGE, readPages, rowsOf } from "../src/history_series.js";
 import { Movement, largestOf, shareOf, tableOf } from "../src/table.js";
 import { csv, curl, decimal, difference, integer, tableCsv } from "../src/text.js";
 import {
+  ALL,
   DEFAULT_VIEW,
   changed,
   fragmentOf,
@@ -182,6 +184,7 @@ test("names in paths are encoded, and a browser can't ask for dots", () => {
   const view = { ...DEFAULT_VIEW, dim: "a b", history: "counter.x.y" };
   assert.equal(historyPath({ ...view, of: "a/b?c#d%" }), "history/a%20b/a%2Fb%3Fc%23d%25/counter/x.y");
   assert.equal(historyPath({ ...view, of: ".." }), undefined);
+  assert.equal(historyPath({ ...view, of: ALL }), "history/a%20b/*/counter/x.y");
 });
 
 test("the history of a day is the same question for 10 minutes", () => {
@@ -194,4 +197,102 @@ test("the history of a day is the same question for 10 minutes", () => {
   ]);
   assert.deepEqual(at(1_795_520_399), at(1_795_519_800));
   assert.deepEqual(historyParameters(DEFAULT_VIEW, 0), []);
+});
+
+const HOUR = 3_600_000;
+const point = (hour, value) => ({
+  ts: new Date(hour * HOUR).toISOString().replace(".000", ""),
+  step: "3600",
+  value: String(value),
+});
+
+/** The pages of an answer with `size` points each, as `parseExactly` returns them. */
+function pagesOf(keys, size) {
+  const points = keys.flatMap(([key, values]) => values.map((value, hour) => [key, point(hour, value)]));
+  const pages = [];
+  while (points.length > 0) {
+    const series = new Map();
+    for (const [key, it] of points.splice(0, size)) series.set(key, [...(series.get(key) ?? []), it]);
+    const json = [...series].map(([key, found]) => `${JSON.stringify(key)}:${JSON.stringify(found)}`);
+    pages.push(JSON.parse(`{${json.join(",")}}`));
+  }
+  return pages;
+}
+
+test("the largest keys are the same however an answer is cut into pages", () => {
+  const big = 2n ** 53n;
+  const keys = Array.from({ length: 40 }, (_, index) => {
+    const last = big + BigInt((index * 17) % 40);
+    return [`key ${String(index).padStart(2, "0")}`, [big * 100n, last - 1n, last]];
+  });
+  keys.splice(5, 0, ["5", [1, 2, 3]], ["__proto__", [1, 2, big * 2n]]);
+  keys.push(["total", [7, 8, 9]]);
+  const expected = keys
+    .filter(([key]) => key !== "total")
+    .toSorted(([, a], [, b]) => (a[2] < b[2] ? 1 : -1))
+    .slice(0, MOST_LINES)
+    .map(([key, values]) => [key, values.map(String)]);
+  assert.equal(expected[0][0], "__proto__");
+  for (const size of [1, 2, 3, 4, 7, 50, 1000]) {
+    const series = new LargestSeries();
+    for (const page of pagesOf(keys, size)) series.take(page);
+    const { lines, total, keys: count } = series.found;
+    const found = lines.map(({ key, points }) => [key, points.map(({ value }) => value)]);
+    assert.deepEqual(found, expected, `pages of ${size}`);
+    assert.deepEqual(
+      total.points.map(({ value }) => value),
+      ["7", "8", "9"],
+    );
+    assert.equal(count, 42);
+  }
+});
+
+test("averages and negative numbers are compared as numbers", () => {
+  const series = new LargestSeries();
+  const values = ["-3", "10.5", "9", "1e30", "-2.5"];
+  series.take(Object.fromEntries(values.map((value) => [`k${value}`, [point(0, value)]])));
+  assert.deepEqual(
+    series.found.lines.map(({ points }) => points[0].value),
+    ["1e30", "10.5", "9", "-2.5", "-3"],
+  );
+});
+
+test("no more than four pages are read at once, and one that is too large is read in parts", async () => {
+  const asked = [];
+  const series = new LargestSeries();
+  const readPage = async (page, limit) => {
+    asked.push([page, limit]);
+    if (page === "p1" && limit === POINTS_PER_PAGE) throw Object.assign(new Error(), { status: 413 });
+    const number = Number(page.slice(1));
+    return { series: { [`key ${number}`]: [point(0, number)] }, next: number < 5 ? `p${number + 1}` : "" };
+  };
+  assert.equal(await readPages(series, "", readPage, () => {}), "p4");
+  const small = POINTS_PER_PAGE / 4;
+  assert.deepEqual(asked, [
+    ["", POINTS_PER_PAGE],
+    ["p1", POINTS_PER_PAGE],
+    ["p1", small],
+    ["p2", small],
+    ["p3", small],
+  ]);
+  assert.equal(await readPages(series, "p4", readPage, () => {}), "");
+  assert.equal(series.found.keys, 6);
+
+  const refuse = async () => Promise.reject(Object.assign(new Error("too large"), { status: 413 }));
+  await assert.rejects(readPages(series, "", refuse, () => {}), /too large/);
+});
+
+test("a row has what all series have of a step, the newest first", () => {
+  const rows = rowsOf([
+    { key: "a", points: [point(0, 1), point(2, 3)] },
+    { key: "b", points: [point(1, 5), point(2, 6)] },
+  ]);
+  assert.deepEqual(
+    rows.map(({ ts, values }) => [ts.slice(11, 13), values]),
+    [
+      ["02", ["3", "6"]],
+      ["01", [undefined, "5"]],
+      ["00", ["1", undefined]],
+    ],
+  );
 });

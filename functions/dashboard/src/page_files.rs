@@ -4,9 +4,9 @@ use crate::page_file::PageFile;
 
 pub(crate) const PAGE_FILES: &[PageFile] = &[
     PageFile {
-        name: "chart-fb0f54653183.js",
+        name: "chart-f6f23d87c7f5.js",
         media_type: "text/javascript; charset=utf-8",
-        gzip: include_bytes!("../../../page/dist/chart-fb0f54653183.js.gz"),
+        gzip: include_bytes!("../../../page/dist/chart-f6f23d87c7f5.js.gz"),
     },
     PageFile {
         name: "icon-31f30bd73ff9.svg",
@@ -24,13 +24,13 @@ pub(crate) const PAGE_FILES: &[PageFile] = &[
         gzip: include_bytes!("../../../page/dist/licenses-0a28abecb5b8.txt.gz"),
     },
     PageFile {
-        name: "main-5be42a0f27ec.js",
+        name: "main-0572cb478b55.js",
         media_type: "text/javascript; charset=utf-8",
-        gzip: include_bytes!("../../../page/dist/main-5be42a0f27ec.js.gz"),
+        gzip: include_bytes!("../../../page/dist/main-0572cb478b55.js.gz"),
     },
     PageFile {
-        name: "main-5bf4440d3aac.css",
+        name: "main-cfb3add8132d.css",
         media_type: "text/css; charset=utf-8",
-        gzip: include_bytes!("../../../page/dist/main-5bf4440d3aac.css.gz"),
+        gzip: include_bytes!("../../../page/dist/main-cfb3add8132d.css.gz"),
     },
 ];

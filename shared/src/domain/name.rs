@@ -282,5 +282,7 @@ mod tests {
         let error = StatName::new(&"é".repeat(10_000)).unwrap_err().to_string();
         assert!(error.contains("stat name") && error.contains("use 1 to 300"));
         assert!(error.len() < 400, "{error}");
+        assert!(error.contains('…'), "{error}");
+        assert!(!StatName::new("a b").unwrap_err().to_string().contains('…'));
     }
 }

@@ -328,7 +328,7 @@ mod tests {
             (r#"{"dimension":{"name":"a/b"}}"#, "a/b"),
             (r#"{"key":{"dim":"d","key":"total"}}"#, "reserved"),
             (r#"{"dimension":{"name":"d","more":1}}"#, "more"),
-            (r#"{"id":{"id":"i","counters":{"a":1.5}}}"#, "1.5"),
+            (r#"{"id":{"id":"i","counters":{"a":1.5}}}"#, "column 34"),
             (r#"{"id":{"id":"i","keys":{"d":{"key":"k","counters":{"a":1}}}}}"#, "no a"),
         ] {
             let error = Record::from_json(line).unwrap_err().to_string();

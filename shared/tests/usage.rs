@@ -119,3 +119,18 @@ async fn every_further_attempt_at_an_update_costs_the_same() {
     }
     assert_eq!(units, [1.5, 3.5, 5.5, 7.5, 9.5, 11.5]);
 }
+
+#[tokio::test]
+async fn what_a_batch_read_leaves_out_is_read_again() {
+    let (proxy, test) = TestStore::behind_a_proxy().await;
+    let body = |value: u8| {
+        format!(r#"{{"dims":{{"d":"k"}},"counters":{{"x":{value}}},"members":{{"s":"m"}}}}"#)
+    };
+    test.post("i", &body(1)).await;
+    let left_out = Fault::Throttle(Throttle::Unprocessed(on("id#")));
+    proxy.set_plan(FaultPlan::script([(Operation::BatchGetItem, 0, left_out)]));
+    let (result, usage) = measured(post(&test.store, NOW, "i", &body(2))).await;
+    result.unwrap();
+    assert_eq!(usage.retries, 1);
+    assert_eq!(test.shown("d").await, "k: c.x=2 m.s=1\ntotal: c.x=2 m.s=1");
+}

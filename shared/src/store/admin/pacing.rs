@@ -66,4 +66,13 @@ mod tests {
         assert_eq!(pacer.due(), Duration::from_millis(2_500));
         assert_eq!((pacer.read_units(), pacer.write_units()), (25.0, 100.0));
     }
+
+    #[tokio::test]
+    async fn whoever_has_consumed_too_much_waits_for_its_turn() {
+        let mut pacer = Pacer::new(NonZeroU32::new(1_000).unwrap());
+        pacer.note(&Usage { write_units: 100.0, ..Usage::default() });
+        let began = pacer.began;
+        assert_eq!(pacer.run(async { 7 }).await, 7);
+        assert!(began.elapsed() >= Duration::from_millis(100));
+    }
 }

@@ -488,6 +488,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_was_quiet_is_not_preferred_any_more_after_a_conflict() {
+        let of = hot_sums(128);
+        let mut first = one(&of, NOW);
+        assert!(conflict(&mut first));
+        first.succeeded();
+        let quiet = first.cell(&sum("a"));
+        drop(first);
+        let mut second = one(&of, NOW);
+        assert_eq!(second.cell(&sum("a")), quiet);
+        assert!(conflict(&mut second));
+        drop(second);
+        let cells: BTreeSet<_> = (0..50).map(|_| one(&of, NOW).cell(&sum("a"))).collect();
+        assert!(cells.len() > 1, "{cells:?}");
+    }
+
+    #[test]
     fn each_conflict_moves_to_another_cell_of_a_range_that_doubles() {
         let of = hot_sums(128);
         let mut lease = one(&of, NOW);

@@ -43,7 +43,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// Prints a value as a line of JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&serde_json::to_string(value)?)
 }

@@ -137,10 +137,10 @@ async fn count_members(test: &TestStore, dimensions: usize) -> u64 {
 }
 
 #[tokio::test]
-async fn forty_new_members_go_with_their_numbers_in_one_transaction() {
+async fn sixty_new_members_go_with_their_numbers_in_one_transaction() {
     let (proxy, test) = TestStore::behind_a_proxy().await;
     let body = |from: u32| {
-        let members: Vec<_> = (from..from + 40).map(|i| format!(r#""m{i}""#)).collect();
+        let members: Vec<_> = (from..from + 60).map(|i| format!(r#""m{i}""#)).collect();
         let members = members.join(",");
         format!(
             r#"{{"dims":{{"d":"k"}},"counters":{{"x":{from}}},"multiMembers":{{"s":[{members}]}}}}"#
@@ -148,7 +148,7 @@ async fn forty_new_members_go_with_their_numbers_in_one_transaction() {
     };
     test.post("i", &body(0)).await;
     let sent = proxy.counts().requests_of(Operation::TransactWriteItems);
-    test.post("i", &body(40)).await;
+    test.post("i", &body(60)).await;
     assert_eq!(proxy.counts().requests_of(Operation::TransactWriteItems) - sent, 1);
-    assert_eq!(test.shown("d").await, "k: c.x=40 m.s=80\ntotal: c.x=40 m.s=80");
+    assert_eq!(test.shown("d").await, "k: c.x=60 m.s=120\ntotal: c.x=60 m.s=120");
 }

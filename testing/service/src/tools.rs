@@ -301,9 +301,9 @@ fn npm_packages(name: &str, lists: &Path) -> anyhow::Result<PathBuf> {
 
 /// Makes sure that there is a Node.js that can build the page.
 fn require_node() -> anyhow::Result<()> {
-    let how = "Node.js 20 or newer with npm is needed to build and test the page: \
+    let how = "Node.js 20 or newer with npm is needed for the tests of the page and of Grafana's panels: \
                https://nodejs.org/, or `apt install nodejs npm`";
-    let is_new = "process.exit(parseInt(process.versions.node) < 20)";
+    let is_new = "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)";
     require("node", &["--eval", is_new], how)?;
     require("npm", &["--version"], how)
 }

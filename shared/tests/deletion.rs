@@ -400,6 +400,20 @@ async fn members_that_are_reported_during_a_deletion_are_counted_once() {
     assert!([Sum::from(260), Sum::from(261)].contains(&all), "{all}");
 }
 
+/// More rollups than one transaction takes.
+#[tokio::test]
+async fn an_id_that_counts_under_a_hundred_dimensions_is_deleted_in_steps() {
+    let test = TestStore::new().await;
+    for dimension in 0..100 {
+        let body = format!(r#"{{"dims":{{"d{dimension}":"k"}},"counters":{{"c{dimension}":1}}}}"#);
+        test.post("a", &body).await;
+    }
+    let deleted = delete_id(&test.store, DeletionMode::Delete, "a").await.unwrap();
+    assert_eq!((deleted.ids, deleted.rollups), (1, 100));
+    assert_exact(&test, "deleted").await;
+    assert_eq!(nonzero(&test, "d99").await, "");
+}
+
 #[tokio::test]
 async fn a_preview_counts_every_sum_that_is_taken_out() {
     let test = TestStore::new().await;

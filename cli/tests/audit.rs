@@ -2,18 +2,13 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::{
-    collections::HashMap,
-    process::{Command, Output},
-    time::{Duration, SystemTime},
-};
+mod support;
+
+use std::{collections::HashMap, process::Output, time::SystemTime};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use serde_json::{Value, json};
-use shared::{
-    domain::{Id, PeriodLength, Update},
-    store::{Deadline, Settings, Store},
-};
+use shared::domain::{Id, Update};
 
 const TABLE: &str = "stats";
 
@@ -27,13 +22,11 @@ impl Table {
     async fn new(damaged: bool) -> Self {
         let endpoint = local_dynamodb::start_in_memory().await.unwrap();
         let client = local_dynamodb::client(&endpoint);
-        local_dynamodb::create_table(&client, TABLE).await.unwrap();
-        let settings = Settings::new(TABLE, PeriodLength::DEFAULT);
-        let store = Store::new(client.clone(), settings, fastrand::Rng::new());
+        let store = support::table(&client, TABLE).await;
         let body = br#"{"dims":{"country":"es #1"},"counters":{"hits":7}}"#;
         let (id, update) = (Id::new("a").unwrap(), Update::from_json(body).unwrap());
-        let (now, soon) = (SystemTime::now().into(), Deadline::after(Duration::from_secs(60)));
-        store.update(&id, &update, None, now, soon).await.unwrap();
+        let now = SystemTime::now().into();
+        store.update(&id, &update, None, now, support::soon()).await.unwrap();
         let table = Self { endpoint, client };
         if damaged {
             table.add("dim#country#0", "es %231", "c:hits").await;
@@ -53,16 +46,10 @@ impl Table {
     }
 
     async fn audit(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_statshub"));
-        command
-            .arg("audit")
-            .args(arguments)
-            .env("TABLE_NAME", TABLE)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint)
-            .env("AWS_REGION", "eu-west-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local");
-        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+        let arguments = [&["audit"], arguments].concat();
+        let mut command = support::statshub(&self.endpoint, &arguments);
+        command.env("TABLE_NAME", TABLE);
+        support::output(command).await
     }
 }
 

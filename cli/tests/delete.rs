@@ -2,16 +2,16 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
-use std::{
-    process::{Command, Output},
-    time::{Duration, SystemTime},
-};
+mod support;
+
+use std::{process::Output, time::SystemTime};
 
 use serde_json::Value;
 use shared::{
-    domain::{DimensionName, Id, PeriodLength, Sum, Update},
-    store::{Deadline, Settings, Store},
+    domain::{DimensionName, Id, Sum, Update},
+    store::Store,
 };
+use support::soon;
 
 const TABLE: &str = "stats";
 
@@ -23,10 +23,8 @@ struct Table {
 impl Table {
     async fn new() -> Self {
         let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-        let client = local_dynamodb::client(&endpoint);
-        local_dynamodb::create_table(&client, TABLE).await.unwrap();
-        let settings = Settings::new(TABLE, PeriodLength::DEFAULT);
-        Self { endpoint, store: Store::new(client, settings, fastrand::Rng::new()) }
+        let store = support::table(&local_dynamodb::client(&endpoint), TABLE).await;
+        Self { endpoint, store }
     }
 
     async fn post(&self, id: &str, body: &str) {
@@ -45,20 +43,10 @@ impl Table {
 
     /// Runs the program with these arguments.
     async fn statshub(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_statshub"));
-        command
-            .args(arguments)
-            .env("TABLE_NAME", TABLE)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint)
-            .env("AWS_REGION", "eu-west-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local");
-        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+        let mut command = support::statshub(&self.endpoint, arguments);
+        command.env("TABLE_NAME", TABLE);
+        support::output(command).await
     }
-}
-
-fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
 }
 
 fn stdout(output: &Output) -> String {

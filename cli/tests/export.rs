@@ -2,18 +2,20 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::{Duration, SystemTime},
+    process::{Output, Stdio},
+    time::SystemTime,
 };
 
 use serde_json::Value;
 use shared::{
-    domain::{Id, PeriodLength, Update},
-    store::{Deadline, Settings, Store},
+    domain::{Id, Update},
+    store::Store,
 };
 
 const TABLES: [&str; 2] = ["old", "new"];
@@ -30,9 +32,7 @@ impl Tables {
         let client = local_dynamodb::client(&endpoint);
         let mut stores = Vec::new();
         for table in TABLES {
-            local_dynamodb::create_table(&client, table).await.unwrap();
-            let settings = Settings::new(table, PeriodLength::DEFAULT);
-            stores.push(Store::new(client.clone(), settings, fastrand::Rng::new()));
+            stores.push(support::table(&client, table).await);
         }
         let tables = Self { endpoint, stores: stores.try_into().unwrap() };
         for name in ["a", "b"] {
@@ -44,22 +44,14 @@ impl Tables {
 
     async fn post(&self, table: usize, name: &str, body: &str) {
         let (id, update) = (Id::new(name).unwrap(), Update::from_json(body.as_bytes()).unwrap());
-        let (now, soon) = (SystemTime::now().into(), Deadline::after(Duration::from_secs(60)));
-        self.stores[table].update(&id, &update, None, now, soon).await.unwrap();
+        let now = SystemTime::now().into();
+        self.stores[table].update(&id, &update, None, now, support::soon()).await.unwrap();
     }
 
     /// Runs the program with these arguments and this input.
     async fn statshub(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_statshub"));
-        command
-            .args(arguments)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint)
-            .env("AWS_REGION", "eu-west-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = support::statshub(&self.endpoint, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let input = input.to_owned();
         let ran = tokio::task::spawn_blocking(move || {
             let mut child = command.spawn().unwrap();

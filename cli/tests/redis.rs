@@ -5,18 +5,21 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     collections::BTreeMap,
     process::{Command, Output},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use redis::{Cmd, FromRedisValue, cmd};
 use serde_json::{Value, json};
 use shared::{
-    domain::{DimensionName, Id, PeriodLength, UnixSeconds, Update},
-    store::{Deadline, Settings, Store},
+    domain::{DimensionName, Id, UnixSeconds, Update},
+    store::Store,
 };
+use support::soon;
 
 const IGNORED: &str = "the test step `redis` starts Redis";
 const TABLE: &str = "stats";
@@ -145,10 +148,8 @@ struct Successor {
 impl Successor {
     async fn new() -> Self {
         let endpoint = local_dynamodb::start_in_memory().await.unwrap();
-        let client = local_dynamodb::client(&endpoint);
-        local_dynamodb::create_table(&client, TABLE).await.unwrap();
-        let settings = Settings::new(TABLE, PeriodLength::DEFAULT);
-        Self { endpoint, store: Store::new(client, settings, fastrand::Rng::new()) }
+        let store = support::table(&local_dynamodb::client(&endpoint), TABLE).await;
+        Self { endpoint, store }
     }
 
     async fn post(&self, id: &str, body: &Value, now: UnixSeconds) {
@@ -178,15 +179,9 @@ impl Successor {
     }
 
     async fn statshub(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_statshub"));
-        command
-            .args(arguments)
-            .env("TABLE_NAME", TABLE)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint)
-            .env("AWS_REGION", "eu-west-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local");
-        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+        let mut command = support::statshub(&self.endpoint, arguments);
+        command.env("TABLE_NAME", TABLE);
+        support::output(command).await
     }
 
     /// Migrates, and returns what the program prints as JSON, and its warnings.
@@ -203,10 +198,6 @@ impl Successor {
         let audit = self.statshub(&["audit"]).await;
         assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
     }
-}
-
-fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
 }
 
 /// The start of the current period, and now.

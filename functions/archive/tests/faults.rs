@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use archive::{ArchiveError, Report};
 use bigquery::{JobId, Pace, TableId};
-use fake_bigquery::{FakeBigQuery, Fault, Moment, Operation, What};
+use fake_bigquery::{FakeBigQuery, Fault, Moment, Operation, RequestRecord, What};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::{lambda::Call, store::Deadline};
@@ -380,19 +380,6 @@ async fn a_flood_of_stats_keeps_no_stat_out_of_the_archive_that_was_there_before
     assert_eq!(schema["fields"][2]["fields"].as_array().unwrap().len(), 9_997);
 }
 
-/// The dimensions in the order in which a run begins with them: it asks for the table of each first.
-/// The run's requests are those from `first` on.
-fn dimensions_in_order(fake: &FakeBigQuery, first: usize) -> Vec<String> {
-    let mut dimensions = Vec::new();
-    for request in &fake.requests()[first..] {
-        let table = request.path.rsplit('/').next().unwrap_or_default().to_owned();
-        if request.operation == Operation::TableGet && !dimensions.contains(&table) {
-            dimensions.push(table);
-        }
-    }
-    dimensions
-}
-
 /// In the order of names, which was that of a run before, the flood came first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_dimensions_is_archived_after_those_that_were_there_before() {
@@ -411,19 +398,30 @@ async fn a_flood_of_dimensions_is_archived_after_those_that_were_there_before() 
         let body = json!({"dims": dims, "counters": {"a": 1}}).to_string();
         test.post(NOW, "flood", &body).await;
     }
-    // Answers of the list have pages. At first the flood has no tables, then it has young ones.
     fake.set_page_size(20);
-    for slot in [600, 1_200, 86_400 * 20] {
-        let before = fake.request_count();
+    // At first the flood has no tables, then it has young ones.
+    for (slot, pages_of_the_list) in [(600, 1), (1_200, 3), (86_400 * 20, 3)] {
+        // Three dimensions at once are archived. Their first requests get no answer, so that no
+        // other dimension begins.
+        let held = fake.request_count() + pages_of_the_list;
+        let held = held..held + 3;
+        let arrived = held.clone().map(|number| fake.signal_at_request(number, Moment::Before));
+        tokio::select! {
+            _ = join_all(arrived.collect::<Vec<_>>()) => {}
+            report = test.run(later(slot)) => panic!("{report:?}"),
+        }
+        let mut first: Vec<_> = fake.requests()[held].iter().map(asks_for_the_table).collect();
+        first.sort();
+        assert_eq!(first, ["country", "device", "user"], "{slot}");
+
         let report = test.run(later(slot)).await.unwrap();
         assert_eq!(report.dimensions.len(), 43);
-        let order = dimensions_in_order(&fake, before);
-        assert_eq!(order.len(), 43);
-        // Three at once are archived, so these begin together.
-        let mut first = order[..3].to_vec();
-        first.sort();
-        assert_eq!(first, ["country", "device", "user"], "{slot}: {order:?}");
     }
+}
+
+fn asks_for_the_table(request: &RequestRecord) -> String {
+    assert_eq!(request.operation, Operation::TableGet, "{}", request.path);
+    request.path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ impl BigQuery {
     /// The credentials lack something, or the machine has no certificates.
     pub fn new(config: &Config, pace: Pace, random: fastrand::Rng) -> Result<Self, ConfigError> {
         // The provider of the AWS SDK, for one in the binary. The second call finds it installed.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(pace.connect)
             // A resumable upload answers with 308, which must not be followed.

@@ -11,15 +11,14 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der},
-    rsa::{KeyPair, KeySize},
-};
-use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bigquery::{BigQuery, BigQueryError, Config, Pace, TableId};
 use fake_bigquery::{FakeBigQuery, FakeTokenEndpoint, Grant};
 use serde_json::{Value, json};
 use shared::{deadline::Deadline, domain::DimensionName};
+
+/// Made for these tests. No account has it.
+const KEY_OF_NO_ACCOUNT: &str = include_str!("key_of_no_account.pem");
 
 struct Test {
     google: FakeBigQuery,
@@ -133,15 +132,9 @@ async fn an_aws_account_may_act_as_a_service_account() {
 #[tokio::test]
 async fn a_service_account_signs_its_tokens_itself() {
     let test = Test::new().await;
-    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).unwrap();
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        BASE64_STANDARD.encode(der.as_ref())
-    );
     let credentials = json!({
         "type": "service_account", "client_email": "archive@p.iam.gserviceaccount.com",
-        "private_key_id": "k", "private_key": pem, "project_id": "p",
+        "private_key_id": "k", "private_key": KEY_OF_NO_ACCOUNT, "project_id": "p",
         "token_uri": test.tokens.url("/token"),
     });
     let bigquery = test.bigquery(&credentials);

@@ -9,7 +9,7 @@ use clap::Args;
 use shared::{
     config::{DEFAULT_TABLE_NAME, variable},
     domain::PeriodLength,
-    store::{Settings, Store},
+    store::{Settings, Store, https_client},
 };
 
 use crate::aws_cli::AwsCli;
@@ -56,7 +56,7 @@ impl TableOptions {
     /// # Errors
     /// There is no such stack, or CloudFormation can't be asked.
     pub async fn open(&self) -> anyhow::Result<Table> {
-        let sdk = aws_config::load_from_env().await;
+        let sdk = aws_config::from_env().http_client(https_client()).load().await;
         let Some(stack) = &self.stack else {
             return Ok(Table { name: self.name(), sdk, period_length: None });
         };

@@ -1,6 +1,6 @@
 //! The names that clients choose: ids, dimensions and their keys, stats and members.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
@@ -42,10 +42,10 @@ pub fn excerpt(text: &str) -> String {
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident($text:ty)) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name($text);
 
         impl $name {
             /// The name as text.
@@ -66,7 +66,7 @@ macro_rules! name_type {
 name_type! {
     /// The reporter of stats: an instance, a device, a server. Any non-empty UTF-8 text up to 1,024
     /// bytes without control characters; case counts.
-    Id
+    Id(String)
 }
 name_type! {
     /// The name of a dimension, such as `country`, in lower case.
@@ -75,28 +75,29 @@ name_type! {
     /// bytes: what [BigQuery takes as a table name][tables].
     ///
     /// [tables]: https://cloud.google.com/bigquery/docs/tables#table_naming
-    DimensionName
+    DimensionName(String)
 }
 name_type! {
     /// A key of a dimension, such as `es` of `country`, in lower case. Any non-empty UTF-8 text up
     /// to 1,024 bytes without control characters, other than the reserved `total`.
-    DimensionKey
+    DimensionKey(String)
 }
 name_type! {
     /// How keys of a dimension begin, in lower case. Any UTF-8 text up to 1,024 bytes without
     /// control characters; all keys begin with the empty one.
-    KeyPrefix
+    KeyPrefix(String)
 }
 name_type! {
     /// The name of a stat: ASCII letters, digits and underscores, not beginning with a digit, up to
     /// 300 characters: what [BigQuery takes as a column name][columns]. Dashes become underscores.
+    /// Clones share the text, since thousands of keys have the same few stats.
     ///
     /// [columns]: https://cloud.google.com/bigquery/docs/schemas#column_names
-    StatName
+    StatName(Arc<str>)
 }
 name_type! {
     /// A member of a set. Any non-empty UTF-8 text up to 1,024 bytes; case counts.
-    Member
+    Member(String)
 }
 
 impl Id {
@@ -181,8 +182,8 @@ impl StatName {
         let digit_first = name.starts_with(|c: char| c.is_ascii_digit());
         if fits && !digit_first && name.bytes().all(allowed) {
             Ok(Self(match name.contains('-') {
-                true => name.replace('-', "_"),
-                false => name.to_owned(),
+                true => name.replace('-', "_").into(),
+                false => name.into(),
             }))
         } else {
             Err(NameError::new(

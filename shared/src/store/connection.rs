@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use aws_smithy_http_client::{
-    Connector,
+    Builder, Connector,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::http::{
@@ -32,6 +32,8 @@ use rustls::{
 use super::Pace;
 use crate::config::{ConfigError, variable};
 
+/// What TLS is made of.
+const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
 /// The roots of the certificates of AWS.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 /// How the names of the regions begin whose certificates have those roots. China, the sovereign
@@ -135,9 +137,7 @@ impl Connection {
             Trust::Bundle(roots) => TrustStore::empty().with_pem_certificate(roots.clone()),
         };
         let settings = HttpConnectorSettings::builder().connect_timeout(pace.connect).build();
-        let connector = Connector::builder()
-            .connector_settings(settings)
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        let connector = Connector::builder().connector_settings(settings).tls_provider(TLS);
         let connector = match TlsContext::builder().with_trust_store(roots).build() {
             Ok(context) => connector.tls_context(context),
             // Without a context, a connector trusts the system's roots.
@@ -146,6 +146,12 @@ impl Connection {
         let connector = SharedHttpConnector::new(connector.build());
         http_client_fn(move |_, _| connector.clone())
     }
+}
+
+/// What programs outside Lambda speak HTTP by. It trusts the roots of the system.
+#[must_use]
+pub fn https_client() -> SharedHttpClient {
+    Builder::new().tls_provider(TLS).build_https()
 }
 
 /// The endpoint of all requests. The SDK would work it out by its rules for most of them, since it

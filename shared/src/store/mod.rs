@@ -27,7 +27,7 @@ pub use admin::{
     ExportFailure, ExportRun, ExportedCounts, Finding, Folded, Housekeeping, Pacer, Place,
     RunError, Subject, Workspace, audit,
 };
-pub use connection::Connection;
+pub use connection::{Connection, https_client};
 pub use read::{KeyOrder, KeyReader};
 pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_MAX_DIMENSIONS, DEFAULT_MAX_KEYS, Pace, Settings};
 pub use store_error::{Cause, StatsOf, StoreError};

@@ -14,7 +14,7 @@ use std::{
 use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity};
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{
@@ -40,9 +40,11 @@ impl RollupPage {
     /// # Errors
     /// It is not the answer to a query.
     pub fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let answer: Answer = serde_json::from_slice(body)?;
+        // Once for all texts, which is much faster than for each.
+        let body = str::from_utf8(body).map_err(serde::de::Error::custom)?;
+        let answer: Answer = serde_json::from_str(body)?;
         Ok(Self {
-            cells: answer.items.into_iter().map(|ReadCell(cell)| cell).collect(),
+            cells: answer.items.0,
             last: answer.last_evaluated_key.map(|key| key.0),
             consumed: answer.consumed_capacity.map(|consumed| {
                 ConsumedCapacity::builder()
@@ -57,7 +59,7 @@ impl RollupPage {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
-    items: Vec<ReadCell>,
+    items: ReadCells,
     last_evaluated_key: Option<ReadItem>,
     consumed_capacity: Option<Consumed>,
 }
@@ -138,41 +140,156 @@ impl<'de> Deserialize<'de> for ReadItem {
     }
 }
 
-/// A cell, if the item is one.
-struct ReadCell(Result<RollupCell, CorruptItem>);
+/// Items, and the cell that each is, if it is one.
+struct ReadCells(Vec<Result<RollupCell, CorruptItem>>);
 
-impl<'de> Deserialize<'de> for ReadCell {
+impl<'de> Deserialize<'de> for ReadCells {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CellVisitor;
+        struct CellsVisitor;
 
-        impl<'de> Visitor<'de> for CellVisitor {
-            type Value = ReadCell;
+        impl<'de> Visitor<'de> for CellsVisitor {
+            type Value = ReadCells;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an item")
+                f.write_str("items")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ReadCell, A::Error> {
-                let (mut sums, mut others) = (Ok(ReadSums::default()), Item::new());
-                while let Some(Text(name)) = map.next_key()? {
-                    let value = map.next_value()?;
-                    match Named::parse(&name) {
-                        Some(
-                            named
-                            @ (Named::Counter(_) | Named::MemberCount(_) | Named::GaugeOf(..)),
-                        ) => {
-                            sums = sums.and_then(|sums: ReadSums| sums.with(&named, &value));
-                        }
-                        _ => {
-                            others.insert(name.into_owned(), value.into_attribute());
-                        }
-                    }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ReadCells, A::Error> {
+                let (mut cells, mut names) = (Vec::new(), KnownNames::default());
+                while let Some(cell) = items.next_element_seed(CellReader(&mut names))? {
+                    cells.push(cell);
                 }
-                Ok(ReadCell(decode_cell(&others, sums.map(ReadSums::into_sums))))
+                Ok(ReadCells(cells))
             }
         }
 
-        deserializer.deserialize_map(CellVisitor)
+        deserializer.deserialize_seq(CellsVisitor)
+    }
+}
+
+/// Reads an item, whose attributes may have names that others had.
+struct CellReader<'a>(&'a mut KnownNames);
+
+impl<'de> DeserializeSeed<'de> for CellReader<'_> {
+    type Value = Result<RollupCell, CorruptItem>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for CellReader<'_> {
+    type Value = Result<RollupCell, CorruptItem>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an item")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut names = self.0.of_item();
+        let (mut sums, mut others) = (Ok(ReadSums::default()), Item::new());
+        while let Some(Text(name)) = map.next_key()? {
+            let value = map.next_value()?;
+            match names.find(&name) {
+                Some(name) => {
+                    if let Ok(read) = &mut sums
+                        && let Err(reason) = read.add(name, &value)
+                    {
+                        sums = Err(reason);
+                    }
+                }
+                None => {
+                    others.insert(name.into_owned(), value.into_attribute());
+                }
+            }
+        }
+        Ok(decode_cell(&others, sums.map(ReadSums::into_sums)))
+    }
+}
+
+/// The attributes that the items of a page have. Most items have the same ones in the same order,
+/// and a name that is found where it is expected is neither parsed nor copied again.
+#[derive(Default)]
+struct KnownNames {
+    names: Vec<KnownName>,
+    by_text: foldhash::HashMap<Box<str>, usize>,
+    /// The name with which the last item began.
+    first: Option<usize>,
+}
+
+struct KnownName {
+    text: Box<str>,
+    /// The sum that it names; none if it names something else, or no stat.
+    sum: Option<Result<SumName, String>>,
+    /// The name that came after it the last time.
+    next: Option<usize>,
+}
+
+/// What a sum of a cell is.
+enum SumName {
+    Counter(StatName),
+    Members(StatName),
+    Gauge(Period, StatName),
+}
+
+impl SumName {
+    /// None of an attribute that is no sum. One that is for no stat is an error.
+    fn parse(attribute: &str) -> Option<Result<Self, String>> {
+        let of = |stat, name: &dyn Fn(StatName) -> Self| {
+            Some(StatName::new(stat).map(name).map_err(|error| error.to_string()))
+        };
+        match Named::parse(attribute)? {
+            Named::Counter(stat) => of(stat, &Self::Counter),
+            Named::MemberCount(stat) => of(stat, &Self::Members),
+            Named::GaugeOf(period, stat) => of(stat, &|stat| Self::Gauge(period, stat)),
+            Named::Gauge(_) | Named::Placement(_) => None,
+        }
+    }
+}
+
+impl KnownNames {
+    /// The names of the next item.
+    fn of_item(&mut self) -> NamesOfItem<'_> {
+        NamesOfItem { known: self, last: None }
+    }
+
+    /// The place of a name, which may be new.
+    fn place(&mut self, text: &str) -> usize {
+        if let Some(place) = self.by_text.get(text) {
+            return *place;
+        }
+        let place = self.names.len();
+        self.names.push(KnownName { text: text.into(), sum: SumName::parse(text), next: None });
+        self.by_text.insert(text.into(), place);
+        place
+    }
+}
+
+/// The names of an item, one after another.
+struct NamesOfItem<'a> {
+    known: &'a mut KnownNames,
+    last: Option<usize>,
+}
+
+impl NamesOfItem<'_> {
+    /// The sum that the next name of the item names, if it does.
+    fn find(&mut self, text: &str) -> Option<&Result<SumName, String>> {
+        let KnownNames { names, first, .. } = &self.known;
+        let expected = match self.last {
+            Some(last) => names.get(last).and_then(|last| last.next),
+            None => *first,
+        };
+        let is_expected = |place: &usize| names.get(*place).is_some_and(|name| *name.text == *text);
+        let place = expected.filter(is_expected).unwrap_or_else(|| {
+            let place = self.known.place(text);
+            match self.last.and_then(|last| self.known.names.get_mut(last)) {
+                Some(last) => last.next = Some(place),
+                None => self.known.first = Some(place),
+            }
+            place
+        });
+        self.last = Some(place);
+        self.known.names.get(place).and_then(|name| name.sum.as_ref())
     }
 }
 
@@ -185,20 +302,18 @@ struct ReadSums {
 }
 
 impl ReadSums {
-    fn with(mut self, named: &Named<'_>, value: &Value<'_>) -> Result<Self, String> {
-        let (sums, stat) = match *named {
-            Named::Counter(stat) => (&mut self.counters, stat),
-            Named::MemberCount(stat) => (&mut self.members, stat),
-            Named::GaugeOf(period, stat) => (self.gauges.entry(period).or_default(), stat),
-            Named::Gauge(_) | Named::Placement(_) => return Ok(self),
+    fn add(&mut self, name: &Result<SumName, String>, value: &Value<'_>) -> Result<(), String> {
+        let (sums, stat) = match name.as_ref().map_err(String::clone)? {
+            SumName::Counter(stat) => (&mut self.counters, stat),
+            SumName::Members(stat) => (&mut self.members, stat),
+            SumName::Gauge(period, stat) => (self.gauges.entry(*period).or_default(), stat),
         };
         let Value::Number(Text(digits)) = value else {
             return Err("not a number".to_owned());
         };
-        let stat = StatName::new(stat).map_err(|error| error.to_string())?;
         let sum = digits.parse().map_err(|_| format!("the number {digits} is out of range"))?;
-        sums.push((stat, sum));
-        Ok(self)
+        sums.push((stat.clone(), sum));
+        Ok(())
     }
 
     fn into_sums(self) -> CellSums {

@@ -33,5 +33,6 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn client() -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(&aws_config::load_from_env().await)
+    let config = aws_config::from_env().http_client(shared::store::https_client());
+    aws_sdk_dynamodb::Client::new(&config.load().await)
 }

@@ -1,6 +1,6 @@
 //! The one loop that sends requests to DynamoDB.
 
-use std::{convert::Infallible, error::Error};
+use std::{convert::Infallible, error::Error, fmt};
 
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
@@ -24,7 +24,10 @@ use aws_sdk_dynamodb::{
     types::{Get, ReturnConsumedCapacity, TransactGetItem, TransactWriteItem, Update},
 };
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Store, StoreError,
@@ -44,7 +47,7 @@ pub(super) type Attempted<T, E> = Result<T, SdkError<E, HttpResponse>>;
 /// A request that the store sends, as a builder of the SDK.
 pub(super) trait TableRequest {
     /// The answer of DynamoDB.
-    type Output;
+    type Output: Send + 'static;
     /// What DynamoDB answers instead if it refuses the request.
     type Error: ProvideErrorMetadata + Error + Send + Sync + 'static;
 
@@ -138,7 +141,55 @@ impl Backoff<'_> {
     }
 }
 
+/// A request that only reads, sent before its answer is needed. If this is dropped, nobody waits for
+/// the answer.
+pub(super) struct SentAhead<R: TableRequest>(JoinSet<Attempted<R::Output, R::Error>>);
+
+impl<R: TableRequest> fmt::Debug for SentAhead<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentAhead")
+    }
+}
+
+impl<R: TableRequest> SentAhead<R> {
+    /// Sends it, once.
+    pub(super) async fn begin(request: R) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(request.attempt());
+        // The caller is about to be busy, and most functions have a single thread.
+        yield_now().await;
+        Self(task)
+    }
+
+    /// The answer, unless the attempt has failed.
+    async fn answer(mut self, deadline: Deadline) -> Option<R::Output> {
+        let answer = timeout_at(deadline.instant(), self.0.join_next()).await;
+        let answer = answer.ok()??.ok()?.ok()?;
+        R::note_usage(&answer);
+        Some(answer)
+    }
+}
+
 impl Store {
+    /// What a request is answered by that may have been sent ahead. If that has failed, it is sent
+    /// as by [`Self::read`].
+    ///
+    /// # Errors
+    /// The deadline passes, or DynamoDB refuses the request.
+    pub(super) async fn read_ahead<R: TableRequest>(
+        &self,
+        deadline: Deadline,
+        ahead: Option<SentAhead<R>>,
+        request: impl Fn() -> R,
+    ) -> Result<R::Output, StoreError> {
+        if let Some(ahead) = ahead
+            && let Some(answer) = ahead.answer(deadline).await
+        {
+            return Ok(answer);
+        }
+        self.read(deadline, request).await
+    }
+
     /// Sends a request that only reads, until it is answered.
     ///
     /// # Errors

@@ -13,11 +13,8 @@ use super::Pacer;
 use crate::{
     domain::{CellSums, Deletion, DeletionStep, Direction, Id, StepSize, UnixSeconds},
     store::{
-        Deadline, Store, StoreError,
-        failure::Failure,
-        read::partition::{ReadAs, Stretch},
-        store_error::Cause,
-        update::Consistency,
+        Deadline, Store, StoreError, failure::Failure, read::partition::Stretch,
+        store_error::Cause, update::Consistency,
     },
     table::{
         DeletionError, IdDeletion, Item, ItemKey, KeyRange, Partition, StoredDeparture,
@@ -125,7 +122,7 @@ impl Store {
         loop {
             // In this order: whoever writes to what is read next changes the revision.
             let revision = self.stored(detail, run).await?.map(|(_, stored)| stored.revision);
-            let read = Item::page(self, &stretch, after.as_ref(), Some(limit), run.deadline());
+            let read = self.page::<Item>(&stretch, after.as_ref(), Some(limit), run.deadline());
             let page = run.pacer.run(read).await?;
             let revision = revision.unwrap_or_default();
             let table = &self.settings.table;

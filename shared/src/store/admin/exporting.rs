@@ -23,9 +23,7 @@ use crate::{
         UnixSeconds,
     },
     store::{
-        Deadline, Store, StoreError,
-        failure::Failure,
-        read::partition::{ReadAs, Stretch},
+        Deadline, Store, StoreError, failure::Failure, read::partition::Stretch,
         update::Consistency,
     },
     table::{
@@ -259,7 +257,7 @@ impl Store {
             let before = self.item_now(&detail, run).await?;
             let (mut left, mut after) = (BTreeMap::new(), None);
             loop {
-                let read = Item::page(self, &stretch, after.as_ref(), None, run.deadline());
+                let read = self.page::<Item>(&stretch, after.as_ref(), None, run.deadline());
                 let page = run.pacer.run(read).await?;
                 for item in &page.items {
                     if let Some(Inventory::Departure { of, .. }) = inventory(item)? {

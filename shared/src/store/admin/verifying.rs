@@ -18,11 +18,7 @@ use super::auditing::{
 };
 use crate::{
     domain::{Cell, Direction, Sum},
-    store::{
-        Deadline, Store, StoreError,
-        read::partition::{ReadAs, Stretch},
-        update::Consistency,
-    },
+    store::{Deadline, Store, StoreError, read::partition::Stretch, update::Consistency},
     table::{
         ActiveIds, Difference, Differences, DimensionTally, EscapedKey, Item, ItemKey, KeyRange,
         KeyTally, Number, Partition, Stocktaking, decode_dimension, decode_key_count, last_repair,
@@ -226,7 +222,7 @@ impl Store {
         let stretch = Stretch { partition, range, direction };
         let (mut count, mut after) = (0, None);
         loop {
-            let page = Item::page(self, &stretch, after.as_ref(), None, deadline).await?;
+            let page = self.page::<Item>(&stretch, after.as_ref(), None, deadline).await?;
             count += page.items.iter().map(&in_item).sum::<u64>();
             after = page.last;
             if after.is_none() {
@@ -295,7 +291,7 @@ impl Store {
             let (range, direction) = (KeyRange::All, Direction::Forward);
             let partition = Partition::rollups_of(dimension, cell);
             let stretch = Stretch { partition, range, direction };
-            let read = Item::page(self, &stretch, None, Some(1), run.deadline());
+            let read = self.page::<Item>(&stretch, None, Some(1), run.deadline());
             let is_held = !run.pacer.run(read).await?.items.is_empty();
             if is_held || counts.contains_key(&ItemKey::key_count_of(dimension, cell)) {
                 held = cell.number().saturating_add(1);

@@ -7,7 +7,7 @@ use futures_util::future::try_join;
 
 use super::{
     cell_reader::{CellRange, CellReader},
-    partition::{ReadAs, Stretch},
+    partition::Stretch,
 };
 use crate::{
     domain::{
@@ -216,7 +216,7 @@ impl KeyReader<'_> {
         let partition = Partition::rollups(&dimension, Cell::FIRST);
         let stretch = Stretch { partition, range, direction: self.direction };
         let limit = i32::try_from(wanted).unwrap_or(i32::MAX).max(1);
-        let page = RollupCell::page(store, &stretch, after.as_ref(), Some(limit), deadline);
+        let page = store.page::<RollupCell>(&stretch, after.as_ref(), Some(limit), deadline);
         let spread = known_spread(self.spread, store, &dimension, deadline);
         let (spread, page) = try_join(spread, page).await?;
         self.spread = Some(spread);

@@ -1,13 +1,16 @@
 //! Reading the items of a partition, page by page.
 
-use std::vec;
+use std::{mem, vec};
 
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::query::{QueryOutput, builders::QueryFluentBuilder};
 
-use super::rollup_query::RollupQuery;
+use super::rollup_query::{RollupAnswer, RollupQuery};
 use crate::{
     domain::{Direction, RollupCell},
-    store::{Deadline, Store, StoreError},
+    store::{
+        Deadline, Store, StoreError,
+        send::{SentAhead, TableRequest},
+    },
     table::{Item, KeyRange, Partition, RollupOrder},
 };
 
@@ -29,32 +32,61 @@ pub(in crate::store) struct Page<T> {
 
 /// What items are read as.
 pub(in crate::store) trait ReadAs: Sized {
-    /// A page of a stretch, in one request: at most `limit` items, at most 1 MB.
-    async fn page(
-        store: &Store,
-        stretch: &Stretch,
-        after: Option<&RollupOrder>,
-        limit: Option<i32>,
-        deadline: Deadline,
-    ) -> Result<Page<Self>, StoreError>;
+    /// The request of a page.
+    type Request: TableRequest;
+
+    /// The request that a query of the SDK makes.
+    fn request(query: QueryFluentBuilder) -> Self::Request;
+
+    /// The items of an answer, and the key of the last one if there may be more.
+    fn items_of(
+        answer: <Self::Request as TableRequest>::Output,
+    ) -> Result<(Vec<Self>, Option<Item>), StoreError>;
 }
 
-/// The items of a stretch, of which one page is held at a time. Reads are consistent.
+impl ReadAs for Item {
+    type Request = QueryFluentBuilder;
+
+    fn request(query: QueryFluentBuilder) -> Self::Request {
+        query
+    }
+
+    fn items_of(answer: QueryOutput) -> Result<(Vec<Self>, Option<Item>), StoreError> {
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+}
+
+impl ReadAs for RollupCell {
+    type Request = RollupQuery;
+
+    fn request(query: QueryFluentBuilder) -> Self::Request {
+        RollupQuery(query)
+    }
+
+    fn items_of(answer: RollupAnswer) -> Result<(Vec<Self>, Option<Item>), StoreError> {
+        Ok(answer.into_parts()?)
+    }
+}
+
+/// The items of a stretch, of which one page is held at a time, and the next one if pages are as
+/// long as DynamoDB makes them. Reads are consistent.
 #[derive(Debug)]
-pub(in crate::store) struct Items<'a, T> {
+pub(in crate::store) struct Items<'a, T: ReadAs> {
     store: &'a Store,
     stretch: Stretch,
     /// The most items of a page; none: as many as DynamoDB returns, which is up to 1 MB.
     page_limit: Option<i32>,
     deadline: Deadline,
     page: vec::IntoIter<T>,
-    next: NextPage,
+    next: NextPage<T::Request>,
 }
 
 #[derive(Debug)]
-enum NextPage {
+enum NextPage<R: TableRequest> {
     /// The first page, or the one after this place.
     After(Option<RollupOrder>),
+    /// The page after this place, which has been asked for.
+    Ahead(RollupOrder, SentAhead<R>),
     End,
 }
 
@@ -65,52 +97,57 @@ impl<T: ReadAs> Items<'_, T> {
             if let Some(item) = self.page.next() {
                 return Ok(Some(item));
             }
-            let NextPage::After(after) = &self.next else {
-                return Ok(None);
+            let (after, ahead) = match mem::replace(&mut self.next, NextPage::End) {
+                NextPage::After(after) => (after, None),
+                NextPage::Ahead(after, page) => (Some(after), Some(page)),
+                NextPage::End => return Ok(None),
             };
-            let page =
-                T::page(self.store, &self.stretch, after.as_ref(), self.page_limit, self.deadline);
-            let page = page.await?;
-            self.next = match page.last {
-                Some(last) => NextPage::After(Some(last)),
-                None => NextPage::End,
-            };
+            let query = self.query(after.as_ref());
+            let request = || T::request(query.clone());
+            let answer = self.store.read_ahead(self.deadline, ahead, request).await?;
+            let page = Page::of(answer)?;
+            if let Some(last) = page.last {
+                self.next = self.begin_after(last).await;
+            }
             self.page = page.items.into_iter();
         }
     }
-}
 
-impl ReadAs for Item {
-    async fn page(
-        store: &Store,
-        stretch: &Stretch,
-        after: Option<&RollupOrder>,
-        limit: Option<i32>,
-        deadline: Deadline,
-    ) -> Result<Page<Self>, StoreError> {
-        let query = store.page_query(stretch, after, limit);
-        let answer = store.read(deadline, || query.clone()).await?;
-        let last = answer.last_evaluated_key.as_ref().and_then(RollupOrder::of_item);
-        Ok(Page { items: answer.items.unwrap_or_default(), last })
+    /// Asks for the page after this place, so that DynamoDB reads it while the caller works on the
+    /// one before. Short pages come many at once, and are not held twice.
+    async fn begin_after(&self, last: RollupOrder) -> NextPage<T::Request> {
+        if self.page_limit.is_some() {
+            return NextPage::After(Some(last));
+        }
+        let ahead = SentAhead::begin(T::request(self.query(Some(&last)))).await;
+        NextPage::Ahead(last, ahead)
+    }
+
+    fn query(&self, after: Option<&RollupOrder>) -> QueryFluentBuilder {
+        self.store.page_query(&self.stretch, after, self.page_limit)
     }
 }
 
-impl ReadAs for RollupCell {
-    async fn page(
-        store: &Store,
-        stretch: &Stretch,
-        after: Option<&RollupOrder>,
-        limit: Option<i32>,
-        deadline: Deadline,
-    ) -> Result<Page<Self>, StoreError> {
-        let query = store.page_query(stretch, after, limit);
-        let answer = store.read(deadline, || RollupQuery(query.clone())).await?;
-        let (items, last) = answer.into_parts()?;
-        Ok(Page { items, last: last.as_ref().and_then(RollupOrder::of_item) })
+impl<T: ReadAs> Page<T> {
+    fn of(answer: <T::Request as TableRequest>::Output) -> Result<Self, StoreError> {
+        let (items, last) = T::items_of(answer)?;
+        Ok(Self { items, last: last.as_ref().and_then(RollupOrder::of_item) })
     }
 }
 
 impl Store {
+    /// A page of a stretch, in one request: at most `limit` items, at most 1 MB.
+    pub(in crate::store) async fn page<T: ReadAs>(
+        &self,
+        stretch: &Stretch,
+        after: Option<&RollupOrder>,
+        limit: Option<i32>,
+        deadline: Deadline,
+    ) -> Result<Page<T>, StoreError> {
+        let query = self.page_query(stretch, after, limit);
+        Page::of(self.read(deadline, || T::request(query.clone())).await?)
+    }
+
     /// All items of a partition, in their order.
     pub(in crate::store) fn items(
         &self,

@@ -32,10 +32,11 @@ use crate::{
 };
 
 /// A query of rollups.
-pub(super) struct RollupQuery(pub(super) QueryFluentBuilder);
+#[derive(Debug)]
+pub(in crate::store) struct RollupQuery(pub(super) QueryFluentBuilder);
 
 /// What it is answered by.
-pub(super) struct RollupAnswer {
+pub(in crate::store) struct RollupAnswer {
     cells: Vec<Result<RollupCell, CorruptItem>>,
     output: QueryOutput,
 }

@@ -19,6 +19,8 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context, bail};
 use redis::{Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo, cmd};
 
+/// The set of the dimensions.
+pub const DIMENSIONS: &str = "dim";
 /// How long Redis may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// About how many keys or members a scan looks at in one request.
@@ -49,6 +51,12 @@ impl StatKind {
         }
     }
 
+    /// The set of the stats of this kind.
+    #[must_use]
+    pub fn known_stats(self) -> String {
+        format!("key:{}", self.word())
+    }
+
     /// The key of a rollup, or of a set of members. A gauge's stat has its period at the end.
     #[must_use]
     pub fn rollup(self, dimension: &str, key: &str, stat: &str) -> String {
@@ -75,6 +83,12 @@ impl StatKind {
     }
 }
 
+/// The set of the keys of a dimension.
+#[must_use]
+pub fn keys_of(dimension: &str) -> String {
+    format!("dim:{dimension}")
+}
+
 /// A gauge's stat in a period that `began` then, as keys have it.
 #[must_use]
 pub fn in_period(stat: &str, began: u64) -> String {
@@ -97,17 +111,17 @@ impl FirstStatshub {
 
     /// The dimensions.
     pub fn dimensions(&mut self) -> anyhow::Result<BTreeSet<String>> {
-        self.names("dim")
+        self.names(DIMENSIONS)
     }
 
     /// The keys of a dimension.
     pub fn keys(&mut self, dimension: &str) -> anyhow::Result<BTreeSet<String>> {
-        self.names(&format!("dim:{dimension}"))
+        self.names(&keys_of(dimension))
     }
 
     /// The stats of a kind.
     pub fn stats(&mut self, kind: StatKind) -> anyhow::Result<BTreeSet<String>> {
-        self.names(&format!("key:{}", kind.word()))
+        self.names(&kind.known_stats())
     }
 
     /// The numbers under these keys, as far as there are any.

@@ -15,7 +15,7 @@ pub mod exit;
 #[cfg(feature = "dynamodb")]
 pub mod export_table;
 #[cfg(feature = "dynamodb")]
-mod first_statshub;
+pub mod first_statshub;
 pub mod get_stats;
 mod http_client;
 #[cfg(feature = "dynamodb")]

@@ -40,7 +40,7 @@ enum TestStep {
     Page,
     /// The archive's tests, on an emulator of BigQuery
     Bigquery,
-    /// The migration from the first statshub, on a Redis
+    /// The migration from the first statshub, and what is counted beside it, on a Redis
     Redis,
     /// The built functions and the database, killed under load
     Crash,
@@ -92,7 +92,7 @@ impl TestStep {
             Self::Page => page_in_a_browser::test(),
             Self::CargoLambda => cargo_lambda::test(),
             Self::Bigquery => tests_on_the_bigquery_emulator(),
-            Self::Redis => migration_from_redis(),
+            Self::Redis => tests_on_redis(),
             Self::Crash => crash::run(&crash::CrashOptions::default()),
         }
     }
@@ -109,7 +109,7 @@ fn store_tests_on_dynamodb_local() -> anyhow::Result<()> {
     )
 }
 
-fn migration_from_redis() -> anyhow::Result<()> {
+fn tests_on_redis() -> anyhow::Result<()> {
     let port = free_port()?;
     let mut redis = Running::start("redis", &mut tools::redis_command(port)?)?;
     wait_for_port("Redis", &mut redis, port)?;

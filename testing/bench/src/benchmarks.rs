@@ -9,6 +9,7 @@ use service::workspace::{cargo, root, run, say, target};
 use tokio::task::spawn_blocking;
 
 use crate::{
+    beside_redis::{self, BesideRedis},
     binary_size::{self, HOT_FUNCTIONS},
     call_costs, cold_start,
     cold_start::ColdStartOptions,
@@ -55,12 +56,15 @@ pub async fn run_all(options: &BenchmarkOptions) -> anyhow::Result<()> {
     say("measuring the memory of queries");
     tables.push(memory::measure(&functions).await?);
     if options.check {
+        let beside = spawn_blocking(|| beside_redis::measure(None)).await??;
+        tables.extend(beside.counted()?);
         return check(&tables);
     }
     say("starting functions");
-    let starts = ColdStartOptions { functions, starts: options.starts };
+    let starts = ColdStartOptions { functions: functions.clone(), starts: options.starts };
     let ratios = cold_start::measure(&starts).await?;
-    let document = document(&tables, &ratios)?;
+    let beside = spawn_blocking(move || beside_redis::measure(Some(&functions))).await??;
+    let document = document(&tables, &ratios, &beside)?;
     println!("{document}");
     fs::write(root().join(DOCUMENT), document).context(DOCUMENT)
 }
@@ -94,8 +98,12 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(target("release"))
 }
 
-fn document(tables: &[CountedTable], ratios: &[Ratio]) -> anyhow::Result<String> {
-    let goals = goals(tables, ratios);
+fn document(
+    tables: &[CountedTable],
+    ratios: &[Ratio],
+    beside: &BesideRedis,
+) -> anyhow::Result<String> {
+    let goals = goals(tables, ratios) + &beside.goals();
     let tables: Vec<_> = tables.iter().map(CountedTable::markdown).collect();
     let ratios: Vec<_> = ratios.iter().map(ToString::to_string).collect();
     Ok(format!(
@@ -116,12 +124,14 @@ fn document(tables: &[CountedTable], ratios: &[Ratio]) -> anyhow::Result<String>
          TLS. The empty function is `testing/empty-function`,\nbuilt in the same way. Each figure is the \
          middle of all starts.\n\n\
          | | ratio | time | beside |\n| --- | --: | --: | --: |\n{}\n\n\
+         {}\n\
          ## Goals\n\n\
          | goal | at most | figure |\n| --- | --: | --: |\n{}",
         machine()?,
         commit()?,
         tables.join("\n"),
         ratios.join("\n"),
+        beside.section()?,
         goals,
     ))
 }

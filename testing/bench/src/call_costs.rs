@@ -1,29 +1,15 @@
 //! What calls cost, counted: units of DynamoDB, requests, round trips, and the bytes of answers.
 //! All of it is the same on any machine.
 
-use std::{sync::Arc, time::Duration};
-
-use anyhow::ensure;
-use aws_sdk_dynamodb::Client;
-use bytes::Bytes;
-use fastrand::Rng;
-use gateway::event::{Arrival, function_url};
-use http::{Method, Request, StatusCode};
-use local_dynamodb::request_count::{Counting, Requests};
-use serde_json::{Value, json, value::RawValue};
-use shared::{
-    config::Config,
-    domain::{PeriodLength, UnixSeconds},
-    http::HttpEvent,
-    lambda::{Call, HttpFunction, answer_and_record},
-    store::{Deadline, Settings, Store},
-};
-
+use http::Method;
+use serde_json::{Value, json};
+use shared::domain::UnixSeconds;
 use tokio::runtime;
 
 use crate::{
-    figures::CountedTable,
-    workload::{TABLE, batch, batches_of_keys, update, with},
+    counted_service::CountedService,
+    figures::{CountedTable, figure},
+    workload::{batch, batches_of_keys, update, with},
 };
 
 /// The start of a period.
@@ -36,10 +22,7 @@ const COLUMNS: [&str; 5] =
 
 /// The functions on a table of their own.
 struct Service {
-    config: Config,
-    requests: Arc<Requests>,
-    update: update::Function,
-    query: query::Function,
+    functions: CountedService,
     table: CountedTable,
 }
 
@@ -48,7 +31,6 @@ struct Service {
 /// # Errors
 /// A call fails.
 pub fn count() -> anyhow::Result<CountedTable> {
-    // On one thread, what is sent at once is on its way before anything is answered.
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(count_calls())
 }
 
@@ -84,28 +66,13 @@ async fn count_calls() -> anyhow::Result<CountedTable> {
 
 impl Service {
     async fn start() -> anyhow::Result<Self> {
-        let endpoint = local_dynamodb::start_in_memory().await?;
-        local_dynamodb::create_table(&local_dynamodb::client(&endpoint), TABLE).await?;
-        let requests = Arc::new(Requests::default());
-        let client = local_dynamodb::client_config(&endpoint);
-        let client = Client::from_conf(client.interceptor(Counting(requests.clone())).build());
-        let store = |seed| {
-            let settings = Settings::new(TABLE, PeriodLength::DEFAULT);
-            Store::new(client.clone(), settings, Rng::with_seed(seed))
-        };
-        let config = Config::from_variables(|name| match name {
-            "STATSHUB_AUTH" | "QUERY_CACHE" => Some("off".to_owned()),
-            _ => None,
-        })?;
-        let table = CountedTable::new("What calls cost", 0.0, &COLUMNS);
-        let (update, query) =
-            (update::Function::new(&config, store(1)), query::Function::new(&config, store(2)));
-        Ok(Self { config, requests, update, query, table })
+        let functions = CountedService::start(&local_dynamodb::start_in_memory().await?).await?;
+        Ok(Self { functions, table: CountedTable::new("What calls cost", 0.0, &COLUMNS) })
     }
 
     async fn post(&mut self, id: &str, update: &Value) -> anyhow::Result<Vec<f64>> {
         let path = format!("/stats/{id}");
-        self.figures(&self.update, &Method::POST, &path, update.to_string()).await
+        self.figures(&Method::POST, &path, update.to_string()).await
     }
 
     async fn count_post(&mut self, what: &str, id: &str, update: &Value) -> anyhow::Result<()> {
@@ -115,7 +82,7 @@ impl Service {
     }
 
     async fn post_batch(&self, body: String) -> anyhow::Result<Vec<f64>> {
-        self.figures(&self.update, &Method::POST, "/stats", body).await
+        self.figures(&Method::POST, "/stats", body).await
     }
 
     async fn count_batch(&mut self, what: &str, body: String) -> anyhow::Result<()> {
@@ -125,40 +92,20 @@ impl Service {
     }
 
     async fn count_get(&mut self, what: &str, path: &str) -> anyhow::Result<()> {
-        let figures = self.figures(&self.query, &Method::GET, path, String::new()).await?;
+        let figures = self.figures(&Method::GET, path, String::new()).await?;
         self.table.rows.push((what.to_owned(), figures));
         Ok(())
     }
 
     /// The figures of a call, in the order of [`COLUMNS`].
-    async fn figures(
-        &self,
-        function: &impl HttpFunction,
-        method: &Method,
-        path: &str,
-        body: String,
-    ) -> anyhow::Result<Vec<f64>> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", "application/json")
-            .body(Bytes::from(body))?;
-        let event = function_url(&request, &Arrival::default()).to_string();
-        let event = HttpEvent::read(&RawValue::from_string(event)?)?;
-        let call = Call { now: NOW, deadline: Deadline::after(Duration::from_secs(120)) };
-        self.requests.take();
-        let answered = Box::pin(answer_and_record(function, &self.config.auth, event, call)).await;
-        let (answer, Some(record)) = answered else { anyhow::bail!("{path} is a preflight") };
-        let status = StatusCode::OK.as_u16();
-        ensure!(answer.status_code == i64::from(status), "{method} {path}: {answer:?}");
-        let (requests, round_trips) = self.requests.take();
-        let count = |count: usize| u32::try_from(count).map(f64::from);
+    async fn figures(&self, method: &Method, path: &str, body: String) -> anyhow::Result<Vec<f64>> {
+        let (answer, cost) = self.functions.ask(method, path, body, NOW).await?;
         Ok(vec![
-            record.usage.read_units,
-            record.usage.write_units,
-            count(requests.len())?,
-            count(round_trips)?,
-            count(serde_json::to_vec(&answer)?.len())?,
+            cost.read_units,
+            cost.write_units,
+            figure(cost.requests)?,
+            figure(cost.round_trips)?,
+            figure(serde_json::to_vec(&answer)?.len())?,
         ])
     }
 }

@@ -108,6 +108,14 @@ fn figures(document: &str) -> BTreeMap<(&str, &str, &str), f64> {
     figures
 }
 
+/// A number of things as a figure.
+///
+/// # Errors
+/// It is above 2^32.
+pub fn figure(count: usize) -> anyhow::Result<f64> {
+    Ok(u32::try_from(count)?.into())
+}
+
 /// A figure with commas between thousands, and with one decimal place if it is not whole.
 #[must_use]
 pub fn shown(figure: f64) -> String {

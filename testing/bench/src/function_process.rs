@@ -110,6 +110,12 @@ impl FunctionProcess {
         Ok((answer, took))
     }
 
+    /// The id that the system knows it by.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that it has used so far, in bytes.
     ///
     /// # Errors

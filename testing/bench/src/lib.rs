@@ -2,6 +2,7 @@
 //!
 //! - [`benchmarks`]: all that docs/benchmarks.md has. [`call_costs`], [`binary_size`],
 //!   [`instructions`] and [`memory`] count.
+//! - [`beside_redis`]: calls beside those of the first statshub, and of the best that Redis can do.
 //! - [`cold_start`]: how a function starts, with TLS between it and DynamoDB.
 //! - [`contention`]: many writers on one dimension, whose transactions conflict and whose
 //!   partitions get full.
@@ -15,6 +16,8 @@
 #[cfg(feature = "dynamodb")]
 pub mod benchmarks;
 #[cfg(feature = "dynamodb")]
+pub mod beside_redis;
+#[cfg(feature = "dynamodb")]
 pub mod binary_size;
 #[cfg(feature = "dynamodb")]
 pub mod call_costs;
@@ -22,6 +25,8 @@ pub mod call_costs;
 pub mod cold_start;
 #[cfg(feature = "dynamodb")]
 pub mod contention;
+#[cfg(feature = "dynamodb")]
+mod counted_service;
 #[cfg(feature = "dynamodb")]
 pub mod figures;
 #[cfg(feature = "dynamodb")]
@@ -42,6 +47,8 @@ pub mod large_query;
 pub mod many_keys;
 #[cfg(feature = "dynamodb")]
 pub mod memory;
+#[cfg(feature = "dynamodb")]
+mod processor_time;
 #[cfg(feature = "dynamodb")]
 mod tls_end;
 #[cfg(feature = "dynamodb")]

@@ -2,8 +2,8 @@
 //! `large-audit` and `large-deletion`.
 
 use bench::{
-    benchmarks, cold_start, contention, instructions, large_audit, large_deletion, large_query,
-    many_keys,
+    benchmarks, beside_redis, cold_start, contention, instructions, large_audit, large_deletion,
+    large_query, many_keys,
 };
 use clap::Parser;
 
@@ -13,6 +13,18 @@ enum Command {
     All(benchmarks::BenchmarkOptions),
     /// Measure how functions start, with TLS between them and DynamoDB
     ColdStart(cold_start::ColdStartOptions),
+    /// Measure calls beside those of services on Redis
+    BesideRedis(beside_redis::BesideRedisOptions),
+    /// Serve the stats of a Redis: a process of `beside-redis`
+    #[command(hide = true)]
+    RedisFunction(beside_redis::redis_function::RedisFunctionOptions),
+    /// Run a DynamoDB in memory: a process of `beside-redis`
+    #[command(hide = true)]
+    Dynamodb {
+        /// The port, on the loopback interface
+        #[arg(long)]
+        port: u16,
+    },
     /// Count the instructions of functions by callgrind
     Instructions(instructions::InstructionsOptions),
     /// Measure many writers on one dimension, with cells and with one cell
@@ -43,6 +55,9 @@ async fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::BesideRedis(options) => beside_redis::run(&options).await,
+        Command::RedisFunction(options) => beside_redis::redis_function::run(&options),
+        Command::Dynamodb { port } => local_dynamodb::serve_in_memory(port).await,
         Command::Instructions(options) => {
             println!("{}", instructions::count(&options.functions).await?.markdown());
             Ok(())

@@ -16,13 +16,18 @@ const BATCH: usize = 100;
 pub(crate) async fn variables() -> anyhow::Result<Vec<(&'static str, OsString)>> {
     let endpoint = local_dynamodb::start_in_memory().await?;
     local_dynamodb::create_table(&local_dynamodb::client(&endpoint), TABLE).await?;
-    Ok(vec![
+    Ok(variables_of(&endpoint))
+}
+
+/// The variables by which a function finds the DynamoDB at this endpoint.
+pub(crate) fn variables_of(endpoint: &str) -> Vec<(&'static str, OsString)> {
+    vec![
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint.into()),
         ("STATSHUB_AUTH", "off".into()),
         ("QUERY_CACHE", "off".into()),
         // With metrics, a process ends in order, which callgrind needs to write what it has counted.
         ("METRICS_NAMESPACE", "statshub".into()),
-    ])
+    ]
 }
 
 /// Reports keys of the dimension `large`, each once, by the function `update`.

@@ -20,11 +20,21 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts a DynamoDB in this process, with its data in memory; returns its endpoint.
 pub async fn start_in_memory() -> anyhow::Result<String> {
-    let database = Database::memory().map_err(|error| anyhow::anyhow!("{error}"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let endpoint = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(server::serve_on(listener, database));
+    tokio::spawn(server::serve_on(listener, memory()?));
     Ok(endpoint)
+}
+
+/// Runs a DynamoDB on a loopback port, with its data in memory. Never returns.
+pub async fn serve_in_memory(port: u16) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    server::serve_on(listener, memory()?).await;
+    Ok(())
+}
+
+fn memory() -> anyhow::Result<Database> {
+    Database::memory().map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Starts a DynamoDB in this process with an empty table of this name; returns a client of it.

@@ -51,6 +51,12 @@ impl Running {
         &self.name
     }
 
+    /// The id that the system knows it by.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that the process has used so far, in bytes. Only Linux reports it.
     ///
     /// # Errors

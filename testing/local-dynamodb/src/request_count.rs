@@ -25,9 +25,10 @@ impl Requests {
     /// What was sent since the last call: the operations, sorted, and the number of round trips. A
     /// round trip begins with a request when no other is on its way.
     pub fn take(&self) -> (Vec<String>, usize) {
-        let mut log = std::mem::take(&mut *self.log());
-        log.operations.sort();
-        (log.operations, log.round_trips)
+        let mut log = self.log();
+        let mut operations = std::mem::take(&mut log.operations);
+        operations.sort();
+        (operations, std::mem::take(&mut log.round_trips))
     }
 
     /// It is whole after each statement.

@@ -15,7 +15,13 @@ impl Deadline {
     /// A deadline that is `duration` away.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
-        Self { at: Instant::now() + duration, is_of_job: false }
+        Self::at(Instant::now() + duration)
+    }
+
+    /// A deadline at this moment.
+    #[must_use]
+    pub fn at(moment: Instant) -> Self {
+        Self { at: moment, is_of_job: false }
     }
 
     /// The same for a job, for which no client waits.

@@ -4,11 +4,12 @@
 
 mod support;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use proptest::{prelude::*, test_runner::Config};
 use shared::{
-    domain::DimensionName,
+    domain::{DimensionName, Spread},
     store::{DEFAULT_MAX_BYTES, StatsOf, StoreError},
-    table::{ItemKey, decode_detail, detail_bytes},
+    table::{ItemKey, decode_detail, detail_bytes, spread_write},
     usage::measured,
 };
 use support::{NOW, TestStore, id, post};
@@ -122,6 +123,39 @@ async fn gauges_count_for_all_the_periods_that_a_rollup_holds() {
         let now = NOW.after(std::time::Duration::from_secs(360 * period));
         post(&test.another(), now, "i", &gauges(20, period)).await.unwrap();
     }
+}
+
+/// A process that does not know a key's stats would look for them in every partition of its dimension,
+/// which costs 64 units where it has 128 of them.
+#[tokio::test]
+async fn an_id_that_is_new_to_a_key_of_a_spread_dimension_reads_one_cell_of_it() {
+    let test = TestStore::new().await;
+    let of = |key: &str, stat: &str| {
+        format!(r#"{{"dims":{{"country":"{key}"}},"counters":{{"{stat}":1}}}}"#)
+    };
+    test.post("a", &of("es", "known")).await;
+    test.post("b", &of("fr", "known")).await;
+    let dimension = DimensionName::new("country").unwrap();
+    let cells = Spread { cells: 128, narrowing: None };
+    let write = spread_write(&test.settings.table, &dimension, Spread::ONE, cells).unwrap();
+    let write = TransactWriteItem::builder().update(write).build();
+    test.client.transact_write_items().transact_items(write).send().await.unwrap();
+
+    let process = test.another();
+    // Now it knows how much room the dimension has for keys.
+    post(&process, NOW, "c", &of("es", "known")).await.unwrap();
+    let (result, usage) = measured(post(&process, NOW, "d", &of("fr", "known"))).await;
+    result.unwrap();
+    // Its detail, the dimension and the first cell.
+    assert_eq!(usage.read_units, 2.0);
+    // A stat that is not in the first cell may be in any other.
+    let (result, usage) = measured(post(&process, NOW, "e", &of("fr", "new"))).await;
+    result.unwrap();
+    assert_eq!(usage.read_units, 2.0 + 127.0 / 2.0);
+    // A key that is new has no cells.
+    let (result, usage) = measured(post(&process, NOW, "f", &of("de", "known"))).await;
+    result.unwrap();
+    assert_eq!(usage.read_units, 2.0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! `cargo xtask torture`, `bench`, `contention`, `many-keys`, `large-query` and `large-deletion`: they run too
-//! long for tests, or are about time. They are built with the profile `bench`.
+//! `cargo xtask torture`, `scale`, `bench`, `contention`, `many-keys`, `large-query` and
+//! `large-deletion`: they run too long for tests, or are about time. They are built with the profile
+//! `bench`.
 
 use clap::Args;
 use service::workspace::{cargo, run};
@@ -32,6 +33,10 @@ pub fn run_torture(options: &TortureOptions) -> anyhow::Result<()> {
 pub fn run_bench(command: &str, options: &BenchArguments) -> anyhow::Result<()> {
     let arguments = [&[command.to_owned()], &options.options[..]].concat();
     run_bench_build("bench", "bench", &arguments)
+}
+
+pub fn run_scale(options: &BenchArguments) -> anyhow::Result<()> {
+    run_bench_build("scale", "scale", &options.options)
 }
 
 fn run_bench_build(package: &str, binary: &str, arguments: &[String]) -> anyhow::Result<()> {

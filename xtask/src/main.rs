@@ -1,5 +1,5 @@
 //! Developer commands. `cargo xtask dev` runs the service, `cargo xtask test` runs all tests. Most
-//! others have their homes elsewhere: `cli`, `testing/scenarios` and `testing/bench`.
+//! others have their homes elsewhere: `cli`, `testing/scenarios`, `testing/bench` and `testing/scale`.
 
 mod archive_schedule;
 mod cargo_lambda;
@@ -48,6 +48,8 @@ enum Command {
     Bench(long_runs::BenchArguments),
     /// Measure many writers on one key, whose transactions conflict, with cells and without
     Contention(long_runs::BenchArguments),
+    /// Simulate fleets of up to 100 million clients, and write docs/scale.md
+    Scale(long_runs::BenchArguments),
     /// Measure what an update costs in a dimension of a million keys, and in one of a single key
     ManyKeys(long_runs::BenchArguments),
     /// Measure how much memory questions about a dimension of a million keys take
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Torture(options) => long_runs::run_torture(&options),
         Command::Bench(options) => long_runs::run_bench("all", &options),
         Command::Contention(options) => long_runs::run_bench("contention", &options),
+        Command::Scale(options) => long_runs::run_scale(&options),
         Command::ManyKeys(options) => long_runs::run_bench("many-keys", &options),
         Command::LargeQuery(options) => long_runs::run_bench("large-query", &options),
         Command::LargeAudit(options) => long_runs::run_bench("large-audit", &options),

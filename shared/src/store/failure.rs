@@ -19,7 +19,7 @@ use crate::{
 
 /// What a failed request means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub enum Failure {
     /// DynamoDB did nothing, because it was asked for too much.
     Throttled,
     /// DynamoDB did nothing, because another request was in the way.
@@ -66,7 +66,7 @@ impl Failure {
 
 /// What a failed transaction calls for.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It can never be carried out.
     Refused(StoreError),
     /// What its plan was made from has changed, or is being changed.
@@ -77,27 +77,28 @@ pub(super) enum Verdict {
 
 /// Names that a plan took for known, and that are not in the table any more.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Gone {
+pub struct Gone {
     /// Keys that have no first cell.
-    pub(super) keys: BTreeSet<RollupKey>,
+    pub keys: BTreeSet<RollupKey>,
     /// Dimensions that count no keys.
-    pub(super) dimensions: BTreeSet<DimensionName>,
+    pub dimensions: BTreeSet<DimensionName>,
 }
 
 /// The sums whose cells a transaction can't write to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Crowded {
+pub struct Crowded {
     /// Other writers are on the cell.
-    pub(super) contended: BTreeSet<SpreadSum>,
+    pub contended: BTreeSet<SpreadSum>,
     /// The cell's partition takes no more writes at the moment.
-    pub(super) throttled: BTreeSet<SpreadSum>,
+    pub throttled: BTreeSet<SpreadSum>,
     /// The cell is being folded.
-    pub(super) folded: BTreeSet<SpreadSum>,
+    pub folded: BTreeSet<SpreadSum>,
 }
 
 impl Crowded {
     /// Whether there are any.
-    pub(super) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.contended.is_empty() && self.throttled.is_empty() && self.folded.is_empty()
     }
 }
@@ -148,8 +149,10 @@ pub(super) fn was_cancelled(error: &SdkError<TransactWriteItemsError, HttpRespon
     service_error.is_some_and(TransactWriteItemsError::is_transaction_canceled_exception)
 }
 
-/// The gravest reason decides.
-fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict {
+/// What a transaction on these `targets` calls for that was cancelled for these reasons, one for each
+/// target. The gravest one decides.
+#[must_use]
+pub fn judge_reasons(targets: &[Target], reasons: &[CancellationReason]) -> Verdict {
     let mut replan = false;
     let mut failure = None;
     let mut crowded = Crowded::default();

@@ -37,6 +37,16 @@ use crate::table::ItemKey;
 use send::TableRequest;
 use update::{HotSums, KnownNames};
 
+/// What the store decides without asking DynamoDB, for whoever plays DynamoDB to it: which cells to
+/// write to, what a cancelled transaction calls for, how long to wait, what is counted together.
+pub mod decisions {
+    pub use super::{
+        backoff::Waits,
+        failure::{Crowded, Failure, Gone, Verdict, judge_reasons},
+        update::{Group, HotSums, KnownNames, Lease, avoid, groups},
+    };
+}
+
 /// How long a function waits for its first connection. On Lambda that takes some milliseconds.
 const LONGEST_WARM_UP: Duration = Duration::from_secs(1);
 

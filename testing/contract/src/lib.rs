@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+pub mod fleet_costs;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};

@@ -16,6 +16,26 @@ pub fn file(path: &str) -> Value {
     json(documents.first().unwrap_or_else(|| panic!("{path} is empty")))
 }
 
+/// `template.yaml`.
+///
+/// # Panics
+/// See [`file`].
+#[must_use]
+pub fn template() -> Value {
+    file("template.yaml")
+}
+
+/// The resources of a type, by name.
+///
+/// # Panics
+/// The template has none at all.
+#[must_use]
+pub fn resources(template: &Value, kind: &str) -> Vec<(String, Value)> {
+    let resources = template["Resources"].as_object().expect("the template has resources");
+    let of_kind = resources.iter().filter(|(_, resource)| resource["Type"] == kind);
+    of_kind.map(|(name, resource)| (name.clone(), resource["Properties"].clone())).collect()
+}
+
 fn json(yaml: &Yaml<'_>) -> Value {
     match yaml {
         Yaml::Tagged(tag, value) => {

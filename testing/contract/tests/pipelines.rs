@@ -8,15 +8,13 @@
     clippy::unwrap_used
 )]
 
-#[path = "template/yaml.rs"]
-mod yaml;
-
 use std::{collections::BTreeSet, fs};
 
-use contract::{read, workspace, yaml::file};
+use contract::{
+    read, workspace,
+    yaml::{file, resources, template},
+};
 use serde_json::Value;
-
-use yaml::{resources, template};
 
 const WORKFLOWS: [&str; 3] = ["check", "deploy", "release"];
 

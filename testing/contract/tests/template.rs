@@ -9,12 +9,13 @@
 
 #[path = "template/variables.rs"]
 mod variables;
-#[path = "template/yaml.rs"]
-mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::read;
+use contract::{
+    read,
+    yaml::{resources, template},
+};
 use serde_json::{Value, json};
 use shared::{
     config::{Config, ConfigError},
@@ -24,7 +25,6 @@ use shared::{
 };
 
 use variables::{parsers, read_below};
-use yaml::{resources, template};
 
 /// The functions, and where the code is that they run, besides what they share.
 const FUNCTIONS: [(&str, &[&str]); 5] = [

@@ -43,7 +43,7 @@ const LOOKS_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What this process remembers of names.
 #[derive(Debug)]
-pub(in crate::store) struct KnownNames(Mutex<Remembered>);
+pub struct KnownNames(Mutex<Remembered>);
 
 #[derive(Debug)]
 struct Remembered {
@@ -106,8 +106,16 @@ impl Remembered {
     }
 }
 
+impl Default for KnownNames {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl KnownNames {
-    pub(in crate::store) fn new() -> Self {
+    /// A memory of a process that has just started.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Mutex::new(Remembered {
             dimensions: LruCache::sparse(MAX_REMEMBERED),
             keys: LruCache::sparse(MAX_REMEMBERED),
@@ -120,7 +128,7 @@ impl KnownNames {
     }
 
     /// Remembers that the table has all names of a plan that was written.
-    pub(super) fn remember(&self, plan: &JointPlan) {
+    pub fn remember(&self, plan: &JointPlan) {
         let mut names = lock(&self.0);
         for dimension in &plan.dimensions {
             names.dimensions.put(dimension.clone(), ());
@@ -138,7 +146,7 @@ impl KnownNames {
     }
 
     /// Notes that these names are not in the table any more, whoever reports under them.
-    pub(super) fn note_gone(&self, gone: Gone) {
+    pub fn note_gone(&self, gone: Gone) {
         let mut names = lock(&self.0);
         for of in gone.keys {
             names.keys.pop(&of);
@@ -157,12 +165,13 @@ impl KnownNames {
     }
 
     /// Remembers that a rollup has these stats.
-    fn remember_stats(&self, of: &RollupKey, stats: &BTreeSet<RollupStat>) {
+    pub fn remember_stats(&self, of: &RollupKey, stats: &BTreeSet<RollupStat>) {
         lock(&self.0).remember_stats(of, stats);
     }
 
     /// The stats of a plan of which this process does not know that their rollup has them.
-    fn unknown_stats(&self, plan: &JointPlan) -> BTreeMap<RollupKey, BTreeSet<RollupStat>> {
+    #[must_use]
+    pub fn unknown_stats(&self, plan: &JointPlan) -> BTreeMap<RollupKey, BTreeSet<RollupStat>> {
         let mut names = lock(&self.0);
         let mut unknown = BTreeMap::new();
         for (of, stats) in &plan.stats {
@@ -175,7 +184,9 @@ impl KnownNames {
         unknown
     }
 
-    fn unknown(&self, plan: &JointPlan) -> NewNames {
+    /// The names of a plan of which this process does not know that the table has them.
+    #[must_use]
+    pub fn unknown(&self, plan: &JointPlan) -> NewNames {
         let mut names = lock(&self.0);
         let mut unknown = NewNames::default();
         for dimension in &plan.dimensions {
@@ -199,18 +210,29 @@ impl KnownNames {
         unknown
     }
 
-    fn knows_room(&self, dimension: &DimensionName, now: UnixSeconds) -> bool {
+    /// Whether this process need not look how much room a dimension has for new keys.
+    #[must_use]
+    pub fn knows_room(&self, dimension: &DimensionName, now: UnixSeconds) -> bool {
         let mut names = lock(&self.0);
         names.room.get(dimension).is_some_and(|room| room.is_known(now))
     }
 
-    fn take_room(&self, dimension: &DimensionName, keys: u64) -> bool {
+    /// Takes room for so many new keys of a dimension, if there is any.
+    #[must_use]
+    pub fn take_room(&self, dimension: &DimensionName, keys: u64) -> bool {
         let mut names = lock(&self.0);
         names.room.get_mut(dimension).is_some_and(|room| room.take(keys))
     }
 
-    fn set_room(&self, dimension: &DimensionName, room: Room) {
-        lock(&self.0).room.put(dimension.clone(), room);
+    /// Remembers how much room a dimension has that has `count` keys and may have `most`.
+    pub fn remember_room(
+        &self,
+        dimension: &DimensionName,
+        count: u64,
+        most: u64,
+        now: UnixSeconds,
+    ) {
+        lock(&self.0).room.put(dimension.clone(), Room::seen(count, most, now));
     }
 }
 
@@ -284,7 +306,21 @@ impl Store {
         deadline: Deadline,
     ) -> Result<(), StoreError> {
         let mut cells = BTreeMap::new();
-        for of in stats.keys() {
+        for (of, wanted) in &stats {
+            // A dimension may be spread over 128 partitions: whoever is new to a key would read as many
+            // items. Most often the first one has all stats.
+            let first =
+                found.get(&ItemKey::rollup(of, Cell::FIRST)).map(decode_rollup).transpose()?;
+            let Some(first) = first else {
+                // A key that is new has no cells.
+                cells.insert(of, Vec::new());
+                continue;
+            };
+            let stored = first.sums.rollup_stats();
+            if wanted.is_subset(&stored) {
+                self.known_names.remember_stats(of, &stored);
+                continue;
+            }
             let entry = found.get(&ItemKey::dimension(&of.dimension)).map(decode_dimension);
             let spread = entry.transpose()?.map_or(Spread::ONE, |entry| entry.spread);
             let of_key = Cell::first(spread.cells).map(|cell| ItemKey::rollup(of, cell));
@@ -323,7 +359,7 @@ impl Store {
             return Ok(());
         }
         let count = self.count_keys(dimension, deadline).await?;
-        self.known_names.set_room(dimension, Room::seen(count, self.settings.max_keys, now));
+        self.known_names.remember_room(dimension, count, self.settings.max_keys, now);
         Ok(())
     }
 
@@ -402,7 +438,7 @@ mod tests {
         let (names, other) = (KnownNames::new(), DimensionName::new("other").unwrap());
         assert!(!names.knows_room(&dimension(), NOW));
         assert!(!names.take_room(&dimension(), 1));
-        names.set_room(&dimension(), Room::seen(0, 1_000, NOW));
+        names.remember_room(&dimension(), 0, 1_000, NOW);
         assert!(names.knows_room(&dimension(), NOW));
         assert!(names.take_room(&dimension(), 1));
         assert!(!names.knows_room(&other, NOW));

@@ -33,8 +33,9 @@ enum Obstacle {
     Crowded(Failure, Crowded, Cause),
 }
 
-/// Moves to other cells. Whether all that was in the way is avoided.
-fn avoid(lease: &mut Lease<'_>, failure: Failure, crowded: &Crowded) -> bool {
+/// Moves to other cells. Whether all that was in the way is avoided: if so, the next attempt need not
+/// wait.
+pub fn avoid(lease: &mut Lease<'_>, failure: Failure, crowded: &Crowded) -> bool {
     let no_conflicts = lease.avoid_conflicts(&crowded.contended);
     let no_throttles = lease.avoid_throttles(&crowded.throttled);
     lease.avoid_folded(&crowded.folded);

@@ -22,7 +22,7 @@ use crate::{
 const EXPECTED_ACTIONS: usize = 90;
 
 /// The places in the list of submissions of those that are counted together, in their order.
-type Group = Vec<usize>;
+pub type Group = Vec<usize>;
 
 impl Store {
     /// Counts updates: the result of each, in their order, as if it had come alone. Those of one id
@@ -157,7 +157,8 @@ fn may_be_of_one(error: &StoreError) -> bool {
 type Key<'a> = (&'a DimensionName, &'a DimensionKey);
 
 /// Groups submissions that probably fit into one transaction each. Those of one id stay in order.
-fn groups(submissions: &[Submission<'_>]) -> Vec<Group> {
+#[must_use]
+pub fn groups(submissions: &[Submission<'_>]) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut current = GroupSize::default();
     let mut group = Group::new();

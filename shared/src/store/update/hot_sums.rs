@@ -44,7 +44,7 @@ const FOLDED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The memory of hot sums and hot dimensions.
 #[derive(Debug)]
-pub(in crate::store) struct HotSums {
+pub struct HotSums {
     memory: Mutex<Memory>,
     most: u8,
 }
@@ -180,7 +180,8 @@ fn home(sum: &SpreadSum) -> u64 {
 
 impl HotSums {
     /// A memory of sums that have at most `most` cells each.
-    pub(in crate::store) fn new(most: u8, random: fastrand::Rng) -> Self {
+    #[must_use]
+    pub fn new(most: u8, random: fastrand::Rng) -> Self {
         let memory = Memory {
             sums: LruCache::sparse(MAX_REMEMBERED),
             dimensions: LruCache::sparse(MAX_REMEMBERED),
@@ -190,7 +191,7 @@ impl HotSums {
     }
 
     /// Takes a cell of each of these sums, until the lease is dropped.
-    pub(super) fn lease(&self, sums: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
+    pub fn lease(&self, sums: BTreeSet<SpreadSum>, now: UnixSeconds) -> Lease<'_> {
         let mut memory = lock(&self.memory);
         let taken = sums.into_iter().map(|sum| {
             let taken = memory.take(&sum, self.most, now);
@@ -200,12 +201,7 @@ impl HotSums {
     }
 
     /// Remembers what a dimension's entry said.
-    pub(super) fn remember_spread(
-        &self,
-        dimension: &DimensionName,
-        spread: Spread,
-        now: UnixSeconds,
-    ) {
+    pub fn remember_spread(&self, dimension: &DimensionName, spread: Spread, now: UnixSeconds) {
         let mut memory = lock(&self.memory);
         memory.dimension(dimension).spread = Some((spread, now));
     }
@@ -250,7 +246,7 @@ struct Taken {
 
 /// The cells that a transaction writes to.
 #[derive(Debug)]
-pub(in crate::store) struct Lease<'a> {
+pub struct Lease<'a> {
     of: &'a HotSums,
     taken: BTreeMap<SpreadSum, Taken>,
     now: UnixSeconds,
@@ -258,13 +254,15 @@ pub(in crate::store) struct Lease<'a> {
 
 impl Lease<'_> {
     /// The cell of a sum.
-    pub(super) fn cell(&self, sum: &SpreadSum) -> Cell {
+    #[must_use]
+    pub fn cell(&self, sum: &SpreadSum) -> Cell {
         self.taken.get(sum).map(|taken| taken.cell).unwrap_or_default()
     }
 
     /// The dimensions that have to be spread further for these cells to be written to, as far as
     /// this process knows; each with the last of its cells.
-    pub(super) fn beyond_spread(&self) -> BTreeMap<DimensionName, Cell> {
+    #[must_use]
+    pub fn beyond_spread(&self) -> BTreeMap<DimensionName, Cell> {
         let mut memory = lock(&self.of.memory);
         let mut last: BTreeMap<DimensionName, Cell> = BTreeMap::new();
         for (sum, taken) in self.taken.iter().filter(|(_, taken)| taken.cell != Cell::FIRST) {
@@ -281,7 +279,7 @@ impl Lease<'_> {
     }
 
     /// Goes to the first cell of all sums of a dimension that has no entry yet.
-    pub(super) fn keep_to_first(&mut self, dimension: &DimensionName) {
+    pub fn keep_to_first(&mut self, dimension: &DimensionName) {
         let mut memory = lock(&self.of.memory);
         for (sum, taken) in &mut self.taken {
             if sum.dimension() == dimension {
@@ -386,7 +384,7 @@ impl Lease<'_> {
     }
 
     /// Remembers the cells of this lease as quiet, after a write to all of them.
-    pub(super) fn succeeded(&self) {
+    pub fn succeeded(&self) {
         let mut memory = lock(&self.of.memory);
         for (sum, taken) in &self.taken {
             if let Some(range) = memory.sums.peek_mut(sum) {

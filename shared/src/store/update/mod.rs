@@ -14,8 +14,16 @@ mod room;
 mod settle;
 mod submission;
 
-pub(super) use self::{admission::KnownNames, hot_sums::HotSums, load::Consistency};
-pub use self::{adopting::AdoptedIds, importing::Imported, submission::Submission};
+pub(super) use self::load::Consistency;
+pub use self::{
+    admission::KnownNames,
+    adopting::AdoptedIds,
+    apply::avoid,
+    batch::{Group, groups},
+    hot_sums::{HotSums, Lease},
+    importing::Imported,
+    submission::Submission,
+};
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -19,7 +19,7 @@ pub fn file(path: &str) -> Value {
 /// `template.yaml`.
 ///
 /// # Panics
-/// See [`file`].
+/// See [`file()`].
 #[must_use]
 pub fn template() -> Value {
     file("template.yaml")

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The body of an update, as a client sends it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct UpdateBody {
     /// The key under which the id reports, by dimension.
     pub dims: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ impl UpdateBody {
     }
 
     /// All members, each with its stat.
-    pub(crate) fn all_members(&self) -> impl Iterator<Item = (&String, &String)> {
+    pub fn all_members(&self) -> impl Iterator<Item = (&String, &String)> {
         let several = self.multi_members.iter();
         let several = several.flat_map(|(stat, members)| members.iter().map(move |m| (stat, m)));
         self.members.iter().chain(several)

@@ -147,6 +147,18 @@ fn shown(rows: &[Row]) -> impl Iterator<Item = &Row> {
     rows.iter().filter(|row| FLEETS.contains(&row.clients))
 }
 
+/// What [`met`] is, column by column.
+const MET: [&str; 8] = [
+    "updates/s",
+    "conflicts",
+    "throttles",
+    "refused",
+    "ms added, p50 / p99",
+    "partitions",
+    "cells",
+    "write units/s",
+];
+
 fn met(row: &Row) -> Vec<String> {
     let figures = &row.figures;
     vec![
@@ -162,17 +174,7 @@ fn met(row: &Row) -> Vec<String> {
 }
 
 fn fleets(rows: &[Row]) -> String {
-    let head = [
-        "clients",
-        "updates/s",
-        "conflicts",
-        "throttles",
-        "refused",
-        "ms added, p50 / p99",
-        "partitions",
-        "cells",
-        "write units/s",
-    ];
+    let head = [&["clients"], MET.as_slice()].concat();
     let figures = shown(rows).map(|row| [vec![short(row.clients)], met(row)].concat());
     let costs = shown(rows).map(|row| {
         let costs = &row.costs;
@@ -207,18 +209,7 @@ fn breaks(borne: &[Borne]) -> String {
 }
 
 fn moves(of: &str, rows: &[Row]) -> String {
-    let head = [
-        of,
-        "updates/s",
-        "conflicts",
-        "throttles",
-        "refused",
-        "ms added, p50 / p99",
-        "partitions",
-        "cells",
-        "write units/s",
-        "dollars a month",
-    ];
+    let head = [&[of], MET.as_slice(), &["dollars a month"]].concat();
     let rows = rows
         .iter()
         .map(|row| [vec![row.what.clone()], met(row), vec![dollars(row.costs.together)]].concat());
@@ -226,17 +217,7 @@ fn moves(of: &str, rows: &[Row]) -> String {
 }
 
 fn all_under_one_key(rows: &[Row]) -> String {
-    let head = [
-        "clients under one key",
-        "updates/s",
-        "conflicts",
-        "throttles",
-        "refused",
-        "ms added, p50 / p99",
-        "partitions",
-        "cells",
-        "write units/s",
-    ];
+    let head = [&["clients under one key"], MET.as_slice()].concat();
     table(&head, rows.iter().map(|row| [vec![short(row.clients)], met(row)].concat()))
 }
 

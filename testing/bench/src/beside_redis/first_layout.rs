@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use model::UpdateBody;
 use redis::{Pipeline, pipe};
 use statshub::first_statshub::{DIMENSIONS, StatKind, in_period, keys_of};
 
 use super::{
     periods::Periods,
     redis_client::RedisClient,
-    report::Report,
     stats_answer::{DimensionStats, Group, KeyStats},
 };
 
@@ -22,7 +22,7 @@ const TOTAL: &str = "total";
 pub(super) fn update(
     redis: &mut RedisClient,
     id: &str,
-    report: &Report,
+    report: &UpdateBody,
     periods: Periods,
 ) -> anyhow::Result<()> {
     set(redis, StatKind::Counter, id, report, &report.counters, None)?;
@@ -41,7 +41,7 @@ fn set(
     redis: &mut RedisClient,
     kind: StatKind,
     id: &str,
-    report: &Report,
+    report: &UpdateBody,
     values: &BTreeMap<String, i64>,
     periods: Option<Periods>,
 ) -> anyhow::Result<()> {
@@ -81,7 +81,7 @@ fn set(
     redis.write(&rollups)
 }
 
-fn increment(redis: &mut RedisClient, id: &str, report: &Report) -> anyhow::Result<()> {
+fn increment(redis: &mut RedisClient, id: &str, report: &UpdateBody) -> anyhow::Result<()> {
     if report.increments.is_empty() {
         return Ok(());
     }
@@ -96,7 +96,7 @@ fn increment(redis: &mut RedisClient, id: &str, report: &Report) -> anyhow::Resu
     redis.write(&commands)
 }
 
-fn add_members(redis: &mut RedisClient, id: &str, report: &Report) -> anyhow::Result<()> {
+fn add_members(redis: &mut RedisClient, id: &str, report: &UpdateBody) -> anyhow::Result<()> {
     let mut commands = pipe();
     for (stat, member) in report.all_members() {
         commands.cmd("SADD").arg(StatKind::Member.detail(id, stat)).arg(member);

@@ -11,12 +11,12 @@
 
 use std::collections::BTreeMap;
 
+use model::UpdateBody;
 use redis::{Pipeline, pipe};
 
 use super::{
     periods::Periods,
     redis_client::RedisClient,
-    report::Report,
     stats_answer::{DimensionStats, Group, KeyStats},
 };
 
@@ -49,7 +49,7 @@ type Gains = BTreeMap<String, i64>;
 pub(super) fn update(
     redis: &mut RedisClient,
     id: &str,
-    report: &Report,
+    report: &UpdateBody,
     periods: Periods,
 ) -> anyhow::Result<()> {
     let detail = format!("id:{id}");
@@ -73,7 +73,7 @@ pub(super) fn update(
 fn read(
     redis: &mut RedisClient,
     detail: &str,
-    report: &Report,
+    report: &UpdateBody,
     periods: Periods,
 ) -> anyhow::Result<(Gains, BTreeMap<String, Gains>)> {
     let mut gains = Gains::new();
@@ -119,7 +119,7 @@ fn read(
     Ok((gains, members))
 }
 
-fn write_detail(commands: &mut Pipeline, detail: &str, report: &Report, periods: Periods) {
+fn write_detail(commands: &mut Pipeline, detail: &str, report: &UpdateBody, periods: Periods) {
     let counters = report.counters.iter().map(|(stat, value)| (counter(stat), *value));
     let gauges = report.gauges.iter();
     let gauges = gauges.map(|(stat, value)| (gauge(stat, periods.current), *value));
@@ -135,7 +135,7 @@ fn write_detail(commands: &mut Pipeline, detail: &str, report: &Report, periods:
 
 /// Removes gauges that nobody asks for any more, as far as an update knows their names. Fields of a
 /// hash do not expire.
-fn forget_gauges(commands: &mut Pipeline, hash: &str, report: &Report, periods: Periods) {
+fn forget_gauges(commands: &mut Pipeline, hash: &str, report: &UpdateBody, periods: Periods) {
     if report.gauges.is_empty() {
         return;
     }

@@ -16,7 +16,6 @@ mod processes;
 mod redis_client;
 pub mod redis_function;
 mod redis_service;
-mod report;
 mod stage;
 mod stats_answer;
 

@@ -1,6 +1,7 @@
 //! A service on Redis that counts and answers as statshub does.
 
 use clap::ValueEnum;
+use model::UpdateBody;
 use redis::pipe;
 use shared::domain::UnixSeconds;
 
@@ -8,7 +9,6 @@ use super::{
     first_layout, hash_layout,
     periods::Periods,
     redis_client::{RedisClient, Traffic},
-    report::Report,
     stats_answer,
 };
 
@@ -62,7 +62,7 @@ impl RedisService {
                 }
             };
         }
-        let report: Report = serde_json::from_str(body)?;
+        let report: UpdateBody = serde_json::from_str(body)?;
         match self.layout {
             Layout::First => first_layout::update(&mut self.client, name, &report, periods)?,
             Layout::Hashes => hash_layout::update(&mut self.client, name, &report, periods)?,
